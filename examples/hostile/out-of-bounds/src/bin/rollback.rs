@@ -1,0 +1,10 @@
+#![no_main]
+//! Has the service reload the configuration that the host has put back.
+
+use countersign_sdk::process::{self, Selector, Signal};
+use out_of_bounds::Arguments;
+
+countersign_sdk::rollback!(|arguments: Arguments| {
+    process::signal(&arguments.executable, &Selector::pid_file(arguments.pid_file), Signal::Hup)?;
+    Ok(())
+});

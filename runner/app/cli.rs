@@ -1,0 +1,108 @@
+//! The command line: what can be typed, and where it goes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::output;
+
+/// Runs fixes that AI agents write and people countersign.
+///
+/// An agent investigates read-only, packages a fix as WebAssembly and proposes it with evidence. A person reviews
+/// exactly what would change and signs it. The runner grants the fix only what was signed, journals every
+/// change, checks the target and rolls back by itself when anything fails.
+#[derive(Parser)]
+#[command(name = "countersign", version, max_term_width = 120, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done (a run: committed); 1 an error before anything changed; 2 usage;
+3 refused or denied, nothing changed; 4 rolled back, the target is as before;
+5 a person is needed: rollback incomplete or in doubt";
+
+/// What every command takes.
+#[derive(Args)]
+pub(crate) struct Global {
+    /// Print one JSON object on stdout, everything else on stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The state directory [default: /var/lib/countersign for root, else ~/.local/state/countersign]
+    #[arg(long, global = true, env = "COUNTERSIGN_STATE", value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// The configuration [default: config.toml in the state directory]
+    #[arg(long, global = true, env = "COUNTERSIGN_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a state directory, the runner's key, a first configuration and trust policy
+    Init(commands::init::Arguments),
+    /// Make a remediation project that builds as it stands
+    New(commands::new::Arguments),
+    /// Build a project's steps and bundle them
+    Build(commands::build::Arguments),
+    /// Tell what a bundle or component is and what it asks for
+    Inspect(commands::inspect::Arguments),
+    /// Make one read of a target and record it as evidence
+    Read(commands::read::Arguments),
+    /// Run a bundle's investigation, recording every read as evidence
+    Investigate(commands::investigate::Arguments),
+    /// Show what a bundle would change, without changing anything
+    Rehearse(commands::rehearse::Arguments),
+    /// Rehearse a bundle and propose it to the approvers
+    Propose(commands::propose::Arguments),
+    /// Show what an approver needs to see, in the order they need it
+    Review(commands::review::Arguments),
+    /// Sign a proposal's approval
+    Approve(commands::approve::Arguments),
+    /// Sign a proposal's denial, which ends it
+    Deny(commands::deny::Arguments),
+    /// Run an approved proposal: apply, check, and commit or roll back
+    Run(commands::run::Arguments),
+    /// List the proposals that wait for a decision or a run
+    Pending(commands::pending::Arguments),
+    /// List runs, newest first
+    Runs(commands::runs::Arguments),
+    /// Show one run, change by change
+    Show(commands::show::Arguments),
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come this way too, and they are no errors.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    crate::progress::log_to_stderr();
+    let global = &cli.global;
+    let result = match &cli.command {
+        Command::Init(arguments) => commands::init::run(global, arguments),
+        Command::New(arguments) => commands::new::run(arguments),
+        Command::Build(arguments) => commands::build::run(arguments),
+        Command::Inspect(arguments) => commands::inspect::run(arguments),
+        Command::Read(arguments) => commands::read::run(global, arguments),
+        Command::Investigate(arguments) => commands::investigate::run(global, arguments),
+        Command::Rehearse(arguments) => commands::rehearse::run(global, arguments),
+        Command::Propose(arguments) => commands::propose::run(global, arguments),
+        Command::Review(arguments) => commands::review::run(global, arguments),
+        Command::Approve(arguments) => commands::approve::run(global, arguments),
+        Command::Deny(arguments) => commands::deny::run(global, arguments),
+        Command::Run(arguments) => commands::run::run(global, arguments),
+        Command::Pending(arguments) => commands::pending::run(global, arguments),
+        Command::Runs(arguments) => commands::runs::run(global, arguments),
+        Command::Show(arguments) => commands::show::run(global, arguments),
+    };
+    output::finish(global.json, result)
+}

@@ -1,0 +1,73 @@
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use countersign_bundle::Bundle;
+use countersign_model::text::{visible, visible_lines};
+use serde_json::json;
+
+use super::StepArguments;
+use crate::cli::Global;
+use crate::environment::Environment;
+use crate::output::{CommandResult, Done};
+
+#[derive(Args)]
+#[command(after_help = "Example: countersign investigate ./bundle --target web --arg config=/etc/orders.conf")]
+pub(crate) struct Arguments {
+    /// The bundle's directory
+    bundle: PathBuf,
+    /// The target's name
+    #[arg(long)]
+    target: String,
+    #[command(flatten)]
+    step: StepArguments,
+}
+
+pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
+    let environment = Environment::open(global)?;
+    let target = environment.target(&arguments.target)?;
+    let bundle = Bundle::open(&arguments.bundle)?;
+    let step = arguments.step.parse(&bundle)?;
+    let principal = environment.operator();
+    let found = countersign_pipeline::investigate(
+        &environment.runner,
+        &bundle,
+        &arguments.target,
+        target,
+        &step,
+        &principal,
+    )?;
+    let mut text = String::new();
+    for finding in &found.findings {
+        writeln!(text, "- {}", visible(&finding.summary))?;
+        for line in visible_lines(&finding.detail).lines() {
+            writeln!(text, "    {line}")?;
+        }
+    }
+    if found.findings.is_empty() {
+        writeln!(text, "no findings")?;
+    }
+    writeln!(text, "evidence:")?;
+    for evidence in &found.evidence {
+        writeln!(text, "  {}  {}", evidence.id, evidence.digest)?;
+    }
+    for denial in &found.denied {
+        writeln!(text, "denied: `{}`: {}; the grant `{}` would allow it", visible(&denial.call), denial.why, denial.grant)?;
+    }
+    let mut code = if found.denied.is_empty() { 0 } else { 3 };
+    if let Some(failure) = &found.failure {
+        crate::output::complain(format_args!("error: the investigation failed: {failure}"));
+        code = 1;
+    }
+    let findings: Vec<_> =
+        found.findings.iter().map(|found| json!({ "summary": found.summary, "detail": found.detail })).collect();
+    let json = json!({
+        "bundle": bundle.digest(),
+        "target": arguments.target,
+        "findings": findings,
+        "evidence": found.evidence,
+        "denied": found.denied,
+        "error": found.failure,
+    });
+    Ok(Done::new(text.trim_end(), json).with_code(code))
+}

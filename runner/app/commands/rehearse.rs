@@ -1,0 +1,73 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use countersign_bundle::Bundle;
+use countersign_pipeline::{RehearsalRequest, requested};
+use serde_json::json;
+
+use super::StepArguments;
+use crate::cli::Global;
+use crate::environment::Environment;
+use crate::output::{CommandResult, Done};
+use crate::render;
+
+#[derive(Args)]
+#[command(after_help = "Example: countersign rehearse ./bundle --target web --arg config=/etc/orders.conf")]
+pub(crate) struct Arguments {
+    /// The bundle's directory
+    bundle: PathBuf,
+    /// The target's name
+    #[arg(long)]
+    target: String,
+    #[command(flatten)]
+    step: StepArguments,
+}
+
+pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
+    let environment = Environment::open(global)?;
+    let runner = &environment.runner;
+    let target = environment.target(&arguments.target)?;
+    let bundle = Bundle::open(&arguments.bundle)?;
+    let step = arguments.step.parse(&bundle)?;
+    let grants = requested(runner, &bundle, &step)?;
+    let principal = environment.operator();
+    let rehearsed = countersign_pipeline::rehearse(
+        runner,
+        &RehearsalRequest {
+            bundle: &bundle,
+            name: &arguments.target,
+            target,
+            arguments: &step,
+            grants: &grants,
+            principal: &principal,
+            now: runner.now(),
+            seed: runner.random()?,
+        },
+    )?;
+    let document = rehearsed.document();
+    let changes = countersign_pipeline::planned_changes(runner, document)?;
+    let text = render::rehearsal::text(document, &changes);
+    let json = json!({
+        "bundle": document.bundle,
+        "target": document.target,
+        "plan": { "digest": document.plan.digest(), "changes": changes },
+        "changes": changes,
+        "restores": document.restores,
+        "unrestored": document.unrestored,
+        "rollback_rehearsed": document.rollback_rehearsed,
+        "grants": render::role_grants(&document.least),
+        "requested": render::role_grants(&document.grants),
+        "denied": document.denied,
+        "check": { "before": document.check_before, "after": document.check_after },
+        "evidence": document.evidence,
+        "error": document.fix_failure.as_ref().or(document.rollback_failure.as_ref()),
+    });
+    let code = if !document.denied.is_empty() {
+        3
+    } else if document.fix_failure.is_some() || document.rollback_failure.is_some() {
+        1
+    } else {
+        0
+    };
+    Ok(Done::new(text, json).with_code(code))
+}

@@ -1,0 +1,49 @@
+use clap::Args;
+use countersign_pipeline::{Order, Stored};
+
+use crate::cli::Global;
+use crate::environment::Environment;
+use crate::output::{CommandResult, Done};
+use crate::render;
+
+#[derive(Args)]
+#[command(after_help = "Example: countersign run p-0123456789ab")]
+pub(crate) struct Arguments {
+    /// The proposal
+    proposal: String,
+    /// The target, where the proposal names several
+    #[arg(long)]
+    target: Option<String>,
+}
+
+pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
+    let environment = Environment::open(global)?;
+    let runner = &environment.runner;
+    let stored = Stored::load(runner, &arguments.proposal)?;
+    let name = match (&arguments.target, stored.proposal.document().targets.as_slice()) {
+        (Some(name), _) => name.as_str(),
+        (None, [target]) => target.name.as_str(),
+        (None, targets) => {
+            let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+            return Err(crate::output::hinted(
+                format!("the proposal names {} targets", targets.len()),
+                format!("run one at a time with `--target`: {}", names.join(", ")),
+            ));
+        }
+    };
+    let order = Order {
+        proposal: &stored.proposal,
+        bundle: &stored.bundle,
+        rehearsal: stored.rehearsal(name)?,
+        name,
+        target: environment.target(name)?,
+    };
+    let report = match countersign_pipeline::remediate(runner, &order) {
+        Ok(report) => report,
+        Err(error) => {
+            runner.keep_refusal(&order, &error);
+            return Err(error.into());
+        }
+    };
+    Ok(Done::new(render::run::text(&report), report.to_json()).with_code(report.outcome.exit_code()))
+}

@@ -1,0 +1,34 @@
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::Global;
+use crate::environment::Environment;
+use crate::output::{CommandResult, Done};
+use crate::render::table;
+use crate::time::moment;
+
+#[derive(Args)]
+#[command(after_help = "Example: countersign runs --limit 5")]
+pub(crate) struct Arguments {
+    /// How many, newest first
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+}
+
+pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
+    let environment = Environment::open(global)?;
+    let runs = environment.runner.runs(arguments.limit)?;
+    let mut rows = vec![["RUN", "OUTCOME", "TARGET", "PROPOSAL", "STARTED", "REASON"].map(str::to_owned).to_vec()];
+    for run in &runs {
+        rows.push(vec![
+            run.run.clone(),
+            run.outcome.clone(),
+            run.target.clone(),
+            run.proposal.clone(),
+            moment(run.started),
+            countersign_model::text::excerpt(&run.reason, 80),
+        ]);
+    }
+    let text = if runs.is_empty() { "there were no runs".to_owned() } else { table(&rows) };
+    Ok(Done::new(text, json!({ "runs": runs })))
+}

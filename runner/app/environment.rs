@@ -1,0 +1,171 @@
+//! What a command works with: state, configuration, trust policy and the capabilities of this binary.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use countersign_capability::{Protected, Registry};
+use countersign_pipeline::{Runner, Setup, Stored, Target};
+use countersign_trust::{Policy, SigningKey};
+use zeroize::Zeroizing;
+
+use crate::cli::Global;
+use crate::config::Config;
+use crate::output::hinted;
+use crate::progress::Narrator;
+
+/// Every capability that this binary knows. Nothing else in the runner names one.
+pub(crate) fn registry() -> Registry {
+    Registry::default()
+        .with::<countersign_files::Files>()
+        .with::<countersign_http::Http>()
+        .with::<countersign_process::ProcessCapability>()
+}
+
+/// State and configuration, opened and found to make sense.
+pub(crate) struct Environment {
+    pub(crate) runner: Runner,
+    targets: BTreeMap<String, Target>,
+    config: PathBuf,
+}
+
+impl Environment {
+    pub(crate) fn open(global: &Global) -> anyhow::Result<Self> {
+        let state = state_directory(global)?;
+        if !state.exists() {
+            return Err(hinted(
+                format!("there is no state directory `{}`", state.display()),
+                "make one with `countersign init --approver KEY.pub`, or name yours with `--state` or COUNTERSIGN_STATE",
+            ));
+        }
+        let config_path = config_path(global, &state);
+        let (config, policy) = Config::load(&config_path)?;
+        let registry = Arc::new(registry());
+        let protected = Arc::new(protected(&state, &config_path, &config)?);
+        let mut targets = config.targets;
+        for (name, target) in &mut targets {
+            target
+                .validate(&registry, &protected)
+                .map_err(|why| anyhow::anyhow!("`{}`: target `{name}`: {why}", config_path.display()))?;
+        }
+        let policy = Policy::parse(&policy).context("the trust policy cannot be used")?;
+        let runner = Runner::open(Setup {
+            state,
+            registry,
+            protected,
+            policy,
+            pinned_policy: config.trust.digest,
+            progress: Arc::new(Narrator),
+            clock: crate::time::now,
+        })?;
+        Ok(Self { runner, targets, config: config_path })
+    }
+
+    pub(crate) fn target(&self, name: &str) -> anyhow::Result<&Target> {
+        self.targets.get(name).ok_or_else(|| {
+            let name = countersign_model::text::excerpt(name, 80);
+            let known: Vec<_> = self.targets.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "there are none yet".to_owned() } else { format!("there are: {}", known.join(", ")) };
+            hinted(
+                format!("the target `{name}` is not configured"),
+                format!("add `[targets.{name}]` to `{}`; {known}", self.config.display()),
+            )
+        })
+    }
+
+    pub(crate) fn targets<'a>(
+        &'a self,
+        names: impl Iterator<Item = &'a str>,
+    ) -> anyhow::Result<Vec<(&'a str, &'a Target)>> {
+        names.map(|name| Ok((name, self.target(name)?))).collect()
+    }
+
+    pub(crate) fn targets_of<'a>(&'a self, stored: &'a Stored) -> anyhow::Result<Vec<(&'a str, &'a Target)>> {
+        self.targets(stored.proposal.document().targets.iter().map(|target| target.name.as_str()))
+    }
+
+    /// Who works on the command line, for the evidence: the user that the system knows.
+    pub(crate) fn operator(&self) -> String {
+        format!("uid:{}", rustix::process::getuid().as_raw())
+    }
+}
+
+/// The state directory that is meant.
+pub(crate) fn state_directory(global: &Global) -> anyhow::Result<PathBuf> {
+    let named = match &global.state {
+        Some(named) => named.clone(),
+        None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/countersign"),
+        None => {
+            let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+            let home = home.ok_or_else(|| hinted("no state directory is named", "name one with `--state DIR`"))?;
+            Path::new(&home).join(".local/state/countersign")
+        }
+    };
+    std::path::absolute(&named).with_context(|| format!("`{}` is not a path", named.display()))
+}
+
+/// The configuration that is meant.
+pub(crate) fn config_path(global: &Global, state: &Path) -> PathBuf {
+    global.config.clone().unwrap_or_else(|| state.join("config.toml"))
+}
+
+/// What no grant may reach: resolved, since a grant is compared with what a path really is.
+fn protected(state: &Path, config: &Path, loaded: &Config) -> anyhow::Result<Protected> {
+    let policy = config.parent().unwrap_or(Path::new("/")).join(&loaded.trust.policy);
+    let binary = std::env::current_exe().context("the runner's own binary cannot be found")?;
+    let paths = [state, config, &policy, &binary]
+        .into_iter()
+        .map(|path| path.canonicalize().with_context(|| format!("`{}` cannot be resolved", path.display())))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(Protected { paths, processes: vec![std::process::id()] })
+}
+
+/// A private key in OpenSSH's format; asks for its passphrase on the terminal where it has one.
+pub(crate) fn load_key(path: &Path) -> anyhow::Result<SigningKey> {
+    let shown = path.display();
+    let bytes = read_bounded(path, 64 * 1024).with_context(|| format!("the key `{shown}` cannot be read"))?;
+    let mode = std::fs::metadata(path).map(|metadata| metadata.mode()).unwrap_or_default();
+    if mode & 0o077 != 0 {
+        return Err(hinted(format!("the key `{shown}` can be read by others"), format!("chmod go= {shown}")));
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let mut ask = || ask_passphrase(path).map(Zeroizing::new);
+    SigningKey::from_openssh(&text, &mut ask).with_context(|| format!("the key `{shown}` cannot be used"))
+}
+
+/// Asks on the terminal, without echo; `None` where there is none.
+fn ask_passphrase(path: &Path) -> Option<String> {
+    rpassword::prompt_password(format!("passphrase for {}: ", path.display())).ok()
+}
+
+/// A regular file of at most `limit` bytes.
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    let shown = path.display();
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+        .with_context(|| format!("`{shown}` cannot be read"))?;
+    if !file.metadata().with_context(|| format!("`{shown}` cannot be read"))?.is_file() {
+        anyhow::bail!("`{shown}` is not a regular file");
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("`{shown}` cannot be read"))?;
+    if bytes.len() as u64 > limit {
+        anyhow::bail!("`{shown}` is larger than {limit} bytes");
+    }
+    Ok(bytes)
+}
+
+/// Writes a file that does not exist yet.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .with_context(|| format!("`{}` cannot be made", path.display()))?;
+    file.write_all(bytes).with_context(|| format!("`{}` cannot be written", path.display()))
+}

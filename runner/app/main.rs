@@ -1,0 +1,18 @@
+//! Runs fixes that agents write and people countersign.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod componentize;
+mod config;
+mod environment;
+mod output;
+mod progress;
+mod render;
+mod template;
+mod time;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,91 @@
+//! What a command leaves behind: its result on stdout, everything else on stderr, and an exit code.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use countersign_model::text::visible_lines;
+use countersign_pipeline::PipelineError;
+use serde_json::{Value, json};
+
+/// A command's result, in both forms.
+pub(crate) struct Done {
+    /// For people; ends without a line feed.
+    pub(crate) text: String,
+    /// For programs: one object.
+    pub(crate) json: Value,
+    /// The exit code.
+    pub(crate) code: u8,
+}
+
+impl Done {
+    pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
+        Self { text: text.into(), json, code: 0 }
+    }
+
+    pub(crate) const fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+}
+
+/// What a command returns. Errors that are not the pipeline's are failures before anything changed.
+pub(crate) type CommandResult = anyhow::Result<Done>;
+
+/// Prints the result or the error, and gives the exit code.
+pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
+    match result {
+        Ok(done) => {
+            let text = if json { done.json.to_string() } else { done.text };
+            if print(&text).is_err() {
+                complain("the result could not be printed: stdout is closed");
+                // What was done stays done, and its code says what it was.
+                return ExitCode::from(if done.code == 0 { 1 } else { done.code });
+            }
+            ExitCode::from(done.code)
+        }
+        Err(error) => {
+            let pipeline = error.downcast_ref::<PipelineError>();
+            let code = pipeline.map_or(1, PipelineError::exit_code);
+            let hint = pipeline.and_then(PipelineError::hint).or_else(|| error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.as_str()));
+            complain(format!("error: {error}"));
+            for cause in error.chain().skip(1) {
+                complain(format!("caused by: {cause}"));
+            }
+            if let Some(hint) = hint {
+                complain(format!("hint: {hint}"));
+            }
+            if json {
+                let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+                let object = json!({ "error": { "message": error.to_string(), "causes": causes, "hint": hint, "code": code } });
+                let _ = print(&object.to_string());
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// An error of the command itself, with what to do next.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct Hinted {
+    what: String,
+    hint: String,
+}
+
+/// An error before anything changed, with what to do next.
+pub(crate) fn hinted(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Hinted { what: what.into(), hint: hint.into() })
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(b"\n")?;
+    stdout.flush()
+}
+
+/// One line on stderr; a closed stderr is no reason to fail.
+pub(crate) fn complain(line: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible_lines(&line.to_string()));
+}

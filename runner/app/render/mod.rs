@@ -1,0 +1,89 @@
+//! How results look to people. Everything that a guest or a target wrote is made visible first.
+
+pub(crate) mod rehearsal;
+pub(crate) mod review;
+pub(crate) mod run;
+
+use std::fmt::Write as _;
+
+use countersign_model::documents::RoleGrants;
+use countersign_model::text::{excerpt, visible, visible_lines};
+use countersign_model::{Reversibility, Verdict};
+use countersign_pipeline::{ChangeReview, GuardState};
+use serde_json::{Value, json};
+
+/// Columns, parted by two spaces.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        for (at, cell) in row.iter().enumerate() {
+            match widths.get_mut(at) {
+                Some(width) => *width = (*width).max(cell.chars().count()),
+                None => widths.push(cell.chars().count()),
+            }
+        }
+    }
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Grants as programs read them: one flat list with roles.
+pub(crate) fn role_grants(grants: &RoleGrants) -> Vec<Value> {
+    grants
+        .iter()
+        .flat_map(|(role, grants)| grants.iter().map(move |grant| json!({ "role": role, "grant": grant })))
+        .collect()
+}
+
+/// Changes with their diffs.
+pub(crate) fn changes(text: &mut String, changes: &[ChangeReview]) -> std::fmt::Result {
+    for (at, reviewed) in changes.iter().enumerate() {
+        let change = &reviewed.change;
+        writeln!(
+            text,
+            "  {}. {} ({}, by the {} step)",
+            at + 1,
+            visible(&change.summary),
+            reversibility(change.reversibility),
+            change.role
+        )?;
+        for line in visible_lines(&reviewed.diff).lines() {
+            writeln!(text, "       {line}")?;
+        }
+        if !reviewed.effect.is_null() {
+            writeln!(text, "       signed with it: {}", visible(&reviewed.effect.to_string()))?;
+        }
+    }
+    if changes.is_empty() {
+        writeln!(text, "  none")?;
+    }
+    Ok(())
+}
+
+pub(crate) const fn reversibility(reversibility: Reversibility) -> &'static str {
+    match reversibility {
+        Reversibility::Exact => "exact: undo restores it byte for byte",
+        Reversibility::Compensating => "compensating: undo reaches an equivalent state",
+        Reversibility::Irreversible => "IRREVERSIBLE: nothing undoes it",
+    }
+}
+
+pub(crate) fn verdict(verdict: &Verdict) -> String {
+    match verdict.reason() {
+        None => verdict.name().to_owned(),
+        Some(reason) => format!("{}: {}", verdict.name(), excerpt(reason, 300)),
+    }
+}
+
+pub(crate) fn guards(text: &mut String, guards: &[GuardState]) -> std::fmt::Result {
+    for guard in guards {
+        match &guard.reason {
+            None => writeln!(text, "  guard `{}`: holds", guard.name)?,
+            Some(reason) => writeln!(text, "  guard `{}`: does not hold: {}", guard.name, visible(reason))?,
+        }
+    }
+    Ok(())
+}

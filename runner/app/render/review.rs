@@ -1,0 +1,207 @@
+use std::fmt::Write as _;
+
+use countersign_model::text::{visible, visible_lines};
+use countersign_model::{Mode, RollbackBy, Verdict};
+use countersign_pipeline::{Review, TargetReview};
+use serde_json::{Value, json};
+
+use super::{changes, guards, verdict};
+use crate::time::{moment, span};
+
+/// The review for programs: the design's keys beside the whole.
+pub(crate) fn json(review: &Review) -> anyhow::Result<Value> {
+    let mut object = serde_json::to_value(review)?;
+    if let (Some(fields), Some(first)) = (object.as_object_mut(), review.targets.first()) {
+        fields.insert("plan".to_owned(), json!({ "digest": first.plan, "changes": first.changes }));
+        fields.insert("changes".to_owned(), serde_json::to_value(&first.changes)?);
+        fields.insert("restores".to_owned(), json!(review.targets.iter().all(|target| target.restores)));
+    }
+    Ok(object)
+}
+
+/// The review in the order in which an approver needs it.
+pub(crate) fn text(review: &Review, now: u64) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write(&mut text, review, now);
+    text.trim_end().to_owned()
+}
+
+fn write(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
+    writeln!(text, "proposal {}  {}", review.proposal, review.digest)?;
+    if let Some(reason) = &review.denied {
+        writeln!(text, "DENIED: {}", visible(reason))?;
+    }
+    for target in &review.targets {
+        standing(text, target, now)?;
+        effects(text, target)?;
+    }
+    outcome(text, review)?;
+    rollback(text, review)?;
+    grants(text, review)?;
+    history(text, review)?;
+    evidence(text, review)?;
+    people(text, review, now)?;
+    words(text, review)
+}
+
+fn standing(text: &mut String, target: &TargetReview, now: u64) -> std::fmt::Result {
+    writeln!(text, "\nTARGET {}", target.name)?;
+    if !target.description.is_empty() {
+        writeln!(text, "  {}", visible(&target.description))?;
+    }
+    writeln!(text, "  check now: {}", verdict(&target.check_now))?;
+    guards(text, &target.guards_now)?;
+    if target.guards_now.is_empty() {
+        writeln!(text, "  no guards: a run will be refused")?;
+    }
+    writeln!(text, "\nDRIFT since the rehearsal, {} ago", span(now.saturating_sub(target.rehearsed)))?;
+    if target.drift.is_empty() {
+        writeln!(text, "  none")?;
+    }
+    for drift in &target.drift {
+        writeln!(text, "  {}", visible(drift))?;
+    }
+    Ok(())
+}
+
+fn effects(text: &mut String, target: &TargetReview) -> std::fmt::Result {
+    writeln!(text, "\nEFFECTS on {}, plan {}", target.name, target.plan)?;
+    changes(text, &target.changes)?;
+    writeln!(text, "\nIRREVERSIBLE")?;
+    for summary in &target.irreversible {
+        writeln!(text, "  {}", visible(summary))?;
+    }
+    if target.irreversible.is_empty() {
+        writeln!(text, "  nothing")?;
+    }
+    Ok(())
+}
+
+fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
+    let success = review.success;
+    writeln!(text, "\nSUCCESS means")?;
+    match review.mode {
+        Mode::Exact => writeln!(text, "  exactly this plan was done, in this order, and nothing else;")?,
+        Mode::Scoped => writeln!(text, "  ANYTHING inside the grants was done (mode scoped);")?,
+    }
+    write!(text, "  the check and every guard hold within {}, asked every {}", span(success.within_ms), span(success.every_ms))?;
+    if success.hold_ms > 0 {
+        write!(text, ", and go on holding for {}", span(success.hold_ms))?;
+    }
+    writeln!(text)?;
+    for target in &review.targets {
+        for validator in &target.validators {
+            writeln!(text, "  validator `{validator}` accepts what is written, before anything irreversible")?;
+        }
+        if target.check_before == Verdict::Healthy || target.check_now == Verdict::Healthy {
+            writeln!(text, "  NOTE: the check already passes on {}: its passing afterwards proves nothing", target.name)?;
+        }
+    }
+    writeln!(text, "FAILURE means")?;
+    writeln!(text, "  any trap, limit, denial, deviation, refused validator, or check or guard that does not hold:")?;
+    writeln!(text, "  the target is put back, and each subject is read back and compared with what it was")
+}
+
+fn rollback(text: &mut String, review: &Review) -> std::fmt::Result {
+    writeln!(text, "\nROLLBACK")?;
+    match review.rollback {
+        RollbackBy::Step => writeln!(text, "  the host undoes the exact changes, then the rollback step runs")?,
+        RollbackBy::Undo => writeln!(text, "  the host undoes the changes; there is no rollback step")?,
+    }
+    for target in &review.targets {
+        let rehearsed = match (review.rollback, target.rollback_rehearsed) {
+            (RollbackBy::Undo, _) => "undo was rehearsed",
+            (RollbackBy::Step, true) => "rehearsed to its end",
+            (RollbackBy::Step, false) => "NOT rehearsed",
+        };
+        let restores = if target.restores { "every subject came back" } else { "NOT every subject came back" };
+        writeln!(text, "  {}: owner {}; {rehearsed}; {restores}", target.name, visible(&target.rollback_owner))?;
+        for subject in &target.unrestored {
+            writeln!(text, "    not restored: {}", visible(subject))?;
+        }
+    }
+    Ok(())
+}
+
+fn grants(text: &mut String, review: &Review) -> std::fmt::Result {
+    writeln!(text, "\nGRANTS asked for, and what the rehearsal used of each")?;
+    for reviewed in &review.grants {
+        writeln!(text, "  {:<13} {}", reviewed.role.name(), reviewed.grant)?;
+        for used in &reviewed.used {
+            writeln!(text, "                used: {used}")?;
+        }
+        if reviewed.used.is_empty() {
+            writeln!(text, "                not used")?;
+        }
+    }
+    Ok(())
+}
+
+fn history(text: &mut String, review: &Review) -> std::fmt::Result {
+    writeln!(text, "\nEARLIER RUNS of this bundle")?;
+    for run in &review.earlier_runs {
+        writeln!(text, "  {}  {:<20} {}  {}", run.run, run.outcome, moment(run.started), run.target)?;
+    }
+    if review.earlier_runs.is_empty() {
+        writeln!(text, "  none")?;
+    }
+    Ok(())
+}
+
+fn evidence(text: &mut String, review: &Review) -> std::fmt::Result {
+    for (cited, title) in [(true, "EVIDENCE cited, as this runner recorded it"), (false, "EVIDENCE not cited, read in the rehearsal")] {
+        writeln!(text, "\n{title}")?;
+        let mut none = true;
+        for evidence in review.evidence.iter().filter(|evidence| evidence.cited == cited) {
+            none = false;
+            let record = &evidence.record;
+            let failed = if record.failed { ", failed" } else { "" };
+            writeln!(
+                text,
+                "  {}  {}  {}  {} bytes{failed}, {} for {}",
+                record.id,
+                moment(record.at),
+                visible(&record.call),
+                record.bytes,
+                visible(&record.purpose),
+                visible(&record.principal)
+            )?;
+            if cited {
+                for line in visible_lines(&record.excerpt).lines().take(12) {
+                    writeln!(text, "      | {line}")?;
+                }
+            }
+        }
+        if none {
+            writeln!(text, "  none")?;
+        }
+    }
+    Ok(())
+}
+
+fn people(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
+    let proposer = &review.proposer;
+    writeln!(text, "\nPROPOSER\n  {} ({}), key {}", visible(&proposer.name), proposer.kind, proposer.key)?;
+    if proposer.kind == "unlisted" {
+        writeln!(text, "  the trust policy does not list this key: a run will be marked \"approval not independent\"")?;
+    }
+    let left = review.expires.checked_sub(now).filter(|left| *left > 0);
+    let left = left.map_or_else(|| "EXPIRED".to_owned(), |left| format!("in {}", span(left)));
+    writeln!(text, "\nEXPIRES\n  {} ({left})", moment(review.expires))
+}
+
+fn words(text: &mut String, review: &Review) -> std::fmt::Result {
+    let words = &review.words;
+    writeln!(text, "\nTHE AGENT'S OWN WORDS, unverified")?;
+    writeln!(text, "  bundle     {}  {}", visible(&words.name), review.bundle)?;
+    writeln!(text, "  says       {}", visible(&words.description))?;
+    for (name, value) in &words.arguments {
+        writeln!(text, "  argument   {}={}", visible(name), visible(&value.to_string()))?;
+    }
+    writeln!(text, "  hypothesis")?;
+    for line in visible_lines(&words.hypothesis).lines() {
+        writeln!(text, "    > {line}")?;
+    }
+    Ok(())
+}

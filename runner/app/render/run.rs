@@ -1,0 +1,101 @@
+use std::fmt::Write as _;
+
+use countersign_model::Outcome;
+use countersign_model::text::visible;
+use countersign_pipeline::{RunReport, ShownRun};
+
+use super::{guards, reversibility, verdict};
+use crate::time::moment;
+
+/// A finished run as its operator reads it: what happened, how the target stands, what to do next.
+pub(crate) fn text(report: &RunReport) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write(&mut text, report);
+    text.trim_end().to_owned()
+}
+
+fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
+    writeln!(text, "run {}: {}", report.run, report.outcome)?;
+    writeln!(text, "reason: {}", visible(&report.reason))?;
+    if !report.independent {
+        writeln!(text, "approval not independent: the proposer's key is in no trust policy")?;
+    }
+    writeln!(text, "approved by: {}", report.approvers.join(", "))?;
+    writeln!(text, "changes:")?;
+    for change in &report.changes {
+        writeln!(text, "  {} ({}, by the {} step)", visible(&change.summary), reversibility(change.reversibility), change.role)?;
+    }
+    if report.changes.is_empty() {
+        writeln!(text, "  none")?;
+    }
+    if let Some(denial) = &report.denied {
+        writeln!(text, "denied: {}: {}", visible(&denial.call), denial.why)?;
+        writeln!(text, "  would have been allowed by: {}", denial.grant)?;
+    }
+    if let Some(check) = &report.check {
+        writeln!(text, "check: {}", verdict(check))?;
+    }
+    guards(text, &report.guards)?;
+    let owner = visible(&report.rollback_owner);
+    match report.outcome {
+        Outcome::Committed => writeln!(text, "target {}: changed as approved; check and guards hold", report.target),
+        Outcome::Refused => writeln!(text, "target {}: nothing changed", report.target),
+        Outcome::RolledBack => {
+            writeln!(text, "target {}: every subject was read back and is as before the run", report.target)?;
+            sent(text, report)
+        }
+        Outcome::RollbackIncomplete | Outcome::InDoubt => {
+            writeln!(text, "target {}: NOT as before; {owner} answers for it:", report.target)?;
+            for left in &report.left {
+                writeln!(text, "  {}", visible(left))?;
+            }
+            sent(text, report)?;
+            writeln!(text, "next: put right by hand what is listed; `countersign show {}` has every change", report.run)
+        }
+    }
+}
+
+fn sent(text: &mut String, report: &RunReport) -> std::fmt::Result {
+    for summary in &report.irreversible {
+        writeln!(text, "  done on the way, and not to be undone: {}", visible(summary))?;
+    }
+    Ok(())
+}
+
+/// A run as the journal has it.
+pub(crate) fn shown(run: &ShownRun) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write_shown(&mut text, run);
+    text.trim_end().to_owned()
+}
+
+fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
+    writeln!(text, "run      {}\noutcome  {}", run.run, run.outcome)?;
+    writeln!(text, "reason   {}", visible(&run.reason))?;
+    writeln!(text, "target   {}\nproposal {}\nstarted  {}", run.target, run.proposal, moment(run.started))?;
+    if let Some(ended) = run.ended {
+        writeln!(text, "ended    {}", moment(ended))?;
+    }
+    if !run.approvers.is_empty() {
+        writeln!(text, "approved {}", run.approvers.join(", "))?;
+    }
+    writeln!(text, "changes")?;
+    for change in &run.changes {
+        writeln!(text, "  {:<9} {} ({})", change.state, visible(&change.change.summary), reversibility(change.change.reversibility))?;
+        if let Some(before) = change.change.before {
+            writeln!(text, "            before {before}")?;
+        }
+        if let Some(after) = change.change.after {
+            writeln!(text, "            after  {after}")?;
+        }
+    }
+    if run.changes.is_empty() {
+        writeln!(text, "  none")?;
+    }
+    for left in &run.left {
+        writeln!(text, "not as before: {}", visible(left))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Moments and durations as people write and read them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970-01-01 UTC.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A moment in UTC to the second, e.g. `2026-11-23T08:00:00Z`.
+pub(crate) fn moment(milliseconds: u64) -> String {
+    let seconds = i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("{milliseconds} ms"), |moment| moment.to_string())
+}
+
+/// A span as people say it: `3 s`, `12 min`, `5 h`, `2 d`.
+pub(crate) fn span(milliseconds: u64) -> String {
+    match milliseconds / 1000 {
+        0 => format!("{milliseconds} ms"),
+        seconds @ 1..=119 => format!("{seconds} s"),
+        seconds @ 120..=7199 => format!("{} min", seconds / 60),
+        seconds @ 7200..=172_799 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Milliseconds from `90s`, `10m`, `1h` or `7d`.
+pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
+    let expected = || "expected a whole number and `s`, `m`, `h` or `d`, e.g. `1h`".to_owned();
+    let unit = text.chars().last().ok_or_else(expected)?;
+    let factor = match unit {
+        's' => 1000,
+        'm' => 60_000,
+        'h' => 3_600_000,
+        'd' => 86_400_000,
+        _ => return Err(expected()),
+    };
+    let number: u64 = text.strip_suffix(unit).unwrap_or_default().parse().map_err(|_| expected())?;
+    number.checked_mul(factor).filter(|milliseconds| *milliseconds > 0).ok_or_else(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_and_spans() {
+        assert_eq!(moment(0), "1970-01-01T00:00:00Z");
+        assert_eq!(span(45_000), "45 s");
+        assert_eq!(span(3_600_000), "60 min");
+        assert_eq!(parse_duration("10m"), Ok(600_000));
+        for bad in ["", "h", "1", "1.5h", "-1h", "0s", "1w", "99999999999999999d"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

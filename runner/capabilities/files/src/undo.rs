@@ -1,0 +1,114 @@
+//! Tells where a file stands relative to a change, and undoes changes on the target.
+
+use countersign_capability::Context;
+use countersign_model::{Fault, FaultKind, State};
+
+use crate::apply::{clear, is_original};
+use crate::change::{FilesChange, content, standing};
+use crate::durable::{discard, shift, stage, swap, sync};
+use crate::fault::{about, in_time};
+use crate::handle::Directory;
+use crate::path::Path;
+use crate::session::FilesSession;
+use crate::snapshot::{FileImage, Standing};
+
+/// Where the file stands: on the target, in a rehearsal under what is pending.
+///
+/// A change that changes nothing is always `Before`.
+pub(crate) fn probe(session: &FilesSession, cx: &Context<'_>, change: &FilesChange) -> Result<State, Fault> {
+    in_time(Some(cx.deadline))?;
+    let path = change.path()?;
+    let (directory, name) = match session.opener.parent(&path, change.fixed) {
+        Ok(parent) => parent,
+        Err(fault) if matches!(fault.kind, FaultKind::NotFound | FaultKind::Unsupported | FaultKind::Denied) => {
+            return Ok(State::Elsewhere(fault.what));
+        }
+        Err(fault) => return Err(fault),
+    };
+    let found = standing(session, cx, &directory, &path, name)?;
+    Ok(state(change, &found))
+}
+
+fn state(change: &FilesChange, found: &Standing) -> State {
+    let from_before = found.differences(change.before.as_ref());
+    if from_before.is_empty() {
+        return State::Before;
+    }
+    let from_after = found.differences(change.after.as_ref());
+    if from_after.is_empty() {
+        return State::After;
+    }
+    let (before, after) = (from_before.join(", "), from_after.join(", "));
+    State::Elsewhere(format!("against before: {before}; against after: {after}"))
+}
+
+/// Restores the before-image where the file is as the change left it.
+pub(crate) fn undo(session: &FilesSession, cx: &mut Context<'_>, change: &FilesChange) -> Result<(), Fault> {
+    in_time(Some(cx.deadline))?;
+    let path = change.path()?;
+    let (directory, name) = session.opener.parent(&path, change.fixed)?;
+    let directory = directory.readable()?;
+    let (own, rebuilt) = (change.own_name()?, change.rebuilt_name()?);
+    match state(change, &Standing::of(&directory, name, Some(cx.deadline))?) {
+        State::Before => sync(&directory, path.as_str())?,
+        State::After => restore(cx, &directory, change, &path, name)?,
+        State::Elsewhere(what) => {
+            let what = format!("is neither as before nor as after the change ({what}): it is left alone");
+            return Err(about(FaultKind::Changed, path.as_str(), &what));
+        }
+        State::Unknowable => {
+            return Err(about(FaultKind::Unknowable, path.as_str(), "cannot be compared with the change"));
+        }
+    }
+    // It is as before now; what was staged or kept for it goes. What is not ours stays: `settle` reports it.
+    for own in [&own, &rebuilt] {
+        match clear(cx, &directory, change, &path, own) {
+            Err(fault) if fault.kind == FaultKind::Changed => {}
+            cleared => cleared?,
+        }
+    }
+    Ok(())
+}
+
+fn restore(
+    cx: &mut Context<'_>,
+    directory: &Directory<'_>,
+    change: &FilesChange,
+    path: &Path,
+    name: &str,
+) -> Result<(), Fault> {
+    let (own, rebuilt) = (change.own_name()?, change.rebuilt_name()?);
+    // Whoever wrote to the file since it was looked at gets it back.
+    let displaced = |own: &str| Ok(unexpected(&Standing::of(directory, own, None)?, change.after.as_ref()));
+    let Some(before) = &change.before else {
+        // What the change made is taken away under a name of our own first, and looked at there.
+        clear(cx, directory, change, path, &own)?;
+        shift(directory, name, &own, || displaced(&own))?;
+        return discard(directory, &own);
+    };
+    let kept = Standing::of(directory, &own, Some(cx.deadline))?;
+    let (source, identity) = match kept.identity() {
+        Some(identity) if is_original(change, &kept) => (&own, identity),
+        // It was taken away or written to: its bytes and attributes are in the journal.
+        _ => {
+            clear(cx, directory, change, path, &rebuilt)?;
+            let bytes = content(cx, before)?;
+            let modified = change.identity.map(|identity| identity.modified);
+            let deadline = Some(cx.deadline);
+            (&rebuilt, stage(directory, &rebuilt, &bytes, &before.attributes, modified, deadline)?)
+        }
+    };
+    let restored = match &change.after {
+        Some(_) => swap(directory, source, name, identity, || displaced(source)),
+        None => shift(directory, source, name, || Ok(None)),
+    };
+    restored.map_err(|fault| match fault.kind {
+        // Somebody made a file where there was none.
+        FaultKind::Exists => Fault { kind: FaultKind::Changed, ..fault },
+        _ => fault,
+    })
+}
+
+fn unexpected(found: &Standing, wanted: Option<&FileImage>) -> Option<String> {
+    found.differences(wanted).into_iter().next()
+}

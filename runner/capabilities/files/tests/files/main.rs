@@ -1,0 +1,15 @@
+//! The capability on real files.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail")]
+
+mod changing;
+mod keeping;
+mod linking;
+mod opening;
+mod racing;
+mod reading;
+mod rehearsing;
+mod undoing;
+
+mod support;

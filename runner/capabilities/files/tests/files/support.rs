@@ -1,0 +1,205 @@
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use countersign_capability::{Blobs, Capability, Context, Opening, Phase, Prepared, Protected, Session, TypedCall};
+use countersign_files::{Entry, Files, FilesCall, FilesChange, FilesSession, Scope, Stat};
+use countersign_model::{Digest, Fault, FaultKind, Selector, State};
+use serde::de::DeserializeOwned;
+
+/// Blobs in memory.
+#[derive(Default)]
+pub(crate) struct Memory(pub(crate) BTreeMap<Digest, Vec<u8>>);
+
+impl Blobs for Memory {
+    fn put(&mut self, bytes: &[u8]) -> Result<Digest, Fault> {
+        let digest = Digest::of(bytes);
+        self.0.insert(digest, bytes.to_vec());
+        Ok(digest)
+    }
+
+    fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
+        self.0.get(digest).cloned().ok_or_else(|| Fault::new(FaultKind::NotFound, "no such blob"))
+    }
+}
+
+/// A session over a directory of its own.
+pub(crate) struct Host {
+    pub(crate) session: FilesSession,
+    pub(crate) blobs: Memory,
+    pub(crate) root: PathBuf,
+    _directory: Option<tempfile::TempDir>,
+}
+
+pub(crate) fn open(phase: Phase, paths: &[PathBuf]) -> FilesSession {
+    let protected = Protected { paths: paths.to_vec(), processes: vec![] };
+    let opening = Opening { settings: &serde_json::Value::Null, phase, protected: &protected };
+    Files::open(&opening).expect("session")
+}
+
+impl Host {
+    pub(crate) fn new(phase: Phase) -> Self {
+        Self::protecting(phase, &[])
+    }
+
+    pub(crate) fn live() -> Self {
+        Self::new(Phase::Live)
+    }
+
+    /// With these names in its directory protected.
+    pub(crate) fn protecting(phase: Phase, names: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("directory");
+        let root = directory.path().canonicalize().expect("resolved");
+        for name in names {
+            std::fs::create_dir_all(root.join(name)).expect("made");
+        }
+        let paths: Vec<_> = names.iter().map(|name| root.join(name)).collect();
+        Self { session: open(phase, &paths), blobs: Memory::default(), root, _directory: Some(directory) }
+    }
+
+    /// The same directory and blobs, as another process finds them.
+    pub(crate) fn reopened(&mut self, phase: Phase) {
+        self.session = open(phase, &[]);
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.root.join(name).to_str().expect("text").to_owned()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.root.join(name), content).expect("written");
+    }
+
+    pub(crate) fn content(&self, name: &str) -> String {
+        std::fs::read_to_string(self.root.join(name)).expect("read")
+    }
+
+    pub(crate) fn inode(&self, name: &str) -> u64 {
+        std::fs::symlink_metadata(self.root.join(name)).expect("metadata").ino()
+    }
+
+    pub(crate) fn set_mode(&self, name: &str, mode: u32) {
+        std::fs::set_permissions(self.root.join(name), PermissionsExt::from_mode(mode)).expect("mode");
+    }
+
+    /// All names in the directory, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        names(&self.root)
+    }
+
+    /// A scope, `pattern` being relative to the directory.
+    pub(crate) fn scope(&self, call: &FilesCall, pattern: &str) -> Scope {
+        scope(call, &self.path(pattern))
+    }
+
+    /// A call under the scope of the whole directory.
+    pub(crate) fn read<T: DeserializeOwned>(&mut self, call: FilesCall) -> Result<T, Fault> {
+        let scope = self.scope(&call, "**");
+        self.read_in(&scope, call)
+    }
+
+    pub(crate) fn read_in<T: DeserializeOwned>(&mut self, scope: &Scope, call: FilesCall) -> Result<T, Fault> {
+        assert!(Files::covers(scope, &call), "the scope does not cover {call:?}");
+        let reply = self.session.read(&mut context(&mut self.blobs), scope, call)?;
+        Ok(postcard::from_bytes(&reply).expect("reply"))
+    }
+
+    pub(crate) fn cat(&mut self, name: &str) -> Result<String, Fault> {
+        let bytes: serde_bytes::ByteBuf = self.read(FilesCall::Read { path: self.path(name) })?;
+        Ok(String::from_utf8(bytes.into_vec()).expect("text"))
+    }
+
+    pub(crate) fn stat(&mut self, name: &str) -> Result<Stat, Fault> {
+        self.read(FilesCall::Stat { path: self.path(name) })
+    }
+
+    pub(crate) fn list(&mut self) -> Result<Vec<Entry>, Fault> {
+        let path = self.root.to_str().expect("text").to_owned();
+        self.read(FilesCall::List { path })
+    }
+
+    pub(crate) fn prepare(&mut self, call: FilesCall) -> Result<Prepared<FilesChange>, Fault> {
+        let scope = self.scope(&call, "**");
+        assert!(Files::covers(&scope, &call), "the scope does not cover {call:?}");
+        let prepared = self.session.prepare(&mut context(&mut self.blobs), &scope, call)?;
+        assert!(Files::reaches(&scope, &prepared.subject));
+        Ok(Prepared { change: journaled(&prepared.change), ..prepared })
+    }
+
+    pub(crate) fn replace(&mut self, name: &str, contents: &str) -> Result<FilesChange, Fault> {
+        let call = FilesCall::Replace { path: self.path(name), contents: contents.into() };
+        Ok(self.prepare(call)?.change)
+    }
+
+    pub(crate) fn create(&mut self, name: &str, contents: &str, mode: u32) -> Result<FilesChange, Fault> {
+        let call = FilesCall::Create { path: self.path(name), contents: contents.into(), mode };
+        Ok(self.prepare(call)?.change)
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) -> Result<FilesChange, Fault> {
+        Ok(self.prepare(FilesCall::Remove { path: self.path(name) })?.change)
+    }
+
+    pub(crate) fn apply(&mut self, change: &FilesChange) -> Result<(), Fault> {
+        let reply = self.session.apply(&mut context(&mut self.blobs), change)?;
+        assert!(reply.is_empty());
+        Ok(())
+    }
+
+    pub(crate) fn rehearse(&mut self, change: &FilesChange) -> Result<(), Fault> {
+        self.session.rehearse(&mut context(&mut self.blobs), change).map(drop)
+    }
+
+    pub(crate) fn rehearse_undo(&mut self, change: &FilesChange) -> Result<(), Fault> {
+        self.session.rehearse_undo(&mut context(&mut self.blobs), change)
+    }
+
+    pub(crate) fn probe(&mut self, change: &FilesChange) -> State {
+        self.session.probe(&mut context(&mut self.blobs), change).expect("probed")
+    }
+
+    pub(crate) fn undo(&mut self, change: &FilesChange) -> Result<(), Fault> {
+        self.session.undo(&mut context(&mut self.blobs), change)
+    }
+
+    pub(crate) fn settle(&mut self, change: &FilesChange) -> Result<(), Fault> {
+        self.session.settle(&mut context(&mut self.blobs), change)
+    }
+}
+
+pub(crate) fn context(blobs: &mut Memory) -> Context<'_> {
+    Context { blobs, deadline: Instant::now() + Duration::from_secs(60) }
+}
+
+pub(crate) fn scope(call: &FilesCall, pattern: &str) -> Scope {
+    Files::parse_scope(call.access(), &Selector::word(pattern)).expect(pattern)
+}
+
+/// A change as it comes back from the journal.
+pub(crate) fn journaled(change: &FilesChange) -> FilesChange {
+    let text = serde_json::to_string(change).expect("encoded");
+    let value = countersign_model::strict::from_slice(text.as_bytes(), 1 << 20).expect("strict");
+    let back: FilesChange = serde_json::from_value(value).expect("decoded");
+    assert_eq!(&back, change);
+    back
+}
+
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("directory");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("entry").file_name().into_string().expect("text")).collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[track_caller]
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, Fault>, kind: FaultKind, says: &str) {
+    let fault = result.expect_err("refused");
+    assert!(fault.kind == kind && fault.what.contains(says), "{fault:?}");
+    assert!(!fault.reached, "{fault:?}");
+}

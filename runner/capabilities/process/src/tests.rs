@@ -1,0 +1,94 @@
+//! Through the registry, on real processes.
+
+mod child;
+mod reads;
+mod signals;
+
+use std::time::{Duration, Instant};
+
+use countersign_capability::{AnySession, Blobs, Context, Opening, Phase, Protected, Registry};
+use countersign_model::{Call as AnyCall, Change as AnyChange, Digest, Fault, Grant, Selector};
+use serde_json::Value;
+
+use crate::ProcessCapability;
+use crate::call::Call;
+
+struct NoBlobs;
+
+impl Blobs for NoBlobs {
+    fn put(&mut self, _: &[u8]) -> Result<Digest, Fault> {
+        unreachable!("a signal has no image")
+    }
+
+    fn get(&mut self, _: &Digest) -> Result<Vec<u8>, Fault> {
+        unreachable!("a signal has no image")
+    }
+}
+
+fn registry() -> Registry {
+    Registry::default().with::<ProcessCapability>()
+}
+
+/// A session and the time that its calls have.
+struct Bench {
+    session: Box<dyn AnySession>,
+    patience: Duration,
+}
+
+impl Bench {
+    fn new(phase: Phase) -> Self {
+        Self::protecting(phase, &Protected::default())
+    }
+
+    fn protecting(phase: Phase, protected: &Protected) -> Self {
+        let opening = Opening { settings: &Value::Null, phase, protected };
+        let session = registry().get("process").and_then(|process| process.open(&opening)).expect("a session");
+        Self { session, patience: Duration::from_secs(10) }
+    }
+
+    fn with<T>(&mut self, ask: impl FnOnce(&mut dyn AnySession, &mut Context<'_>) -> T) -> T {
+        let mut blobs = NoBlobs;
+        let mut cx = Context { blobs: &mut blobs, deadline: Instant::now() + self.patience };
+        ask(self.session.as_mut(), &mut cx)
+    }
+
+    fn read(&mut self, call: &str) -> Result<Value, Fault> {
+        let call = parse(call);
+        let grant = least(&call);
+        let reply = self.with(|session, cx| session.read(cx, &grant, &call))?;
+        Ok(registry().get("process").expect("process").describe_reply(&call, &reply))
+    }
+
+    fn prepare(&mut self, call: &str) -> Result<AnyChange, Fault> {
+        let call = signal(call);
+        let grant = least(&call);
+        self.with(|session, cx| session.prepare(cx, &grant, &call))
+    }
+
+    fn apply(&mut self, change: &AnyChange) -> Result<Vec<u8>, Fault> {
+        self.with(|session, cx| session.apply(cx, change))
+    }
+
+    fn probe(&mut self, change: &AnyChange) -> countersign_model::State {
+        self.with(|session, cx| session.probe(cx, change)).expect("a state")
+    }
+}
+
+fn least(call: &AnyCall) -> Grant {
+    registry().get("process").and_then(|process| process.least_grant(call)).expect("a grant")
+}
+
+/// A read in text.
+fn parse(text: &str) -> AnyCall {
+    let (_, function, selector) = Selector::parse_named(text).expect(text);
+    registry().get("process").and_then(|process| process.parse_call(&function, &selector)).expect(text)
+}
+
+/// `exe=… pid-file=… signal=…` as the call that a guest makes.
+fn signal(text: &str) -> AnyCall {
+    let (_, _, mut selector) = Selector::parse_named(&format!("process.signal {text}")).expect(text);
+    let signal = selector.named.remove("signal").expect("a signal").parse().expect("a signal");
+    let process = crate::Named::parse(&selector).expect(text);
+    let arguments = postcard::to_stdvec(&Call::Signal { process, signal }).expect("a call");
+    AnyCall { capability: "process".to_owned(), function: "signal".to_owned(), arguments }
+}

@@ -1,0 +1,234 @@
+use countersign_model::{FaultKind, Reversibility, State};
+
+use super::child::{Place, Running};
+use super::*;
+
+/// A place, a process there, and the words that name it and a HUP.
+fn stage() -> (Place, Running, String) {
+    let place = Place::new();
+    let running = place.run("program");
+    let words = format!("exe={} pid-file={} signal=HUP", place.path("program"), place.pid_file(running.pid()));
+    (place, running, words)
+}
+
+fn started(running: &Running) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.pid())).expect("stat");
+    let (_, rest) = stat.rsplit_once(')').expect("a command");
+    rest.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok()).expect("a start")
+}
+
+#[test]
+fn a_signal_is_delivered_once() {
+    let (place, mut running, words) = stage();
+    let mut bench = Bench::new(Phase::Live);
+    let change = bench.prepare(&words).expect("a change");
+    assert!(running.is_quiet(), "preparing changes nothing");
+    assert_eq!(bench.probe(&change), State::Before);
+    assert_eq!(bench.apply(&change), Ok(Vec::new()));
+    assert_eq!(running.line(), "hup");
+    assert!(running.is_quiet());
+    // Nothing tells whether it arrived, except for what comes next.
+    assert_eq!(bench.probe(&change), State::Unknowable);
+    let again = bench.prepare(&words).expect("a change");
+    assert_eq!(bench.probe(&again), State::Before);
+    assert_eq!(bench.with(|session, cx| session.undo(cx, &change)).expect_err("no undo").kind, FaultKind::Unsupported);
+    assert_eq!(bench.with(|session, cx| session.settle(cx, &change)), Ok(()));
+    assert!(running.is_quiet());
+    drop(place);
+}
+
+#[test]
+fn what_is_signed_holds_no_process_identifier() {
+    let (place, running, words) = stage();
+    let exe = place.path("program");
+    let change = Bench::new(Phase::Rehearse).prepare(&words).expect("a change");
+    let pid_file = place.path("pid");
+    assert_eq!(change.subject, format!("exe={exe} pid-file={pid_file}"));
+    assert_eq!(change.reversibility, Reversibility::Irreversible);
+    assert_eq!((change.before, change.after), (None, None));
+    assert_eq!(change.effect, serde_json::json!({"op": "signal", "signal": "HUP", "exe": exe, "pid-file": pid_file}));
+    assert_eq!(change.summary, format!("send HUP to the process of `{exe}` that `{pid_file}` names"));
+    assert_eq!(
+        (change.body["pid"].clone(), change.body["started"].clone()),
+        (running.pid().into(), started(&running).into())
+    );
+
+    // Restarted between rehearsal and run: the same effect.
+    let restarted = place.run("program");
+    place.pid_file(restarted.pid());
+    let mut bench = Bench::new(Phase::Live);
+    assert_eq!(bench.probe(&change), State::Before);
+    let live = bench.prepare(&words).expect("a change");
+    assert!(live.same_effect(&change) && live.body != change.body);
+
+    let by_start = format!("exe={exe} started={} signal=USR1", started(&restarted));
+    let same_tick = started(&restarted) == started(&running);
+    match bench.prepare(&by_start) {
+        Ok(change) => {
+            assert_eq!(change.subject, format!("exe={exe} started={}", started(&restarted)));
+            assert_eq!(change.effect["started"], started(&restarted));
+            assert_eq!(change.effect["signal"], "USR1");
+        }
+        // Two in one tick cannot be told apart, and are not.
+        Err(fault) => assert!(same_tick && fault.kind == FaultKind::Unsupported, "{fault}"),
+    }
+}
+
+#[test]
+fn a_process_that_is_not_the_prepared_one_gets_nothing() {
+    let (place, mut running, words) = stage();
+    let mut bench = Bench::new(Phase::Live);
+    let change = bench.prepare(&words).expect("a change");
+    let mut other = place.run("program");
+    // The identifier was used again: the same number, another start; another boot; another process by now.
+    for (key, value) in [
+        ("started", (started(&running) + 1).into()),
+        ("boot", "0".into()),
+        ("pid", other.pid().into()),
+        ("pid", u32::MAX.into()),
+    ] {
+        let mut faked = change.clone();
+        faked.body[key] = value;
+        let fault = bench.apply(&faked).expect_err(key);
+        assert_eq!((fault.kind, fault.reached), (FaultKind::Changed, false), "{key}: {fault}");
+    }
+    // The pid file names another one since.
+    place.pid_file(other.pid());
+    let fault = bench.apply(&change).expect_err("another");
+    assert_eq!((fault.kind, fault.reached), (FaultKind::Changed, false));
+    place.pid_file(running.pid());
+    assert!(running.is_quiet() && other.is_quiet());
+    assert_eq!(bench.probe(&change), State::Before);
+}
+
+#[test]
+fn a_process_that_vanished_or_was_replaced_is_changed() {
+    let (place, mut running, words) = stage();
+    let mut bench = Bench::new(Phase::Live);
+    let change = bench.prepare(&words).expect("a change");
+    place.copy("new");
+    std::fs::rename(place.path("new"), place.path("program")).expect("replaced");
+    let fault = bench.apply(&change).expect_err("replaced");
+    assert_eq!((fault.kind, fault.reached), (FaultKind::Changed, false));
+    assert!(fault.what.contains("deleted or replaced"), "{fault}");
+    assert_eq!(bench.prepare(&words).expect_err("replaced").kind, FaultKind::Changed);
+    assert!(matches!(bench.probe(&change), State::Elsewhere(why) if why.contains("deleted or replaced")));
+    assert!(running.is_quiet());
+
+    let (_place, mut running, words) = stage();
+    let change = bench.prepare(&words).expect("a change");
+    running.end();
+    let zombie = bench.apply(&change).expect_err("a zombie");
+    running.reap();
+    let gone = bench.apply(&change).expect_err("gone");
+    for fault in [zombie, gone] {
+        assert_eq!((fault.kind, fault.reached), (FaultKind::Changed, false), "{fault}");
+    }
+    assert!(matches!(bench.probe(&change), State::Elsewhere(_)));
+    assert_eq!(bench.prepare(&words).expect_err("gone").kind, FaultKind::NotFound);
+}
+
+#[test]
+fn the_runner_and_what_it_descends_from_are_never_signalled() {
+    let place = Place::new();
+    let exe_of = |pid: u32| {
+        std::fs::read_link(format!("/proc/{pid}/exe")).ok().and_then(|path| path.to_str().map(str::to_owned))
+    };
+    let own = std::process::id();
+    let parent = std::os::unix::process::parent_id();
+    for (pid, why) in
+        [(own, "runner's own"), (parent, if parent == 1 { "never" } else { "descends from" }), (1, "never")]
+    {
+        // Whose executable may not be looked at cannot be signalled either; that is another rule.
+        let Some(exe) = exe_of(pid) else { continue };
+        let words = format!("exe={exe} pid-file={} signal=HUP", place.pid_file(pid));
+        let fault = Bench::new(Phase::Live).prepare(&words).expect_err("its own");
+        assert_eq!((fault.kind, fault.reached), (FaultKind::Denied, false), "{fault}");
+        assert!(fault.what.contains(why), "{fault}");
+    }
+    // A process of the runner's, and the parent of one.
+    let (_place, running, words) = stage();
+    let protected = Protected { paths: vec![], processes: vec![running.pid()] };
+    let fault = Bench::protecting(Phase::Live, &protected).prepare(&words).expect_err("its own");
+    assert_eq!(fault.kind, FaultKind::Denied);
+    // A change that was prepared before does not get there either.
+    let mut change = Bench::new(Phase::Live).prepare(&words).expect("a change");
+    let fault = Bench::protecting(Phase::Live, &protected).apply(&change).expect_err("its own");
+    assert_eq!((fault.kind, fault.reached), (FaultKind::Denied, false));
+    for pid in [0, 1, own] {
+        change.body["pid"] = pid.into();
+        let fault = Bench::new(Phase::Live).apply(&change).expect_err("never");
+        assert_eq!((fault.kind, fault.reached), (FaultKind::Denied, false), "{pid}: {fault}");
+    }
+}
+
+#[test]
+fn only_a_run_sends() {
+    let (_place, mut running, words) = stage();
+    assert_eq!(Bench::new(Phase::Observe).prepare(&words).expect_err("observe").kind, FaultKind::Denied);
+    let mut rehearsal = Bench::new(Phase::Rehearse);
+    let change = rehearsal.prepare(&words).expect("a change");
+    for mut bench in [rehearsal, Bench::new(Phase::Observe)] {
+        let fault = bench.apply(&change).expect_err("no run");
+        assert_eq!((fault.kind, fault.reached), (FaultKind::Denied, false));
+    }
+    let mut live = Bench::new(Phase::Live);
+    assert!(live.with(|session, cx| session.rehearse(cx, &change)).is_err());
+    live.patience = Duration::ZERO;
+    let fault = live.apply(&change).expect_err("over");
+    assert_eq!((fault.kind, fault.reached), (FaultKind::TimedOut, false));
+    assert!(running.is_quiet());
+}
+
+#[test]
+fn after_a_rehearsed_signal_nothing_is_known() {
+    let (place, mut running, words) = stage();
+    let other = Place::new();
+    let mut bench = Bench::new(Phase::Rehearse);
+    let exe = place.path("program");
+    let inspect = format!("process.inspect exe={exe} pid-file={}", place.path("pid"));
+    let change = bench.prepare(&words).expect("a change");
+    assert!(bench.read(&inspect).is_ok());
+    assert_eq!(bench.probe(&change), State::Before);
+    assert_eq!(bench.with(|session, cx| session.rehearse(cx, &change)), Ok(Vec::new()));
+    for call in [inspect, format!("process.list exe={exe}")] {
+        assert_eq!(bench.read(&call).expect_err("unknowable").kind, FaultKind::Unknowable);
+    }
+    assert_eq!(bench.probe(&change), State::Unknowable);
+    assert!(bench.read(&format!("process.list exe={}", other.path("program"))).is_ok());
+    let fault = bench.with(|session, cx| session.rehearse_undo(cx, &change)).expect_err("no undo");
+    assert_eq!(fault.kind, FaultKind::Unsupported);
+    assert!(fault.what.contains("cannot be undone"));
+    // A second reload can be planned; after an end nothing can.
+    let again = bench.prepare(&words).expect("a change");
+    assert_eq!(bench.probe(&again), State::Before);
+    let end = bench.prepare(&words.replace("signal=HUP", "signal=TERM")).expect("a change");
+    assert!(bench.with(|session, cx| session.rehearse(cx, &end)).is_ok());
+    assert_eq!(bench.prepare(&words).expect_err("ended").kind, FaultKind::Unknowable);
+    assert!(running.is_quiet());
+}
+
+#[test]
+fn a_grant_is_enforced_again() {
+    let (place, mut running, words) = stage();
+    let exe = place.path("program");
+    let mut bench = Bench::new(Phase::Live);
+    let call = signal(&words);
+    for grant in [
+        format!("process.write exe={exe} signals=TERM"),
+        format!("process.write exe={exe} pid-file=/run/other.pid signals=HUP"),
+        format!("process.write exe={exe}2 signals=HUP"),
+        format!("process.read exe={exe}"),
+    ] {
+        let grant: Grant = grant.parse().expect("a grant");
+        let fault = bench.with(|session, cx| session.prepare(cx, &grant, &call)).expect_err("not covered");
+        assert_eq!(fault.kind, FaultKind::Denied);
+    }
+    let grant: Grant = format!("process.write exe={exe} signals=HUP,TERM").parse().expect("a grant");
+    let change = bench.with(|session, cx| session.prepare(cx, &grant, &call)).expect("covered");
+    let scopes = registry().get("process").expect("process").scopes(std::slice::from_ref(&grant)).expect("scopes");
+    assert_eq!(scopes.reaching(countersign_model::Access::Write, &change.subject), [0]);
+    assert!(scopes.reaching(countersign_model::Access::Write, "exe=/x started=1").is_empty());
+    assert!(scopes.reaching(countersign_model::Access::Write, "nonsense").is_empty());
+    assert!(running.is_quiet());
+}

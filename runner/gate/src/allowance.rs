@@ -1,0 +1,205 @@
+use std::collections::BTreeMap;
+
+use countersign_capability::{AnyScopes, Outline, Registry};
+use countersign_model::{Access, Call, Fault, FaultKind, Grant};
+
+/// What one step may do at the very most, whatever its grants say.
+const MAX_CALLS: u64 = 10_000;
+/// Bytes of content, read and written together.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// A list of grants with what has been used of each; a call must fit inside at least one of them.
+pub struct Bounds {
+    grants: Vec<Grant>,
+    scopes: BTreeMap<String, Scoped>,
+    used: Vec<Spent>,
+}
+
+struct Scoped {
+    positions: Vec<usize>,
+    scopes: Box<dyn AnyScopes>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    calls: u64,
+    bytes: u64,
+}
+
+/// Why a list of grants does not permit a call.
+enum Short {
+    NotCovered,
+    UsedUp(usize),
+}
+
+impl Bounds {
+    /// Prepares grants to be asked.
+    ///
+    /// # Errors
+    /// `Invalid` when one names no capability or makes no sense to it.
+    pub fn new(registry: &Registry, grants: &[Grant]) -> Result<Self, Fault> {
+        let mut by_capability: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (position, grant) in grants.iter().enumerate() {
+            by_capability.entry(grant.capability.clone()).or_default().push(position);
+        }
+        let mut scopes = BTreeMap::new();
+        for (name, positions) in by_capability {
+            let own: Vec<Grant> = positions.iter().filter_map(|position| grants.get(*position).cloned()).collect();
+            let parsed = registry.get(&name)?.scopes(&own)?;
+            scopes.insert(name, Scoped { positions, scopes: parsed });
+        }
+        Ok(Self { grants: grants.to_vec(), scopes, used: vec![Spent::default(); grants.len()] })
+    }
+
+    /// The first grant that covers the call and has room for it.
+    fn fit(&self, call: &Call, bytes: u64) -> Result<Result<usize, Short>, Fault> {
+        let Some(own) = self.scopes.get(&call.capability) else { return Ok(Err(Short::NotCovered)) };
+        let mut short = Short::NotCovered;
+        for at in own.scopes.covering(call)? {
+            let Some(position) = own.positions.get(at).copied() else { continue };
+            if self.room(position, bytes) {
+                return Ok(Ok(position));
+            }
+            short = Short::UsedUp(position);
+        }
+        Ok(Err(short))
+    }
+
+    fn room(&self, position: usize, bytes: u64) -> bool {
+        let (Some(grant), Some(spent)) = (self.grants.get(position), self.used.get(position)) else { return false };
+        grant.limits.max_calls.is_none_or(|most| spent.calls < most)
+            && grant.limits.max_bytes.is_none_or(|most| spent.bytes.saturating_add(bytes) <= most)
+    }
+
+    fn spend(&mut self, position: usize, calls: u64, bytes: u64) {
+        if let Some(spent) = self.used.get_mut(position) {
+            spent.calls = spent.calls.saturating_add(calls);
+            spent.bytes = spent.bytes.saturating_add(bytes);
+        }
+    }
+
+    fn reaches(&self, capability: &str, access: Access, subject: &str) -> bool {
+        self.scopes.get(capability).is_some_and(|own| !own.scopes.reaching(access, subject).is_empty())
+    }
+}
+
+/// Everything that bounds one step: its grants, and the ceilings of the identity that it acts under.
+pub struct Allowance {
+    grants: Bounds,
+    ceiling: Bounds,
+    /// In a rehearsal: what may be read before anyone approved, which a write's before-image is.
+    readable: Option<Bounds>,
+    calls: u64,
+    bytes: u64,
+}
+
+/// A permitted call: which grant permits it, to be charged with what comes back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Permit {
+    grant: usize,
+    ceiling: usize,
+}
+
+impl Allowance {
+    /// The bounds of a step that looks, or changes a target for real.
+    #[must_use]
+    pub fn new(grants: Bounds, ceiling: Bounds) -> Self {
+        Self { grants, ceiling, readable: None, calls: 0, bytes: 0 }
+    }
+
+    /// The bounds of a rehearsed step. `ceiling` bounds its writes as the run will be bound;
+    /// `readable`, the investigation's ceiling, bounds its reads and the subjects of its writes,
+    /// because a plan shows what they hold.
+    #[must_use]
+    pub fn rehearsed(grants: Bounds, ceiling: Bounds, readable: Bounds) -> Self {
+        Self { grants, ceiling, readable: Some(readable), calls: 0, bytes: 0 }
+    }
+
+    /// Permits a call and charges it, or says why not in a sentence fragment.
+    pub(crate) fn permit(&mut self, call: &Call, outline: &Outline) -> Result<Result<Permit, String>, Fault> {
+        if self.calls >= MAX_CALLS {
+            return Ok(Err(format!("a step may make {MAX_CALLS} calls at most")));
+        }
+        if self.bytes.saturating_add(outline.payload) > MAX_BYTES {
+            return Ok(Err(format!("a step may move {MAX_BYTES} bytes at most")));
+        }
+        let grant = match self.grants.fit(call, outline.payload)? {
+            Ok(position) => position,
+            Err(short) => return Ok(Err(self.grants.describe(&short, "grant"))),
+        };
+        let bounds = match (&self.readable, outline.access) {
+            (Some(readable), Access::Read) => readable,
+            _ => &self.ceiling,
+        };
+        let ceiling = match bounds.fit(call, outline.payload)? {
+            Ok(position) => position,
+            Err(short) => return Ok(Err(bounds.describe(&short, "ceiling of the target"))),
+        };
+        if let (Some(readable), Access::Write) = (&self.readable, outline.access)
+            && !readable.reaches(&call.capability, Access::Read, &outline.subject)
+        {
+            let subject = countersign_model::text::excerpt(&outline.subject, 200);
+            return Ok(Err(format!(
+                "the plan would show `{subject}`, which the target's investigation ceiling does not let anyone read"
+            )));
+        }
+        let permit = Permit { grant, ceiling };
+        self.calls += 1;
+        self.charge(permit, outline.access, 1, outline.payload);
+        Ok(Ok(permit))
+    }
+
+    /// Charges what a read brought back; over the limit, the reply must not be handed on.
+    pub(crate) fn charge_reply(&mut self, permit: Permit, bytes: u64) -> Result<(), Fault> {
+        let bounds = self.readable.as_ref().unwrap_or(&self.ceiling);
+        let fits = self.grants.room_for_reply(permit.grant, bytes)
+            && bounds.room_for_reply(permit.ceiling, bytes)
+            && self.bytes.saturating_add(bytes) <= MAX_BYTES;
+        if !fits {
+            return Err(Fault::new(FaultKind::Denied, format!("the reply's {bytes} bytes are over the grant's limit")));
+        }
+        self.charge(permit, Access::Read, 0, bytes);
+        Ok(())
+    }
+
+    fn charge(&mut self, permit: Permit, access: Access, calls: u64, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.grants.spend(permit.grant, calls, bytes);
+        match (&mut self.readable, access) {
+            (Some(readable), Access::Read) => readable.spend(permit.ceiling, calls, bytes),
+            _ => self.ceiling.spend(permit.ceiling, calls, bytes),
+        }
+    }
+
+    /// Whether a prepared change's subject is inside the grants, and inside the ceiling.
+    pub(crate) fn takes_in(&self, capability: &str, subject: &str) -> bool {
+        self.grants.reaches(capability, Access::Write, subject)
+            && self.ceiling.reaches(capability, Access::Write, subject)
+            && self.readable.as_ref().is_none_or(|bounds| bounds.reaches(capability, Access::Read, subject))
+    }
+
+    /// The grant behind a permit.
+    pub(crate) fn grant(&self, permit: Permit) -> Result<&Grant, Fault> {
+        self.grants
+            .grants
+            .get(permit.grant)
+            .ok_or_else(|| Fault::new(FaultKind::Denied, "the grant behind a permit is gone"))
+    }
+}
+
+impl Bounds {
+    fn describe(&self, short: &Short, what: &str) -> String {
+        match short {
+            Short::NotCovered => format!("no {what} covers it"),
+            Short::UsedUp(position) => match self.grants.get(*position) {
+                Some(grant) => format!("the limit of `{grant}` is used up"),
+                None => "a limit is used up".to_owned(),
+            },
+        }
+    }
+
+    fn room_for_reply(&self, position: usize, bytes: u64) -> bool {
+        let (Some(grant), Some(spent)) = (self.grants.get(position), self.used.get(position)) else { return false };
+        grant.limits.max_bytes.is_none_or(|most| spent.bytes.saturating_add(bytes) <= most)
+    }
+}

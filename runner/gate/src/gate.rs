@@ -1,0 +1,298 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use countersign_capability::{AnyCapability, Blobs, LogLine, Outline, Port};
+use countersign_model::documents::Denial;
+use countersign_model::{Access, Call, Digest, Fault, FaultKind, Reply, Role, Stop};
+
+use crate::allowance::{Allowance, Permit};
+use crate::live::Live;
+use crate::rehearsal::Rehearsal;
+use crate::sessions::Sessions;
+
+/// One read as it is witnessed: what was asked and what came back.
+pub struct ReadRecord<'a> {
+    /// The step that asked; `None` for `countersign read`, which is no step's.
+    pub role: Option<Role>,
+    /// The call in text.
+    pub call: &'a str,
+    /// What the guest gets.
+    pub reply: Result<&'a [u8], &'a Fault>,
+    /// The capability, which can describe the reply to people.
+    pub capability: &'a dyn AnyCapability,
+    /// The call itself.
+    pub raw: &'a Call,
+}
+
+/// Who is told of every read and every log line.
+pub trait Witness: Send {
+    /// Told of a read before the guest gets the reply.
+    ///
+    /// # Errors
+    /// When it cannot be recorded; then the step ends, because a read that leaves no trace is refused.
+    fn read(&mut self, record: &ReadRecord<'_>) -> Result<(), Fault>;
+
+    /// Told of a line that a step logged; untrusted text.
+    fn log(&mut self, role: Option<Role>, line: LogLine);
+}
+
+/// What the gate does with calls.
+pub enum Work {
+    /// Reads only: an investigation, a check, a guard, `countersign read`.
+    Observe {
+        /// What was denied, to be listed at the end.
+        denied: Vec<Denial>,
+    },
+    /// Writes go to an overlay and into a plan.
+    Rehearse(Box<Rehearsal>),
+    /// Writes go to the journal and the target.
+    Live(Box<Live>),
+}
+
+/// The step whose calls are now performed.
+pub struct Step {
+    /// Its role; `None` for `countersign read` and guards.
+    pub role: Option<Role>,
+    /// What it may do.
+    pub allowance: Allowance,
+}
+
+/// Permit, perform, record: every host call of every step goes through here, and nowhere else.
+pub struct Gate {
+    sessions: Sessions,
+    work: Work,
+    witness: Box<dyn Witness>,
+    step: Option<Step>,
+}
+
+impl Gate {
+    /// A gate that permits nothing until a step begins.
+    #[must_use]
+    pub fn new(sessions: Sessions, work: Work, witness: Box<dyn Witness>) -> Self {
+        Self { sessions, work, witness, step: None }
+    }
+
+    /// From now on, calls are this step's.
+    pub fn begin(&mut self, step: Step) {
+        if let Work::Rehearse(rehearsal) = &mut self.work {
+            rehearsal.stale = false;
+        }
+        self.step = Some(step);
+    }
+
+    /// From now on, every call is refused.
+    pub fn end(&mut self) {
+        self.step = None;
+    }
+
+    /// What was done.
+    #[must_use]
+    pub const fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// What was done, with the sessions that it was done with.
+    pub fn parts(&mut self) -> (&mut Work, &mut Sessions) {
+        (&mut self.work, &mut self.sessions)
+    }
+
+    /// Takes the gate apart.
+    #[must_use]
+    pub fn into_parts(self) -> (Work, Sessions) {
+        (self.work, self.sessions)
+    }
+
+    fn perform(&mut self, call: &Call) -> Result<Reply, Stop> {
+        let Self { sessions, work, witness, step } = self;
+        let step = step.as_mut().ok_or_else(|| Stop("a call came when no step was running".to_owned()))?;
+        let role = step.role;
+        let outline = match sessions.registry().get(&call.capability).and_then(|known| known.outline(call)) {
+            Ok(outline) => outline,
+            Err(fault) => return Ok(Reply::Fault(fault)),
+        };
+        tracing::debug!(call = outline.text, "host call");
+
+        // A role that may not write has no `write` interface linked; this holds even if it had.
+        let writes_here = role.is_some_and(Role::may_write) && !matches!(work, Work::Observe { .. });
+        if outline.access == Access::Write && !writes_here {
+            return Err(Stop(format!("`{}` is a write, and only a fix or a rollback writes", outline.text)));
+        }
+        let permit = match step.allowance.permit(call, &outline) {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(why)) => return deny(sessions, work, role, call, &outline, &why),
+            Err(fault) => return Ok(Reply::Fault(fault)),
+        };
+        if let (Work::Rehearse(rehearsal), Some(role)) = (&mut *work, role)
+            && let Ok(least) = sessions.registry().get(&call.capability).and_then(|known| known.least_grant(call))
+        {
+            rehearsal.usage.add(role, least, outline.payload);
+        }
+        match outline.access {
+            Access::Read => {
+                let result = read(sessions, work, &mut step.allowance, permit, call);
+                let capability = sessions.registry().get(&call.capability).map_err(|fault| Stop(fault.what))?;
+                let record =
+                    ReadRecord { role, call: &outline.text, reply: result.as_deref(), capability, raw: call };
+                witness
+                    .read(&record)
+                    .map_err(|fault| Stop(format!("the read was not recorded, so it is refused: {}", fault.what)))?;
+                Ok(reply(result))
+            }
+            Access::Write => write(sessions, work, &step.allowance, permit, role, call, &outline),
+        }
+    }
+}
+
+fn reply(result: Result<Vec<u8>, Fault>) -> Reply {
+    result.map_or_else(Reply::Fault, Reply::Value)
+}
+
+/// A denied call: an answer while nothing can happen yet, the step's end in a run.
+fn deny(
+    sessions: &Sessions,
+    work: &mut Work,
+    role: Option<Role>,
+    call: &Call,
+    outline: &Outline,
+    why: &str,
+) -> Result<Reply, Stop> {
+    let least = sessions.registry().get(&call.capability).and_then(|known| known.least_grant(call));
+    let grant = match least {
+        Ok(grant) => grant,
+        Err(fault) => return Ok(Reply::Fault(fault)),
+    };
+    let what = format!("denied: `{}`: {why}; the grant `{grant}` would allow it", outline.text);
+    let denial =
+        Denial { role: role.unwrap_or(Role::Investigation), call: outline.text.clone(), why: why.to_owned(), grant };
+    match work {
+        Work::Observe { denied } => {
+            if denied.len() < 100 && !denied.contains(&denial) {
+                denied.push(denial);
+            }
+        }
+        Work::Rehearse(rehearsal) => rehearsal.deny(denial),
+        Work::Live(live) => {
+            live.deny(denial);
+            return Err(Stop(what));
+        }
+    }
+    Ok(Reply::Fault(Fault::new(FaultKind::Denied, what)))
+}
+
+fn read(
+    sessions: &mut Sessions,
+    work: &mut Work,
+    allowance: &mut Allowance,
+    permit: Permit,
+    call: &Call,
+) -> Result<Vec<u8>, Fault> {
+    let blobs: &mut dyn Blobs = match work {
+        Work::Observe { .. } => &mut NoBlobs,
+        Work::Rehearse(rehearsal) => {
+            if let Some(pending) = rehearsal.unsettled_by(&call.capability) {
+                let what = format!("a change of {pending} is pending: what this read would say after it is not known");
+                rehearsal.stale = true;
+                return Err(Fault::new(FaultKind::Unknowable, what));
+            }
+            rehearsal.blobs.as_mut()
+        }
+        Work::Live(live) => live.blobs(),
+    };
+    let result = sessions.read(blobs, allowance.grant(permit)?, call);
+    if let (Err(fault), Work::Rehearse(rehearsal)) = (&result, &mut *work) {
+        rehearsal.stale |= fault.kind == FaultKind::Unknowable;
+    }
+    let bytes = result?;
+    allowance.charge_reply(permit, bytes.len() as u64)?;
+    Ok(bytes)
+}
+
+fn write(
+    sessions: &mut Sessions,
+    work: &mut Work,
+    allowance: &Allowance,
+    permit: Permit,
+    role: Option<Role>,
+    call: &Call,
+    outline: &Outline,
+) -> Result<Reply, Stop> {
+    let blobs: &mut dyn Blobs = match work {
+        Work::Observe { .. } => return Err(Stop("nothing is written while observing".to_owned())),
+        Work::Rehearse(rehearsal) => rehearsal.blobs.as_mut(),
+        Work::Live(live) => live.blobs(),
+    };
+    let prepared = allowance.grant(permit).and_then(|grant| sessions.prepare(blobs, grant, call));
+    let change = match prepared {
+        Ok(change) => change,
+        Err(fault) => return Ok(Reply::Fault(fault)),
+    };
+    // The call was inside its bounds; what it turned out to change must be too.
+    if !allowance.takes_in(&change.capability, &change.subject) {
+        let subject = countersign_model::text::excerpt(&change.subject, 200);
+        let why = format!("it would change `{subject}`, which no grant covers");
+        return deny(sessions, work, role, call, outline, &why);
+    }
+    let role = role.unwrap_or(Role::Fix);
+    match work {
+        Work::Observe { .. } => Err(Stop("nothing is written while observing".to_owned())),
+        Work::Rehearse(rehearsal) => {
+            let result = sessions.rehearse(rehearsal.blobs.as_mut(), &change);
+            if result.is_ok() {
+                rehearsal.planned(role, change);
+            }
+            Ok(reply(result))
+        }
+        Work::Live(live) => live.perform(sessions, role, change).map(Reply::Value),
+    }
+}
+
+/// The blobs of work that makes no changes, and so has no images.
+struct NoBlobs;
+
+impl Blobs for NoBlobs {
+    fn put(&mut self, _: &[u8]) -> Result<Digest, Fault> {
+        Err(Fault::new(FaultKind::Denied, "nothing is kept while observing"))
+    }
+
+    fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
+        Err(Fault::new(FaultKind::NotFound, format!("nothing is kept while observing, so not `{digest}`")))
+    }
+}
+
+/// A gate that several steps use one after the other: each gets a clone as its port.
+#[derive(Clone)]
+pub struct GatePort(Arc<Mutex<Gate>>);
+
+impl GatePort {
+    /// Shares a gate.
+    #[must_use]
+    pub fn new(gate: Gate) -> Self {
+        Self(Arc::new(Mutex::new(gate)))
+    }
+
+    /// The gate, between steps. After a panic in a capability it is still the journal's owner, so it
+    /// is handed out rather than lost: undoing is what is left to do with it.
+    pub fn lock(&self) -> MutexGuard<'_, Gate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The gate, when no step holds it any more.
+    #[must_use]
+    pub fn into_gate(self) -> Option<Gate> {
+        Arc::into_inner(self.0).map(|gate| gate.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Port for GatePort {
+    fn call(&mut self, call: Call) -> Result<Reply, Stop> {
+        match self.0.lock() {
+            Ok(mut gate) => gate.perform(&call),
+            Err(_) => Err(Stop("the gate failed in an earlier call".to_owned())),
+        }
+    }
+
+    fn log(&mut self, line: LogLine) {
+        let mut gate = self.lock();
+        let role = gate.step.as_ref().and_then(|step| step.role);
+        gate.witness.log(role, line);
+    }
+}

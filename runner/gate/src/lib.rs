@@ -1,0 +1,22 @@
+//! Permit, perform, record: the one gate that every host call goes through.
+//!
+//! A guest's import becomes a [`Call`](countersign_model::Call), and [`Gate`] is the only
+//! [`Port`](countersign_capability::Port) that performs calls. What it does with a write depends on
+//! its work: observing refuses it, rehearsing applies it to an overlay and adds it to the plan, and
+//! live it is compared with the plan, journaled, applied and marked done.
+
+#![forbid(unsafe_code)]
+
+mod allowance;
+mod gate;
+mod live;
+mod rehearsal;
+mod sessions;
+mod usage;
+
+pub use allowance::{Allowance, Bounds};
+pub use gate::{Gate, GatePort, ReadRecord, Step, Witness, Work};
+pub use live::{Live, Undo, Undone, Validators};
+pub use rehearsal::Rehearsal;
+pub use sessions::{CALL_TIME, Sessions};
+pub use usage::{Usage, Used};

@@ -1,0 +1,346 @@
+use countersign_capability::Blobs;
+use countersign_model::documents::Denial;
+use countersign_model::{Change, FaultKind, Image, Mode, Plan, Reversibility, Role, State, Stop};
+use countersign_record::Journal;
+
+use crate::rehearsal::first_per_subject;
+use crate::sessions::Sessions;
+
+/// Operator-named tests of what was written, e.g. `nginx -t`.
+pub trait Validators: Send {
+    /// Asked after the last write to a validator's paths and before anything irreversible, with the
+    /// subjects written since it was last asked.
+    ///
+    /// # Errors
+    /// Why the target must not go on with what was written.
+    fn validate(&mut self, written: &[String]) -> Result<(), String>;
+}
+
+/// A run under way: the journal, the plan it is held to, and what went wrong.
+pub struct Live {
+    journal: Journal,
+    plan: Option<Plan>,
+    validators: Box<dyn Validators>,
+    /// What was journaled as about to happen, with what became of it.
+    made: Vec<Made>,
+    forward: usize,
+    written: Vec<String>,
+    denied: Option<Denial>,
+    failure: Option<String>,
+}
+
+/// One journaled change of this run.
+struct Made {
+    seq: u32,
+    role: Role,
+    change: Change,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Applied, or perhaps applied.
+    Applied,
+    /// Sent, and nobody knows whether it arrived.
+    Unsure,
+    /// The target was not reached.
+    Missed,
+    /// Put back by the host.
+    Undone,
+}
+
+/// What the rollback step is held to in `exact` mode.
+struct BackPlan<'a> {
+    rehearsed: &'a [Change],
+    first: Vec<&'a Change>,
+}
+
+/// What the host's undo made of one change.
+pub struct Undo {
+    /// The subject.
+    pub subject: String,
+    /// The change's one line.
+    pub summary: String,
+    /// What came of it.
+    pub result: Undone,
+}
+
+/// The ways in which an undo can end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// The subject is as it was before the change.
+    Restored,
+    /// The change cannot be undone; it is listed, never called undone.
+    Irreversible,
+    /// It may or may not have happened.
+    InDoubt,
+    /// The subject was left alone, and why.
+    Left(String),
+}
+
+impl Live {
+    /// Begins with a journal that is open and a plan, where the mode is `exact`.
+    #[must_use]
+    pub fn new(journal: Journal, mode: Mode, plan: &Plan, validators: Box<dyn Validators>) -> Self {
+        Self {
+            journal,
+            plan: (mode == Mode::Exact).then(|| plan.clone()),
+            validators,
+            made: Vec::new(),
+            forward: 0,
+            written: Vec::new(),
+            denied: None,
+            failure: None,
+        }
+    }
+
+    pub(crate) fn blobs(&mut self) -> &mut dyn Blobs {
+        self.journal.blobs()
+    }
+
+    /// The run's journal.
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    /// Gives the journal back, to be finished.
+    #[must_use]
+    pub fn into_journal(self) -> Journal {
+        self.journal
+    }
+
+    /// The call that was denied, which ended the step.
+    #[must_use]
+    pub const fn denied(&self) -> Option<&Denial> {
+        self.denied.as_ref()
+    }
+
+    /// Why the run cannot be committed, whatever its step says of itself.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Whether anything was, or may have been, changed.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.made.iter().any(|made| made.fate != Fate::Missed)
+    }
+
+    /// The changes that were, or may have been, made, in order.
+    pub fn made(&self) -> impl Iterator<Item = (Role, &Change)> {
+        self.made.iter().filter(|made| made.fate != Fate::Missed).map(|made| (made.role, &made.change))
+    }
+
+    pub(crate) fn deny(&mut self, denial: Denial) {
+        self.failure.get_or_insert_with(|| format!("`{}` was denied: {}", denial.call, denial.why));
+        self.denied.get_or_insert(denial);
+    }
+
+    /// Compares, validates, journals, applies, marks: a write's only way to the target.
+    pub(crate) fn perform(&mut self, sessions: &mut Sessions, role: Role, change: Change) -> Result<Vec<u8>, Stop> {
+        let result = self.try_perform(sessions, role, change);
+        if let Err(Stop(why)) = &result {
+            self.failure.get_or_insert_with(|| why.clone());
+        }
+        result
+    }
+
+    fn try_perform(&mut self, sessions: &mut Sessions, role: Role, change: Change) -> Result<Vec<u8>, Stop> {
+        self.compare(role, &change)?;
+        let irreversible = change.reversibility == Reversibility::Irreversible;
+        if irreversible {
+            self.validate().map_err(Stop)?;
+        }
+        let seq = self
+            .journal
+            .intend(role, &change)
+            .map_err(|error| Stop(format!("the journal cannot be written, so nothing more is changed: {error}")))?;
+        let at = self.made.len();
+        self.made.push(Made { seq, role, change, fate: Fate::Unsure });
+        let Some(made) = self.made.get_mut(at) else { return Err(Stop("the change was lost".to_owned())) };
+        match sessions.apply(self.journal.blobs(), &made.change) {
+            Ok(reply) => {
+                made.fate = Fate::Applied;
+                let subject = made.change.subject.clone();
+                let marked = if irreversible { self.journal.done_now(seq) } else { self.journal.done(seq) };
+                marked.map_err(|error| Stop(format!("the journal cannot be written: {error}")))?;
+                if role == Role::Fix {
+                    self.forward += 1;
+                }
+                if !irreversible {
+                    self.written.push(subject);
+                }
+                Ok(reply)
+            }
+            Err(fault) => {
+                made.fate = if fault.reached { Fate::Unsure } else { Fate::Missed };
+                let what = format!("{}: {}", made.change.summary, fault.what);
+                self.journal
+                    .failed(seq, fault.reached)
+                    .map_err(|error| Stop(format!("the journal cannot be written: {error}")))?;
+                Err(Stop(what))
+            }
+        }
+    }
+
+    /// In `exact` mode: the next planned change and no other.
+    fn compare(&self, role: Role, change: &Change) -> Result<(), Stop> {
+        let Some(plan) = &self.plan else { return Ok(()) };
+        if role == Role::Rollback {
+            let back = BackPlan { rehearsed: &plan.back, first: first_per_subject(plan.forward.iter()) };
+            return back.allow(change);
+        }
+        match plan.forward.get(self.forward) {
+            Some(planned) if change.same_effect(planned) => Ok(()),
+            Some(planned) => Err(Stop(format!(
+                "deviation: change {} is `{}` where the approved plan has `{}`{}",
+                self.forward + 1,
+                change.summary,
+                planned.summary,
+                difference(change, planned),
+            ))),
+            None => Err(Stop(format!(
+                "deviation: `{}` comes after the approved plan's {} changes",
+                change.summary,
+                plan.forward.len()
+            ))),
+        }
+    }
+
+    /// Whether the whole plan was done, as far as it had to be.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn complete(&self) -> Result<(), String> {
+        let Some(plan) = &self.plan else { return Ok(()) };
+        match plan.forward.get(self.forward) {
+            None => Ok(()),
+            Some(next) => Err(format!(
+                "deviation: the fix stopped after {} of the approved plan's {} changes; next would be `{}`",
+                self.forward,
+                plan.forward.len(),
+                next.summary
+            )),
+        }
+    }
+
+    /// Runs the validators of what was written since they last ran.
+    ///
+    /// # Errors
+    /// Why one refused.
+    pub fn validate(&mut self) -> Result<(), String> {
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        self.validators.validate(&self.written)?;
+        self.written.clear();
+        Ok(())
+    }
+
+    /// The host's undo: backwards, each change of `role` that can be, against the subject's latest image.
+    pub fn undo(&mut self, sessions: &mut Sessions, role: Role) -> Vec<Undo> {
+        let Self { journal, made, .. } = self;
+        let mut undone = Vec::new();
+        for made in made.iter_mut().rev().filter(|made| made.role == role) {
+            if matches!(made.fate, Fate::Missed | Fate::Undone) {
+                continue;
+            }
+            let result = undo_one(journal, sessions, made);
+            undone.push(Undo {
+                subject: made.change.subject.clone(),
+                summary: made.change.summary.clone(),
+                result,
+            });
+        }
+        undone
+    }
+
+    /// The proof of a rollback: each subject read back from the target, and whether it equals its
+    /// before-image. Says what does not.
+    pub fn unrestored(&mut self, sessions: &mut Sessions) -> Vec<(String, String)> {
+        let Self { journal, made, .. } = self;
+        let mut left = Vec::new();
+        for change in first_per_subject(made.iter().map(|made| &made.change)) {
+            let why = match sessions.probe(journal.blobs(), change) {
+                Ok(State::Before) => continue,
+                Ok(State::After) => "it still is as the fix left it".to_owned(),
+                Ok(State::Elsewhere(what)) => what,
+                Ok(State::Unknowable) => "it cannot be told".to_owned(),
+                Err(fault) => format!("it cannot be read: {}", fault.what),
+            };
+            left.push((change.subject.clone(), why));
+        }
+        left
+    }
+
+    /// Lets go of what was kept on the target for undo; returns what stayed behind.
+    pub fn settle(&mut self, sessions: &mut Sessions) -> Vec<String> {
+        let Self { journal, made, .. } = self;
+        made.iter()
+            .filter_map(|made| sessions.settle(journal.blobs(), &made.change).err())
+            .map(|fault| fault.what)
+            .collect()
+    }
+}
+
+fn undo_one(journal: &mut Journal, sessions: &mut Sessions, made: &mut Made) -> Undone {
+    if made.change.reversibility == Reversibility::Irreversible {
+        return if made.fate == Fate::Unsure { Undone::InDoubt } else { Undone::Irreversible };
+    }
+    match sessions.undo(journal.blobs(), &made.change) {
+        Ok(()) => {
+            made.fate = Fate::Undone;
+            // The target is what counts: a mark that cannot be written is found again by probing.
+            if let Err(error) = journal.undone(made.seq) {
+                tracing::warn!(%error, "an undo was done but not marked");
+            }
+            Undone::Restored
+        }
+        Err(fault) => {
+            if let Err(error) = journal.conflict(made.seq, &fault.what) {
+                tracing::warn!(%error, "a conflict was not marked");
+            }
+            if fault.reached && fault.kind != FaultKind::Changed { Undone::InDoubt } else { Undone::Left(fault.what) }
+        }
+    }
+}
+
+impl BackPlan<'_> {
+    /// A rollback may do again what was rehearsed, or put a subject back to its before-image.
+    fn allow(&self, change: &Change) -> Result<(), Stop> {
+        let rehearsed = self.rehearsed.iter().any(|planned| {
+            planned.capability == change.capability
+                && planned.subject == change.subject
+                && planned.reversibility == change.reversibility
+                && planned.after == change.after
+                && (change.reversibility != Reversibility::Irreversible || planned.effect == change.effect)
+        });
+        let restores = self.first.iter().any(|first| {
+            first.capability == change.capability && first.subject == change.subject && restores(first.before, change)
+        });
+        if rehearsed || restores {
+            return Ok(());
+        }
+        Err(Stop(format!(
+            "deviation: the rollback step's `{}` was neither rehearsed nor does it restore a before-image",
+            change.summary
+        )))
+    }
+}
+
+fn restores(before: Option<Image>, change: &Change) -> bool {
+    change.reversibility != Reversibility::Irreversible && change.after == before
+}
+
+fn difference(change: &Change, planned: &Change) -> &'static str {
+    if change.subject != planned.subject {
+        ""
+    } else if change.before != planned.before {
+        " (the content before is another)"
+    } else if change.after != planned.after {
+        " (the content after is another)"
+    } else {
+        " (owner, mode, attributes or another detail differ)"
+    }
+}

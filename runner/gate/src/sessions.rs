@@ -1,0 +1,108 @@
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use countersign_capability::{AnySession, Blobs, Context, Opening, Phase, Protected, Registry};
+use countersign_model::{Call, Change, Fault, FaultKind, Grant, State};
+
+/// How long one call may take.
+pub const CALL_TIME: Duration = Duration::from_secs(30);
+
+/// The open sessions of one target in one phase; each is opened when it is first needed.
+pub struct Sessions {
+    registry: Arc<Registry>,
+    settings: BTreeMap<String, serde_json::Value>,
+    phase: Phase,
+    protected: Arc<Protected>,
+    open: BTreeMap<String, Box<dyn AnySession>>,
+}
+
+impl Sessions {
+    /// Nothing is opened yet. `settings` are the target's, by capability: those of its
+    /// investigation identity unless the phase is live.
+    #[must_use]
+    pub fn new(
+        registry: Arc<Registry>,
+        settings: BTreeMap<String, serde_json::Value>,
+        phase: Phase,
+        protected: Arc<Protected>,
+    ) -> Self {
+        Self { registry, settings, phase, protected, open: BTreeMap::new() }
+    }
+
+    /// What they were opened for.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Every capability that this binary knows.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn get(&mut self, capability: &str) -> Result<&mut dyn AnySession, Fault> {
+        let vacant = match self.open.entry(capability.to_owned()) {
+            Entry::Occupied(open) => return Ok(open.into_mut().as_mut()),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let settings = self.settings.get(capability).unwrap_or(&serde_json::Value::Null);
+        let opening = Opening { settings, phase: self.phase, protected: &self.protected };
+        Ok(vacant.insert(self.registry.get(capability)?.open(&opening)?).as_mut())
+    }
+
+    pub(crate) fn read(&mut self, blobs: &mut dyn Blobs, grant: &Grant, call: &Call) -> Result<Vec<u8>, Fault> {
+        self.get(&call.capability)?.read(&mut context(blobs), grant, call)
+    }
+
+    pub(crate) fn prepare(&mut self, blobs: &mut dyn Blobs, grant: &Grant, call: &Call) -> Result<Change, Fault> {
+        if self.phase == Phase::Observe {
+            return Err(Fault::new(FaultKind::Denied, "nothing is written while observing"));
+        }
+        self.get(&call.capability)?.prepare(&mut context(blobs), grant, call)
+    }
+
+    pub(crate) fn rehearse(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<Vec<u8>, Fault> {
+        self.get(&change.capability)?.rehearse(&mut context(blobs), change)
+    }
+
+    pub(crate) fn rehearse_undo(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
+        self.get(&change.capability)?.rehearse_undo(&mut context(blobs), change)
+    }
+
+    pub(crate) fn apply(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<Vec<u8>, Fault> {
+        self.live()?;
+        self.get(&change.capability)?.apply(&mut context(blobs), change)
+    }
+
+    pub(crate) fn undo(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
+        self.live()?;
+        self.get(&change.capability)?.undo(&mut context(blobs), change)
+    }
+
+    pub(crate) fn settle(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
+        self.live()?;
+        self.get(&change.capability)?.settle(&mut context(blobs), change)
+    }
+
+    /// Where a change's subject stands: on the target, or in a rehearsal on the overlay.
+    ///
+    /// # Errors
+    /// When the target cannot be read.
+    pub fn probe(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<State, Fault> {
+        self.get(&change.capability)?.probe(&mut context(blobs), change)
+    }
+
+    fn live(&self) -> Result<(), Fault> {
+        if self.phase == Phase::Live {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::Denied, "only a run changes its target"))
+    }
+}
+
+fn context(blobs: &mut dyn Blobs) -> Context<'_> {
+    Context { blobs, deadline: Instant::now() + CALL_TIME }
+}

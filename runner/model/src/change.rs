@@ -1,0 +1,100 @@
+use serde::{Deserialize, Serialize};
+
+use crate::Digest;
+
+/// One state-changing call made ready: everything needed to apply it, to tell whether it happened, and to undo it.
+///
+/// All fields but `body` are what an approver sees and what a run is compared with; `body` also
+/// holds what only this moment knows, such as a process identifier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// The capability that made it and can undo it.
+    pub capability: String,
+    /// The version of `body`'s format.
+    pub format: u32,
+    /// What is changed, named as the capability names it, e.g. an absolute path.
+    pub subject: String,
+    /// What undo is worth.
+    pub reversibility: Reversibility,
+    /// One line for a person.
+    pub summary: String,
+    /// The content before, where there is one; the bytes are a blob.
+    pub before: Option<Image>,
+    /// The content after, where there is one; the bytes are a blob.
+    pub after: Option<Image>,
+    /// Everything else that must be the same in rehearsal and run: modes, owners, the signal's name.
+    pub effect: serde_json::Value,
+    /// The capability's own record, for apply, probe and undo.
+    pub body: serde_json::Value,
+}
+
+impl Change {
+    /// Whether a run may do `self` where the plan says `planned`: equal in everything but the body.
+    #[must_use]
+    pub fn same_effect(&self, planned: &Self) -> bool {
+        self.capability == planned.capability
+            && self.format == planned.format
+            && self.subject == planned.subject
+            && self.reversibility == planned.reversibility
+            && self.before == planned.before
+            && self.after == planned.after
+            && self.effect == planned.effect
+    }
+}
+
+/// The content of a subject at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Digest of the bytes, by which the blob store finds them.
+    pub digest: Digest,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+impl Image {
+    /// The image of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { digest: Digest::of(bytes), size: bytes.len() as u64 }
+    }
+}
+
+/// What undoing a change is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reversibility {
+    /// Undo restores the before-image byte for byte.
+    Exact,
+    /// Undo reaches an equivalent state.
+    Compensating,
+    /// Nothing undoes it: a signal, a restart, a sent request.
+    Irreversible,
+}
+
+impl Reversibility {
+    /// The word that people read.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Compensating => "compensating",
+            Self::Irreversible => "irreversible",
+        }
+    }
+}
+
+/// Where a subject stands relative to a change; the answer of a probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// As it was before the change.
+    Before,
+    /// As the change leaves it.
+    After,
+    /// Neither: what it is instead, for a person.
+    Elsewhere(String),
+    /// It cannot be told, e.g. whether a signal was delivered.
+    Unknowable,
+}

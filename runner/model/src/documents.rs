@@ -1,0 +1,258 @@
+//! What is signed. Each document is compact JSON; a signature is over the exact bytes, which are
+//! kept as they were signed and never written again from these types.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
+
+/// The version of the documents below.
+pub const DOCUMENT_VERSION: u32 = 1;
+
+/// Grants by the role that has them.
+pub type RoleGrants = BTreeMap<Role, Vec<Grant>>;
+
+/// A reference to one evidence record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceReference {
+    /// The record's id.
+    pub id: String,
+    /// Digest of the record's signed bytes.
+    pub digest: Digest,
+}
+
+/// A call that no grant, or no ceiling, covered in a rehearsal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Denial {
+    /// The step that made it.
+    pub role: Role,
+    /// The call in text.
+    pub call: String,
+    /// Why, in a sentence fragment.
+    pub why: String,
+    /// The grant that would have allowed it.
+    pub grant: Grant,
+}
+
+/// What the runner found when it rehearsed one bundle on one target; signed by the runner in the
+/// namespace `rehearsal@countersign`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RehearsalDocument {
+    /// [`DOCUMENT_VERSION`].
+    pub version: u32,
+    /// The bundle.
+    pub bundle: Digest,
+    /// The arguments, as the steps see them.
+    pub arguments: Map<String, Value>,
+    /// The target's name.
+    pub target: String,
+    /// Digest of the target's resolved configuration.
+    pub configuration: Digest,
+    /// What the steps were granted.
+    pub grants: RoleGrants,
+    /// The steps' time, in milliseconds since 1970-01-01 UTC.
+    pub now: u64,
+    /// The steps' seed.
+    pub seed: u64,
+    /// What would change.
+    pub plan: Plan,
+    /// The check on the untouched target.
+    pub check_before: Verdict,
+    /// The check on the overlay, after the fix.
+    pub check_after: Verdict,
+    /// How the fix ended, where it did not end well; untrusted text.
+    pub fix_failure: Option<String>,
+    /// How the rollback step ended, where it did not end well; untrusted text.
+    pub rollback_failure: Option<String>,
+    /// Whether a rollback step ran to its end.
+    pub rollback_rehearsed: bool,
+    /// Whether every subject of an exact or compensating change was back at its before-image.
+    pub restores: bool,
+    /// The subjects that were not, and why.
+    pub unrestored: Vec<String>,
+    /// The calls that were denied.
+    pub denied: Vec<Denial>,
+    /// The least grants that the steps need.
+    pub least: RoleGrants,
+    /// Every read, as recorded evidence.
+    pub evidence: Vec<EvidenceReference>,
+    /// When it was rehearsed, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
+}
+
+/// One target of a proposal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProposedTarget {
+    /// Its name in the operator's configuration.
+    pub name: String,
+    /// Digest of its resolved configuration.
+    pub configuration: Digest,
+    /// Fingerprint of the runner's key.
+    pub runner: String,
+    /// Digest of the plan.
+    pub plan: Digest,
+    /// Digest of the signed rehearsal document.
+    pub rehearsal: Digest,
+}
+
+/// What an agent proposes; signed by the proposer in the namespace `proposal@countersign`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ProposalDocument {
+    /// [`DOCUMENT_VERSION`].
+    pub version: u32,
+    /// The bundle.
+    pub bundle: Digest,
+    /// The digest of every step.
+    pub steps: BTreeMap<Role, Digest>,
+    /// The arguments, valid against the bundle's schema.
+    pub arguments: Map<String, Value>,
+    /// Where it shall run, one plan each.
+    pub targets: Vec<ProposedTarget>,
+    /// What is asked for, arguments filled in.
+    pub grants: RoleGrants,
+    /// How closely the run is to be held to its plan.
+    pub mode: Mode,
+    /// What pairs with the fix.
+    pub rollback: RollbackBy,
+    /// When the check is asked.
+    pub success: Success,
+    /// The evidence that the proposer cites.
+    pub evidence: Vec<EvidenceReference>,
+    /// Why the proposer thinks that this helps; untrusted text.
+    pub hypothesis: String,
+    /// Fingerprint of the proposer's key.
+    pub proposer: String,
+    /// The steps' time, in milliseconds since 1970-01-01 UTC.
+    pub now: u64,
+    /// The steps' seed.
+    pub seed: u64,
+    /// When it was made, in milliseconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// From when on it can no longer be approved.
+    pub expires: u64,
+}
+
+/// The `_type` of every in-toto Statement v1.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// The `predicateType` of an approval manifest.
+pub const APPROVAL_TYPE: &str = "urn:countersign:approval:v1";
+
+/// The approval manifest: an in-toto Statement v1 whose subjects are the steps; signed by each
+/// approver in the namespace `approval@countersign`.
+///
+/// <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalManifest {
+    /// [`STATEMENT_TYPE`].
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// One per step, named by its role.
+    pub subject: Vec<Subject>,
+    /// [`APPROVAL_TYPE`].
+    #[serde(rename = "predicateType")]
+    pub predicate_type: String,
+    /// The terms.
+    pub predicate: Terms,
+}
+
+/// A subject of an in-toto statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// The step's role.
+    pub name: String,
+    /// Its digest.
+    pub digest: SubjectDigest,
+}
+
+/// The digest set of an in-toto subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectDigest {
+    /// 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// What an approver agrees to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Terms {
+    /// Digest of the proposal's signed bytes.
+    pub proposal: Digest,
+    /// The bundle.
+    pub bundle: Digest,
+    /// The arguments.
+    pub arguments: Map<String, Value>,
+    /// Where it may run, one plan each.
+    pub targets: Vec<ProposedTarget>,
+    /// What each step may do: what was asked for, or less.
+    pub grants: RoleGrants,
+    /// How closely the run is held to its plan.
+    pub mode: Mode,
+    /// What pairs with the fix.
+    pub rollback: RollbackBy,
+    /// When the check is asked.
+    pub success: Success,
+    /// Whether a person must confirm a committed change, and by when; none yet.
+    pub confirmation: Option<Confirmation>,
+    /// From when on it may run, in milliseconds since 1970-01-01 UTC.
+    pub not_before: u64,
+    /// From when on it may no longer start.
+    pub expires: u64,
+    /// How many runs it is good for.
+    pub uses: u32,
+    /// Who answers for the target if the rollback does not restore it.
+    pub rollback_owner: String,
+    /// The evidence that the approver relied on.
+    pub evidence: Vec<EvidenceReference>,
+    /// Digest of the trust policy in force.
+    pub policy: Digest,
+    /// Why the approver agrees.
+    pub reason: String,
+}
+
+/// Terms of a commit that a person must confirm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Confirmation {
+    /// How long the run waits for a person, in milliseconds.
+    pub within_ms: u64,
+    /// Whether silence keeps the change; otherwise it is rolled back.
+    pub silence_keeps: bool,
+}
+
+/// A person's refusal; signed in the namespace `denial@countersign`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenialDocument {
+    /// [`DOCUMENT_VERSION`].
+    pub version: u32,
+    /// Digest of the proposal's signed bytes.
+    pub proposal: Digest,
+    /// Why.
+    pub reason: String,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
+}
+
+/// The SSHSIG namespaces, one per document, so that a signature on one is never one on another.
+pub mod namespace {
+    /// [`ApprovalManifest`](super::ApprovalManifest).
+    pub const APPROVAL: &str = "approval@countersign";
+    /// [`DenialDocument`](super::DenialDocument).
+    pub const DENIAL: &str = "denial@countersign";
+    /// [`ProposalDocument`](super::ProposalDocument).
+    pub const PROPOSAL: &str = "proposal@countersign";
+    /// [`RehearsalDocument`](super::RehearsalDocument).
+    pub const REHEARSAL: &str = "rehearsal@countersign";
+    /// [`Evidence`](crate::Evidence).
+    pub const EVIDENCE: &str = "evidence@countersign";
+}

@@ -1,0 +1,31 @@
+use serde::{Deserialize, Serialize};
+
+use crate::Digest;
+
+/// One recorded read: what was asked, what came back, when and for whom.
+///
+/// The runner signs these bytes, as compact JSON, with its own key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// `ev-` and the start of a random number; names the record, proves nothing.
+    pub id: String,
+    /// The target that was read.
+    pub target: String,
+    /// Who asked: a principal's name, or a key's fingerprint where it has none.
+    pub principal: String,
+    /// What the read was part of: `read`, or a step's role and its digest.
+    pub purpose: String,
+    /// The call in grant-like text, e.g. `files.read /etc/hosts`.
+    pub call: String,
+    /// Digest of the whole reply as the guest got it.
+    pub digest: Digest,
+    /// Size of that reply in bytes.
+    pub bytes: u64,
+    /// The reply's beginning, for a person; never more than 2,048 characters.
+    pub excerpt: String,
+    /// Whether the reply was a fault.
+    pub failed: bool,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
+}

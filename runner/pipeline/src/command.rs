@@ -1,0 +1,109 @@
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use countersign_model::text::excerpt;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+/// How much of a command's output is kept, in bytes.
+const MAX_OUTPUT: u64 = 16 * 1024;
+
+/// Runs an operator-named command without a shell, with an empty environment but for `PATH`, no input,
+/// and its own process group, which is killed when the time is up.
+///
+/// # Errors
+/// A sentence fragment: it did not start, took too long, or exited with another code than 0, with the
+/// end of what it printed, made visible.
+pub(crate) fn run(command: &[String], time: Duration) -> Result<(), String> {
+    let (program, arguments) = command.split_first().ok_or("the command is empty")?;
+    let failed = |what: &str, error: std::io::Error| format!("`{program}` {what}: {error}");
+    // One file takes both streams: a pipe that nobody drains could hang the command.
+    let output = tempfile::tempfile().map_err(|error| failed("could not be given a place for its output", error))?;
+    let stream = || output.try_clone().map(Stdio::from).map_err(|error| failed("did not start", error));
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(stream()?)
+        .stderr(stream()?)
+        .process_group(0)
+        .spawn()
+        .map_err(|error| failed("did not start", error))?;
+    let ended = wait(&mut child, time);
+    if !matches!(ended, Ok(true)) {
+        let group = Pid::from_child(&child);
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let status = child.wait().map_err(|error| failed("was lost", error))?;
+    if !ended.map_err(|error| failed("was lost", error))? {
+        return Err(format!("`{program}` took longer than {} s", time.as_secs()));
+    }
+    if status.success() {
+        return Ok(());
+    }
+    let said = tail(output).unwrap_or_default();
+    let ending = status.code().map_or_else(|| "was killed by a signal".to_owned(), |code| format!("exited with {code}"));
+    let said = excerpt(said.trim(), 600);
+    Err(if said.is_empty() { format!("`{program}` {ending}") } else { format!("`{program}` {ending}: {said}") })
+}
+
+/// Waits for the child's end through its pidfd; false when the time was up first.
+fn wait(child: &mut Child, time: Duration) -> std::io::Result<bool> {
+    let end = Instant::now() + time;
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).map_err(|_| std::io::ErrorKind::InvalidInput)?;
+        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn tail(mut output: std::fs::File) -> std::io::Result<String> {
+    use std::io::{Seek, SeekFrom};
+    let size = output.seek(SeekFrom::End(0))?;
+    output.seek(SeekFrom::Start(size.saturating_sub(MAX_OUTPUT)))?;
+    let mut bytes = Vec::new();
+    output.take(MAX_OUTPUT).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Vec<String> {
+        ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn tells_how_a_command_ended() {
+        let time = Duration::from_secs(20);
+        assert_eq!(run(&sh("exit 0"), time), Ok(()));
+        assert_eq!(run(&sh("echo no; echo way >&2; exit 3"), time), Err("`/bin/sh` exited with 3: no\\u{a}way".to_owned()));
+        assert_eq!(run(&sh("kill -9 $$"), time), Err("`/bin/sh` was killed by a signal".to_owned()));
+        assert!(run(&["/nowhere".to_owned()], time).is_err_and(|why| why.contains("did not start")));
+    }
+
+    #[test]
+    fn gives_nothing_of_its_own_environment_away() {
+        assert_eq!(run(&sh("test -z \"$CARGO$HOME$RUST_BACKTRACE\""), Duration::from_secs(20)), Ok(()));
+    }
+
+    #[test]
+    fn ends_what_takes_too_long_with_its_children() {
+        let begun = Instant::now();
+        let error = run(&sh("sleep 600 & sleep 600"), Duration::from_millis(200));
+        assert_eq!(error, Err("`/bin/sh` took longer than 0 s".to_owned()));
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+}

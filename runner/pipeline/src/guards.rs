@@ -1,0 +1,76 @@
+use countersign_capability::{Phase, Port, Registry};
+use countersign_gate::{Allowance, Bounds, Gate, GatePort, Step, Work};
+use countersign_model::text::excerpt;
+use countersign_model::{Call, Reply, Selector};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::runner::Runner;
+use crate::target::{Guard, Target};
+use crate::witness::Unwitnessed;
+
+/// What a guard says of the target now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardState {
+    /// The guard's name.
+    pub name: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Asks every guard, each on its own; one that cannot be asked does not hold.
+pub(crate) fn ask(runner: &Runner, target: &Target) -> Vec<GuardState> {
+    target
+        .guards
+        .iter()
+        .map(|guard| {
+            let reason = ask_one(runner, target, guard).err();
+            GuardState { name: guard.name.clone(), holds: reason.is_none(), reason }
+        })
+        .collect()
+}
+
+/// The guards that held before and do not now.
+pub(crate) fn worse(before: &[GuardState], now: &[GuardState]) -> Vec<GuardState> {
+    let held = |name: &str| before.iter().any(|guard| guard.name == name && guard.holds);
+    now.iter().filter(|guard| !guard.holds && held(&guard.name)).cloned().collect()
+}
+
+fn ask_one(runner: &Runner, target: &Target, guard: &Guard) -> Result<(), String> {
+    let Some(text) = &guard.call else { return crate::command::run(&guard.command, guard.time()) };
+    let registry = runner.registry();
+    let call = parse_call(registry, text)?;
+    // A guard is the operator's own: its call is its grant, and no ceiling stands above it.
+    let known = registry.get(&call.capability).map_err(|fault| fault.what)?;
+    let least = [known.least_grant(&call).map_err(|fault| fault.what)?];
+    let bounds = || Bounds::new(registry, &least).map_err(|fault| fault.what);
+    let sessions = runner.sessions(&target.investigation, Phase::Observe);
+    let mut gate = Gate::new(sessions, Work::Observe { denied: Vec::new() }, Box::new(Unwitnessed));
+    gate.begin(Step { role: None, allowance: Allowance::new(bounds()?, bounds()?) });
+    let reply = match GatePort::new(gate).call(call.clone()) {
+        Ok(Reply::Value(bytes)) => known.describe_reply(&call, &bytes),
+        Ok(Reply::Fault(fault)) => return Err(excerpt(&fault.what, 300)),
+        Err(stop) => return Err(excerpt(&stop.0, 300)),
+    };
+    for (field, expected) in &guard.expect {
+        let said = reply.get(field).unwrap_or(&Value::Null);
+        if said != expected {
+            return Err(format!("`{field}` is {}, expected {expected}", excerpt(&said.to_string(), 120)));
+        }
+    }
+    Ok(())
+}
+
+/// A read call from its text.
+///
+/// # Errors
+/// A sentence fragment that says what was expected.
+pub(crate) fn parse_call(registry: &Registry, text: &str) -> Result<Call, String> {
+    let (capability, function, selector) =
+        Selector::parse_named(text).map_err(|why| format!("`{}` is not a call: {why}", excerpt(text, 120)))?;
+    let known = registry.get(&capability).map_err(|fault| fault.what)?;
+    known.parse_call(&function, &selector).map_err(|fault| fault.what)
+}

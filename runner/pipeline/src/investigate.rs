@@ -1,0 +1,114 @@
+use countersign_bundle::Bundle;
+use countersign_capability::{Phase, Port, StepContext};
+use countersign_gate::{Allowance, Bounds, Gate, GatePort, Step, Work};
+use countersign_model::documents::{Denial, EvidenceReference};
+use countersign_model::{Reply, Role};
+use countersign_sandbox::{Finding, Output};
+use serde_json::{Map, Value};
+
+use crate::error::PipelineError;
+use crate::link::Linked;
+use crate::runner::Runner;
+use crate::target::Target;
+use crate::witness::{EvidenceWitness, Purpose, Recorded};
+
+/// What one read brought back.
+pub struct ReadResult {
+    /// The call in text, normalized.
+    pub call: String,
+    /// The evidence that was recorded.
+    pub evidence: EvidenceReference,
+    /// The reply as people read it.
+    pub reply: Value,
+}
+
+/// Makes one read of a target through the gate, within its investigation ceiling, and records it.
+///
+/// # Errors
+/// When the text is no read, the ceiling does not cover it (with the grant that would), or it failed.
+pub fn read(runner: &Runner, name: &str, target: &Target, principal: &str, text: &str) -> Result<ReadResult, PipelineError> {
+    let registry = runner.registry();
+    let call = crate::guards::parse_call(registry, text).map_err(PipelineError::failed)?;
+    let capability = registry.get(&call.capability)?;
+    let least = capability.least_grant(&call)?;
+    let recorded = Recorded::default();
+    let witness = EvidenceWitness::new(runner, name, principal, Purpose::Read, recorded.clone());
+    let sessions = runner.sessions(&target.investigation, Phase::Observe);
+    let mut gate = Gate::new(sessions, Work::Observe { denied: Vec::new() }, Box::new(witness));
+    let ceiling = Bounds::new(registry, &target.investigation.ceiling)?;
+    let granted = Bounds::new(registry, std::slice::from_ref(&least))?;
+    gate.begin(Step { role: None, allowance: Allowance::new(granted, ceiling) });
+    let mut port = GatePort::new(gate);
+    let reply = port.call(call.clone()).map_err(|stop| PipelineError::failed(stop.0))?;
+    if let Work::Observe { denied } = port.lock().work()
+        && let Some(denial) = denied.first()
+    {
+        return Err(denied_read(name, denial));
+    }
+    let bytes = match reply {
+        Reply::Value(bytes) => bytes,
+        Reply::Fault(fault) => return Err(PipelineError::failed(format!("`{text}` failed: {}", fault.what))),
+    };
+    let evidence = recorded.references().pop().ok_or_else(|| PipelineError::failed("the read was not recorded"))?;
+    Ok(ReadResult { call: capability.outline(&call)?.text, evidence, reply: capability.describe_reply(&call, &bytes) })
+}
+
+fn denied_read(target: &str, denial: &Denial) -> PipelineError {
+    let what = format!("`{}` is denied: the investigation ceiling of `{target}` does not cover it", denial.call);
+    PipelineError::refused(what).with_hint(format!("an operator may add it to the ceiling: `{}`", denial.grant))
+}
+
+/// What an investigation found and read.
+pub struct Investigated {
+    /// What it found; untrusted text.
+    pub findings: Vec<Finding>,
+    /// How the step ended, where it did not end well; untrusted text.
+    pub failure: Option<String>,
+    /// Every read, as recorded evidence.
+    pub evidence: Vec<EvidenceReference>,
+    /// The calls that were denied.
+    pub denied: Vec<Denial>,
+}
+
+/// Runs a bundle's investigation within its requested grants, cut by the target's ceiling.
+///
+/// # Errors
+/// When the bundle has no investigation or the step is refused.
+pub fn investigate(
+    runner: &Runner,
+    bundle: &Bundle,
+    name: &str,
+    target: &Target,
+    arguments: &Map<String, Value>,
+    principal: &str,
+) -> Result<Investigated, PipelineError> {
+    if bundle.step(Role::Investigation).is_none() {
+        return Err(PipelineError::failed("the bundle has no investigation"));
+    }
+    let grants = crate::propose::requested(runner, bundle, arguments)?;
+    let linked = Linked::link(runner, bundle, &grants)?;
+    let recorded = Recorded::default();
+    let witness = EvidenceWitness::new(runner, name, principal, Purpose::Step(bundle.steps()), recorded.clone());
+    let sessions = runner.sessions(&target.investigation, Phase::Observe);
+    let gate = GatePort::new(Gate::new(sessions, Work::Observe { denied: Vec::new() }, Box::new(witness)));
+    let registry = runner.registry();
+    let own = grants.get(&Role::Investigation).map(Vec::as_slice).unwrap_or_default();
+    let ceiling = Bounds::new(registry, &target.investigation.ceiling)?;
+    let allowance = Allowance::new(Bounds::new(registry, own)?, ceiling);
+    let context = StepContext {
+        arguments: Value::Object(arguments.clone()).to_string(),
+        now: runner.now(),
+        seed: runner.random()?,
+    };
+    let ended = linked.run(&gate, Role::Investigation, allowance, &context)?;
+    let (findings, failure) = match ended.result {
+        Ok(Output::Findings(findings)) => (findings, None),
+        Ok(_) => (Vec::new(), Some("it gave no findings".to_owned())),
+        Err(failure) => (Vec::new(), Some(failure.to_string())),
+    };
+    let denied = match gate.lock().work() {
+        Work::Observe { denied } => denied.clone(),
+        _ => Vec::new(),
+    };
+    Ok(Investigated { findings, failure, evidence: recorded.references(), denied })
+}

@@ -1,0 +1,49 @@
+//! The story: investigate, rehearse, propose, review, approve, remediate, roll back.
+//!
+//! Begin reading at `remediate.rs`.
+
+#![forbid(unsafe_code)]
+
+mod approve;
+mod command;
+mod diff;
+mod error;
+mod guards;
+mod investigate;
+mod link;
+mod listing;
+mod order;
+mod progress;
+mod propose;
+mod rehearse;
+mod remediate;
+mod report;
+mod review;
+mod roll_back;
+mod run;
+mod runner;
+mod schedule;
+mod stored;
+mod target;
+mod validators;
+mod witness;
+
+pub use approve::{ApprovalTerms, Approved, deny, draft_approval, keep_approval, sign_approval};
+pub use error::PipelineError;
+pub use guards::GuardState;
+pub use investigate::{Investigated, ReadResult, investigate, read};
+pub use link::Linked;
+pub use listing::{EarlierRun, ListedRun, PendingProposal, ShownChange, ShownRun};
+pub use order::Order;
+pub use progress::Progress;
+pub use propose::{Drafted, ProposalDraft, draft, proposal_name, requested};
+pub use rehearse::{RehearsalRequest, Rehearsed, rehearse};
+pub use remediate::remediate;
+pub use report::{ReportedChange, RunReport};
+pub use review::{
+    ChangeReview, EvidenceReview, GrantReview, ProposerReview, Review, TargetReview, Words, planned_changes, review,
+};
+pub use run::Run;
+pub use runner::{Clock, Runner, Setup};
+pub use stored::Stored;
+pub use target::{Guard, Identity, Target, Validator};

@@ -1,0 +1,74 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_bundle::Bundle;
+use countersign_gate::{Allowance, GatePort, Step};
+use countersign_capability::StepContext;
+use countersign_model::documents::RoleGrants;
+use countersign_model::{Access, Role};
+use countersign_sandbox::{Ended, Limits};
+
+use crate::error::PipelineError;
+use crate::runner::Runner;
+
+/// A bundle's steps, inspected, compiled and linked to what their grants name and nothing else.
+pub struct Linked {
+    steps: BTreeMap<Role, countersign_sandbox::Linked>,
+}
+
+impl Linked {
+    /// Inspects each step before it compiles it, refuses what its role or its grants do not allow,
+    /// and links the rest.
+    ///
+    /// # Errors
+    /// When a step is not a component, or is refused.
+    pub fn link(runner: &Runner, bundle: &Bundle, grants: &RoleGrants) -> Result<Self, PipelineError> {
+        let mut admitted = Vec::new();
+        for role in Role::ALL {
+            let Some(step) = bundle.step(role) else { continue };
+            let in_step = |error: &dyn std::fmt::Display| format!("the {role} step: {error}");
+            let inspection = countersign_sandbox::inspect(runner.registry(), step.bytes())
+                .map_err(|error| PipelineError::failed(in_step(&error)))?;
+            let granted = accesses(grants, role);
+            let step = inspection.admit(role, &granted).map_err(|refusal| {
+                PipelineError::refused(in_step(&refusal)).with_hint("nothing was compiled, and nothing changed")
+            })?;
+            admitted.push((role, step, granted));
+        }
+        let mut steps = BTreeMap::new();
+        for (role, step, granted) in admitted {
+            let failed = |error: &dyn std::fmt::Display| PipelineError::failed(format!("the {role} step: {error}"));
+            let compiled = runner.sandbox().compile(&step).map_err(|error| failed(&error))?;
+            let linked = runner.sandbox().link(&compiled, runner.registry(), &granted).map_err(|error| failed(&error))?;
+            steps.insert(role, linked);
+        }
+        Ok(Self { steps })
+    }
+
+    /// Whether there is a step in this role.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.steps.contains_key(&role)
+    }
+
+    /// Runs one step to its end through a gate.
+    pub(crate) fn run(
+        &self,
+        gate: &GatePort,
+        role: Role,
+        allowance: Allowance,
+        context: &StepContext,
+    ) -> Result<Ended, PipelineError> {
+        let step = self.steps.get(&role).ok_or_else(|| PipelineError::failed(format!("the bundle has no {role} step")))?;
+        gate.lock().begin(Step { role: Some(role), allowance });
+        let ended = step.run(Box::new(gate.clone()), context.clone(), Limits::default());
+    
+        gate.lock().end();
+        Ok(ended)
+    }
+}
+
+/// Which interfaces a role's grants open.
+fn accesses(grants: &RoleGrants, role: Role) -> BTreeSet<(String, Access)> {
+    let own = grants.get(&role).map(Vec::as_slice).unwrap_or_default();
+    own.iter().map(|grant| (grant.capability.clone(), grant.access)).collect()
+}

@@ -1,0 +1,104 @@
+use countersign_bundle::Bundle;
+use countersign_model::documents::RehearsalDocument;
+use countersign_record::Unfinished;
+use countersign_trust::{Authorized, Proposal, Request};
+
+use crate::error::PipelineError;
+use crate::runner::Runner;
+use crate::target::{Target, contained, contains, normalize};
+
+/// What somebody orders to be run: a proposal with everything that belongs to it, as read now.
+pub struct Order<'a> {
+    /// The proposal, its signature verified.
+    pub proposal: &'a Proposal,
+    /// The bundle, every digest verified.
+    pub bundle: &'a Bundle,
+    /// The rehearsal, this runner's signature verified.
+    pub rehearsal: &'a RehearsalDocument,
+    /// The target's name.
+    pub name: &'a str,
+    /// The target as it is configured now.
+    pub target: &'a Target,
+}
+
+/// Refuses while a run on this target died without an outcome.
+pub(crate) fn unblocked(runner: &Runner, order: &Order<'_>) -> Result<(), PipelineError> {
+    match runner.unfinished(order.name)? {
+        None => Ok(()),
+        Some(run) => Err(blocked(order.name, &run)),
+    }
+}
+
+/// What is said while an unfinished run blocks its target.
+pub(crate) fn blocked(target: &str, run: &Unfinished) -> PipelineError {
+    let mut what = format!("run {} on `{target}` died without an outcome and blocks it", run.run());
+    let changes = run.changes();
+    if changes.is_empty() {
+        what.push_str("; it had recorded no change");
+    }
+    for change in changes {
+        let state = change.state;
+        what.push_str(&format!("\n  {state}: {} ({})", change.change.summary, change.change.reversibility.name()));
+    }
+    PipelineError::PersonNeeded {
+        what,
+        hint: Some(format!(
+            "an `intended` change may or may not have been made: compare each subject with `countersign show {}` and put it right by hand",
+            run.run()
+        )),
+    }
+}
+
+/// Everything that was signed, against everything that was read: all terms hold, or nothing runs.
+pub(crate) fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized, PipelineError> {
+    let approvals = runner.approvals(&order.proposal.digest())?;
+    let denials = runner.denials(&order.proposal.digest())?;
+    let registry = runner.registry();
+    let document = order.proposal.document();
+    let authorized = countersign_trust::authorize(&Request {
+        proposal: order.proposal,
+        approvals: &approvals,
+        denials: &denials,
+        policy: runner.policy(),
+        pinned_policy: runner.pinned_policy(),
+        target: order.name,
+        configuration: order.target.digest(),
+        runner: runner.fingerprint(),
+        bundle: order.bundle.digest(),
+        steps: &order.bundle.steps(),
+        arguments: &document.arguments,
+        plan: order.rehearsal.plan.digest(),
+        // What cannot be counted is taken for used up.
+        uses_spent: &|manifest| runner.uses(manifest).unwrap_or(u32::MAX),
+        now: runner.now(),
+        contains: &|wide, narrow| contains(registry, wide, narrow),
+    })
+    .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+    within_ceilings(runner, order.target, &authorized.manifest().predicate.grants)?;
+    Ok(authorized)
+}
+
+/// Refuses grants that reach past the target's ceilings, or to what is the runner's own.
+pub(crate) fn within_ceilings(
+    runner: &Runner,
+    target: &Target,
+    grants: &countersign_model::documents::RoleGrants,
+) -> Result<(), PipelineError> {
+    let registry = runner.registry();
+    for (role, grants) in grants {
+        let (ceiling, which) = if role.may_write() {
+            (&target.remediation.ceiling, "remediation")
+        } else {
+            (&target.investigation.ceiling, "investigation")
+        };
+        for grant in grants {
+            normalize(registry, runner.protected(), grant).map_err(PipelineError::refused)?;
+            if !contained(registry, ceiling, grant).map_err(PipelineError::failed)? {
+                let what = format!("the {role} step asks for `{grant}`, which the target's {which} ceiling does not contain");
+                return Err(PipelineError::refused(what)
+                    .with_hint(format!("an operator may add `{grant}` to the {which} ceiling; an approval cannot exceed it")));
+            }
+        }
+    }
+    Ok(())
+}

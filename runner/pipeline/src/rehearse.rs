@@ -1,0 +1,259 @@
+use countersign_bundle::Bundle;
+use countersign_capability::{Phase, StepContext};
+use countersign_gate::{Allowance, Bounds, Gate, GatePort, Rehearsal, Sessions, Work};
+use countersign_model::documents::{DOCUMENT_VERSION, Denial, RehearsalDocument, RoleGrants};
+use countersign_model::{Digest, Fault, Plan, Reversibility, Role, RollbackBy, Verdict};
+use countersign_sandbox::{Ended, Output};
+use serde_json::{Map, Value};
+
+use crate::error::PipelineError;
+use crate::link::Linked;
+use crate::runner::Runner;
+use crate::target::Target;
+use crate::witness::{EvidenceWitness, Purpose, Recorded};
+
+/// What is rehearsed, on what, for whom.
+pub struct RehearsalRequest<'a> {
+    /// The bundle.
+    pub bundle: &'a Bundle,
+    /// The target's name.
+    pub name: &'a str,
+    /// The target.
+    pub target: &'a Target,
+    /// Valid arguments.
+    pub arguments: &'a Map<String, Value>,
+    /// What the steps are granted.
+    pub grants: &'a RoleGrants,
+    /// Who asks, for the evidence.
+    pub principal: &'a str,
+    /// The steps' time, in milliseconds since 1970-01-01 UTC.
+    pub now: u64,
+    /// The steps' seed.
+    pub seed: u64,
+}
+
+/// A rehearsal that this runner made and signed.
+pub struct Rehearsed {
+    document: RehearsalDocument,
+    digest: Digest,
+}
+
+impl Rehearsed {
+    /// What was found.
+    #[must_use]
+    pub const fn document(&self) -> &RehearsalDocument {
+        &self.document
+    }
+
+    /// Digest of the signed bytes, by which the record finds them.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// Runs the check on the untouched target, then the fix, the check again, the host's undo and the
+/// rollback step on an overlay; records every read as evidence and signs what was found.
+///
+/// # Errors
+/// When a step is refused, or something of the runner's own fails. A step that fails is part of what was found.
+pub fn rehearse(runner: &Runner, request: &RehearsalRequest<'_>) -> Result<Rehearsed, PipelineError> {
+    let linked = Linked::link(runner, request.bundle, request.grants)?;
+    let context = StepContext {
+        arguments: Value::Object(request.arguments.clone()).to_string(),
+        now: request.now,
+        seed: request.seed,
+    };
+    let recorded = Recorded::default();
+    let stage = Stage { runner, request, linked: &linked, context, recorded: recorded.clone() };
+
+    runner.note("rehearsal: the check, on the untouched target");
+    let (check_before, denied_before) = stage.check_untouched()?;
+    runner.note("rehearsal: the fix, on an overlay");
+    let overlay = stage.on_overlay()?;
+
+    let mut denied = denied_before;
+    for denial in overlay.denied {
+        if !denied.contains(&denial) {
+            denied.push(denial);
+        }
+    }
+    let document = RehearsalDocument {
+        version: DOCUMENT_VERSION,
+        bundle: request.bundle.digest(),
+        arguments: request.arguments.clone(),
+        target: request.name.to_owned(),
+        configuration: request.target.digest(),
+        grants: request.grants.clone(),
+        now: request.now,
+        seed: request.seed,
+        plan: overlay.plan,
+        check_before,
+        check_after: overlay.check_after,
+        fix_failure: overlay.fix_failure,
+        rollback_failure: overlay.rollback_failure,
+        rollback_rehearsed: overlay.rollback_rehearsed,
+        restores: overlay.unrestored.is_empty(),
+        unrestored: overlay.unrestored,
+        denied,
+        least: overlay.least,
+        evidence: recorded.references(),
+        at: runner.now(),
+    };
+    let digest = runner.sign_and_keep_rehearsal(&document)?;
+    Ok(Rehearsed { document, digest })
+}
+
+struct Stage<'a> {
+    runner: &'a Runner,
+    request: &'a RehearsalRequest<'a>,
+    linked: &'a Linked,
+    context: StepContext,
+    recorded: Recorded,
+}
+
+/// What the overlay showed.
+struct Overlay {
+    plan: Plan,
+    check_after: Verdict,
+    fix_failure: Option<String>,
+    rollback_failure: Option<String>,
+    rollback_rehearsed: bool,
+    unrestored: Vec<String>,
+    denied: Vec<Denial>,
+    least: RoleGrants,
+}
+
+impl Stage<'_> {
+    fn sessions(&self, phase: Phase) -> Sessions {
+        self.runner.sessions(&self.request.target.investigation, phase)
+    }
+
+    fn witness(&self) -> Box<EvidenceWitness> {
+        Box::new(EvidenceWitness::new(
+            self.runner,
+            self.request.name,
+            self.request.principal,
+            Purpose::Step(self.request.bundle.steps()),
+            self.recorded.clone(),
+        ))
+    }
+
+    fn bounds(&self, grants: &[countersign_model::Grant]) -> Result<Bounds, Fault> {
+        Bounds::new(self.runner.registry(), grants)
+    }
+
+    fn granted(&self, role: Role) -> Result<Bounds, Fault> {
+        self.bounds(self.request.grants.get(&role).map(Vec::as_slice).unwrap_or_default())
+    }
+
+    fn readable(&self) -> Result<Bounds, Fault> {
+        self.bounds(&self.request.target.investigation.ceiling)
+    }
+
+    fn allowance(&self, role: Role) -> Result<Allowance, Fault> {
+        let writable = self.bounds(&self.request.target.remediation.ceiling)?;
+        Ok(Allowance::rehearsed(self.granted(role)?, writable, self.readable()?))
+    }
+
+    fn check_untouched(&self) -> Result<(Verdict, Vec<Denial>), PipelineError> {
+        let work = Work::Observe { denied: Vec::new() };
+        let gate = GatePort::new(Gate::new(self.sessions(Phase::Observe), work, self.witness()));
+        let allowance = Allowance::new(self.granted(Role::Check)?, self.readable()?);
+        let ended = self.linked.run(&gate, Role::Check, allowance, &self.context)?;
+        let denied = match gate.lock().work() {
+            Work::Observe { denied } => denied.clone(),
+            _ => Vec::new(),
+        };
+        Ok((verdict(ended, false), denied))
+    }
+
+    fn on_overlay(&self) -> Result<Overlay, PipelineError> {
+        let rehearsal = Rehearsal::new(Box::new(self.runner.blobs()));
+        let work = Work::Rehearse(Box::new(rehearsal));
+        let gate = GatePort::new(Gate::new(self.sessions(Phase::Rehearse), work, self.witness()));
+
+        let fix_failure = failure(&self.step(&gate, Role::Fix)?);
+        self.runner.note("rehearsal: the check, on the overlay");
+        let check = self.step(&gate, Role::Check)?;
+        let check_after = verdict(check, with_rehearsal(&gate, |rehearsal, _| rehearsal.stale())?);
+
+        self.runner.note("rehearsal: undo and rollback, on the overlay");
+        let undone = with_rehearsal(&gate, |rehearsal, sessions| rehearsal.undo_exact(sessions))?;
+        let mut rollback_failure = undone.err().map(|fault| format!("the host's undo failed: {}", fault.what));
+        let mut rollback_rehearsed = false;
+        if rollback_failure.is_none() && self.linked.has(Role::Rollback) {
+            rollback_failure = failure(&self.step(&gate, Role::Rollback)?);
+            rollback_rehearsed = rollback_failure.is_none();
+        }
+        let unrestored = with_rehearsal(&gate, Rehearsal::unrestored)?;
+        with_rehearsal(&gate, |rehearsal, _| Overlay {
+            plan: rehearsal.plan().clone(),
+            check_after,
+            fix_failure,
+            rollback_failure,
+            rollback_rehearsed,
+            unrestored,
+            denied: rehearsal.denied().to_vec(),
+            least: rehearsal.usage().least(),
+        })
+    }
+
+    fn step(&self, gate: &GatePort, role: Role) -> Result<Ended, PipelineError> {
+        self.linked.run(gate, role, self.allowance(role)?, &self.context)
+    }
+}
+
+fn with_rehearsal<T>(
+    gate: &GatePort,
+    f: impl FnOnce(&mut Rehearsal, &mut Sessions) -> T,
+) -> Result<T, PipelineError> {
+    match gate.lock().parts() {
+        (Work::Rehearse(rehearsal), sessions) => Ok(f(rehearsal, sessions)),
+        _ => Err(PipelineError::failed("the rehearsal was lost")),
+    }
+}
+
+fn failure(ended: &Ended) -> Option<String> {
+    ended.result.as_ref().err().map(ToString::to_string)
+}
+
+/// What a check said. One that read what nobody can know cannot tell, whatever it says.
+pub(crate) fn verdict(ended: Ended, stale: bool) -> Verdict {
+    match ended.result {
+        Ok(Output::Verdict(Verdict::Healthy)) if stale => {
+            Verdict::CannotTell("it used a read that a rehearsal cannot know".to_owned())
+        }
+        Ok(Output::Verdict(verdict)) => verdict,
+        Ok(_) => Verdict::CannotTell("it gave no verdict".to_owned()),
+        Err(failure) => Verdict::CannotTell(format!("the check failed: {failure}")),
+    }
+}
+
+/// Why nobody should be asked to approve what this rehearsal found, if so.
+pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy) -> Option<PipelineError> {
+    if let Some(denial) = document.denied.first() {
+        let more = document.denied.len() - 1;
+        let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        let what = format!("the {} step was denied `{}`: {}{more}", denial.role, denial.call, denial.why);
+        let hint = format!("the grant that would have allowed it: `{}`", denial.grant);
+        return Some(PipelineError::refused(what).with_hint(hint));
+    }
+    if let Some(failure) = &document.fix_failure {
+        return Some(PipelineError::refused(format!("the fix failed in rehearsal: {failure}")));
+    }
+    if document.plan.forward.is_empty() {
+        return Some(PipelineError::refused("the fix changes nothing, so there is nothing to approve"));
+    }
+    if let Some(failure) = &document.rollback_failure {
+        return Some(PipelineError::refused(format!("the rollback failed in rehearsal: {failure}")));
+    }
+    let inexact = document.plan.forward.iter().find(|change| change.reversibility != Reversibility::Exact);
+    if let (RollbackBy::Undo, Some(change)) = (rollback, inexact) {
+        let what = format!("`{}` is {}, which undo alone cannot answer", change.summary, change.reversibility.name());
+        let hint = "set `rollback = \"step\"` in remediation.toml and write a rollback step";
+        return Some(PipelineError::refused(what).with_hint(hint));
+    }
+    None
+}
+

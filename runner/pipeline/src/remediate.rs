@@ -1,0 +1,31 @@
+use crate::error::PipelineError;
+use crate::link::Linked;
+use crate::order::{self, Order};
+use crate::report::RunReport;
+use crate::run::Run;
+use crate::runner::Runner;
+
+/// The story of one run, from a signed approval to an outcome.
+///
+/// Each stage takes the one before it by value, and only the stage itself can make its type, so a
+/// stage that is skipped does not compile.
+///
+/// # Errors
+/// When nothing was changed: a refusal, which spends no use of the approval, a failure before the
+/// first change, or an unfinished run that blocks the target. Once something may have changed, how
+/// the run ended is a [`RunReport`].
+pub fn remediate(runner: &Runner, order: &Order<'_>) -> Result<RunReport, PipelineError> {
+    order::unblocked(runner, order)?;
+    // Signatures, quorum, window, uses, digests of everything that was read: all or nothing.
+    let authorized = order::authorize(runner, order)?;
+    // Only what was signed is linked.
+    let linked = Linked::link(runner, order.bundle, &authorized.manifest().predicate.grants)?;
+    // Guards as they stand, every precondition, then the journal, which spends the use.
+    let mut run = Run::begin(runner, order, authorized, linked)?;
+
+    let result = run.apply().and_then(|()| run.validate()).and_then(|()| run.await_success());
+    match result {
+        Ok(()) => run.commit(),
+        Err(reason) => run.roll_back(&reason),
+    }
+}

@@ -1,0 +1,91 @@
+use countersign_model::documents::Denial;
+use countersign_model::{Change, Digest, Outcome, Reversibility, Role, Verdict};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::guards::GuardState;
+
+/// How one run ended; what `countersign run --json` prints and `show` reads back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub struct RunReport {
+    /// The run's name.
+    pub run: String,
+    /// The target's name.
+    pub target: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: String,
+    /// What was, or may have been, changed, in order; the rollback step's changes last.
+    pub changes: Vec<ReportedChange>,
+    /// What is not as before after a rollback; empty unless a person is needed.
+    pub left: Vec<String>,
+    /// What was done on the way that nothing undoes.
+    pub irreversible: Vec<String>,
+    /// The call whose denial ended the run.
+    pub denied: Option<Denial>,
+    /// What the check said last.
+    pub check: Option<Verdict>,
+    /// The guards before the first change.
+    pub guards_before: Vec<GuardState>,
+    /// The guards at the end.
+    pub guards: Vec<GuardState>,
+    /// Who approved.
+    pub approvers: Vec<String>,
+    /// Whether the approval can be shown to be independent of the proposer.
+    pub independent: bool,
+    /// Who answers for the target if it is not restored.
+    pub rollback_owner: String,
+}
+
+/// A change as reports list it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedChange {
+    /// The step that made it.
+    pub role: Role,
+    /// What was changed.
+    pub subject: String,
+    /// One line for a person.
+    pub summary: String,
+    /// What undo is worth.
+    pub reversibility: Reversibility,
+    /// Digest of the content before.
+    pub before: Option<Digest>,
+    /// Digest of the content after.
+    pub after: Option<Digest>,
+}
+
+impl ReportedChange {
+    /// The change as reports list it.
+    #[must_use]
+    pub fn new(role: Role, change: &Change) -> Self {
+        Self {
+            role,
+            subject: change.subject.clone(),
+            summary: change.summary.clone(),
+            reversibility: change.reversibility,
+            before: change.before.map(|image| image.digest),
+            after: change.after.map(|image| image.digest),
+        }
+    }
+}
+
+impl RunReport {
+    /// The report as one JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        // A struct of strings, numbers and lists always serializes.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// The same as something that a person has to look at.
+    #[must_use]
+    pub(crate) fn left_incomplete(mut self, what: String) -> Self {
+        if self.outcome == Outcome::RolledBack {
+            self.outcome = Outcome::RollbackIncomplete;
+        }
+        self.left.push(what);
+        self
+    }
+}

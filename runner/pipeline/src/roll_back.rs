@@ -1,0 +1,60 @@
+use countersign_gate::{Undo, Undone};
+use countersign_model::Role;
+
+use crate::error::PipelineError;
+use crate::run::Run;
+
+/// The host's undo, the rollback step and the proof, in this order. Adds what is not restored to
+/// `left` and says whether something is in doubt.
+pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) -> Result<bool, PipelineError> {
+    let lost = PipelineError::failed;
+    let marked = run.with_live(|live, _| live.journal().begin_rollback(reason)).map_err(lost)?;
+    if let Err(error) = marked {
+        // The intents are durable already; undoing must not wait for a mark.
+        run.runner().note(&format!("the rollback could not be marked in the journal: {error}"));
+    }
+    let undone = run.with_live(|live, sessions| live.undo(sessions, Role::Fix)).map_err(lost)?;
+    let mut in_doubt = note(run, &undone, left);
+
+    if run.has_rollback_step() {
+        run.runner().note("rollback step: does what undoing cannot");
+        let failure = match run.step(Role::Rollback) {
+            Ok(ended) => ended.result.err().map(|failure| failure.to_string()),
+            Err(why) => Some(why),
+        };
+        if let Some(failure) = failure {
+            left.push(format!("the rollback step failed: {failure}"));
+            // What it did change of its own is undone too, so that the proof below is about the fix alone.
+            let own = run.with_live(|live, sessions| live.undo(sessions, Role::Rollback)).map_err(lost)?;
+            in_doubt |= note(run, &own, left);
+        }
+    }
+
+    let unrestored = run.with_live(|live, sessions| live.unrestored(sessions)).map_err(lost)?;
+    let subjects = undone.iter().filter(|undo| undo.result == Undone::Restored).count();
+    if unrestored.is_empty() {
+        run.runner().note(&format!("proof: {subjects} undone, every subject read back equals its before-image"));
+    }
+    for (subject, why) in unrestored {
+        left.push(format!("{subject} is not as before: {why}"));
+    }
+    Ok(in_doubt)
+}
+
+fn note(run: &Run<'_>, undone: &[Undo], left: &mut Vec<String>) -> bool {
+    let mut in_doubt = false;
+    for undo in undone {
+        let what = match &undo.result {
+            Undone::Restored => format!("undone: {}", undo.summary),
+            Undone::Irreversible => format!("cannot be undone: {}", undo.summary),
+            Undone::InDoubt => {
+                in_doubt = true;
+                left.push(format!("it is not known whether this happened: {}", undo.summary));
+                format!("in doubt: {}", undo.summary)
+            }
+            Undone::Left(why) => format!("left alone: {}: {why}", undo.subject),
+        };
+        run.runner().note(&format!("  {what}"));
+    }
+    in_doubt
+}

@@ -1,0 +1,360 @@
+use countersign_capability::{Phase, StepContext};
+use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Work};
+use countersign_model::documents::Terms;
+use countersign_model::{Change, Outcome, Reversibility, Role, State, Success, Verdict};
+use countersign_record::{BeginError, RunStart};
+use countersign_trust::Authorized;
+use serde_json::Value;
+
+use crate::error::PipelineError;
+use crate::guards::{self, GuardState};
+use crate::link::Linked;
+use crate::order::Order;
+use crate::report::{ReportedChange, RunReport};
+use crate::runner::Runner;
+use crate::schedule::{Attempt, hold};
+use crate::validators::CommandValidators;
+use crate::witness::LogWitness;
+
+/// A run under way: its use is spent, its journal is open, and from here on it ends as a [`RunReport`].
+pub struct Run<'a> {
+    runner: &'a Runner,
+    order: &'a Order<'a>,
+    authorized: Authorized,
+    linked: Linked,
+    gate: GatePort,
+    guards_before: Vec<GuardState>,
+    guards_after: Vec<GuardState>,
+    check: Option<Verdict>,
+    context: StepContext,
+    id: String,
+}
+
+impl<'a> Run<'a> {
+    /// Asks the guards, tests that every subject still is as the plan found it, and opens the journal.
+    ///
+    /// # Errors
+    /// A refusal when a precondition does not hold; nothing changed and no use is spent.
+    pub(crate) fn begin(
+        runner: &'a Runner,
+        order: &'a Order<'a>,
+        authorized: Authorized,
+        linked: Linked,
+    ) -> Result<Self, PipelineError> {
+        if order.target.guards.is_empty() {
+            let what = format!("the target `{}` has no guards, and a run never commits on its own check alone", order.name);
+            return Err(PipelineError::refused(what)
+                .with_hint(format!("add a `[[targets.{}.guards]]` to the configuration", order.name)));
+        }
+        let guards_before = guards::ask(runner, order.target);
+        for guard in &guards_before {
+            runner.note(&format!("guard before: {}", describe_guard(guard)));
+        }
+        let mut sessions = runner.sessions(&order.target.remediation, Phase::Live);
+        let plan = &order.rehearsal.plan;
+        let drift = drift(runner, &mut sessions, &plan.forward)?;
+        if !drift.is_empty() {
+            let what = format!("the target is not as it was rehearsed: {}", drift.join("; "));
+            return Err(PipelineError::refused(what).with_hint(
+                "nothing changed and no use of the approval is spent; put the target back, or propose again",
+            ));
+        }
+        let terms = &authorized.manifest().predicate;
+        let start = RunStart {
+            proposal: &order.proposal.digest(),
+            manifest: &authorized.manifest_digest(),
+            target: order.name,
+            max_uses: terms.uses,
+            approvers: authorized.approvers(),
+            independent: authorized.independent(),
+            at: runner.now(),
+            plan,
+        };
+        let journal = runner.begin_run(start).map_err(|error| not_begun(order, &error))?;
+        let id = journal.run().to_owned();
+        runner.note(&format!("run {id}: every precondition holds, the journal is open"));
+
+        let validators = CommandValidators::new(runner, order.target)?;
+        let live = Live::new(journal, terms.mode, plan, Box::new(validators));
+        let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
+        let document = order.proposal.document();
+        let context = StepContext {
+            arguments: Value::Object(document.arguments.clone()).to_string(),
+            now: document.now,
+            seed: document.seed,
+        };
+        Ok(Self {
+            runner,
+            order,
+            authorized,
+            linked,
+            gate: GatePort::new(gate),
+            guards_before,
+            guards_after: Vec::new(),
+            check: None,
+            context,
+            id,
+        })
+    }
+
+    fn terms(&self) -> &Terms {
+        &self.authorized.manifest().predicate
+    }
+
+    /// Runs the fix; every change it makes is journaled before it is made.
+    ///
+    /// # Errors
+    /// Why the run has to be rolled back.
+    pub(crate) fn apply(&mut self) -> Result<(), String> {
+        self.runner.note("fix: runs with what was signed and nothing else");
+        let ended = self.step(Role::Fix)?;
+        let made = self.with_live(|live, _| {
+            let failure = live.failure().map(str::to_owned);
+            (failure, live.complete(), live.made().map(|(_, change)| change.summary.clone()).collect::<Vec<_>>())
+        })?;
+        for summary in &made.2 {
+            self.runner.note(&format!("  changed: {summary}"));
+        }
+        if let Some(failure) = made.0 {
+            return Err(failure);
+        }
+        if let Err(failure) = ended.result {
+            return Err(format!("the fix failed: {failure}"));
+        }
+        made.1
+    }
+
+    /// Runs the validators that nothing irreversible has made run yet.
+    ///
+    /// # Errors
+    /// Why the run has to be rolled back.
+    pub(crate) fn validate(&mut self) -> Result<(), String> {
+        self.with_live(|live, _| live.validate())?
+    }
+
+    /// Asks check and guards until they hold for as long as the terms say.
+    ///
+    /// # Errors
+    /// Why the run has to be rolled back.
+    pub(crate) fn await_success(&mut self) -> Result<(), String> {
+        let success = self.terms().success;
+        hold(success, |attempt| {
+            let verdict = self.ask_check();
+            let guards = guards::ask(self.runner, self.order.target);
+            let failing = guards.iter().find(|guard| !guard.holds).cloned();
+            self.runner.note(&describe_attempt(attempt, &verdict, failing.as_ref()));
+            self.check = Some(verdict.clone());
+            self.guards_after = guards;
+            match (verdict, failing) {
+                (Verdict::Healthy, None) => Ok(()),
+                (Verdict::Healthy, Some(guard)) => Err(format!("guard {}", describe_guard(&guard))),
+                (verdict, _) => Err(describe_verdict(&verdict)),
+            }
+        })
+    }
+
+    fn ask_check(&self) -> Verdict {
+        let asked = || -> Result<Verdict, PipelineError> {
+            // The check looks with the investigation's identity: a run's credentials are for its writes.
+            let sessions = self.runner.sessions(&self.order.target.investigation, Phase::Observe);
+            let work = Work::Observe { denied: Vec::new() };
+            let gate = GatePort::new(Gate::new(sessions, work, Box::new(LogWitness::new(self.runner))));
+            let registry = self.runner.registry();
+            let granted = Bounds::new(registry, self.authorized.grants(Role::Check))?;
+            let ceiling = Bounds::new(registry, &self.order.target.investigation.ceiling)?;
+            let allowance = Allowance::new(granted, ceiling);
+            let ended = self.linked.run(&gate, Role::Check, allowance, &self.context)?;
+            Ok(crate::rehearse::verdict(ended, false))
+        };
+        asked().unwrap_or_else(|error| Verdict::CannotTell(error.to_string()))
+    }
+
+    /// Keeps the changes.
+    ///
+    /// # Errors
+    /// Never after the commit is durable; before that the run is rolled back instead.
+    pub(crate) fn commit(self) -> Result<RunReport, PipelineError> {
+        let report = self.report(Outcome::Committed, "check and guards hold", Vec::new())?;
+        if let Err(why) = self.finish(&report) {
+            return self.roll_back(&format!("the commit could not be recorded: {why}"));
+        }
+        self.let_go();
+        Ok(report)
+    }
+
+    /// Puts the target back: the host's undo first, backwards; then the rollback step; then the proof.
+    ///
+    /// # Errors
+    /// Only when even the journal's lock is lost.
+    pub(crate) fn roll_back(mut self, reason: &str) -> Result<RunReport, PipelineError> {
+        self.runner.note(&format!("rolling back: {reason}"));
+        let changed = self.with_live(|live, _| live.changed()).map_err(PipelineError::failed)?;
+        let mut left = Vec::new();
+        let mut in_doubt = false;
+        if changed {
+            in_doubt = crate::roll_back::put_back(&mut self, reason, &mut left)?;
+        } else {
+            self.runner.note("nothing was changed, so there is nothing to undo");
+        }
+        self.await_recovery(&mut left);
+        let outcome = match (in_doubt, left.is_empty()) {
+            (true, _) => Outcome::InDoubt,
+            (false, true) => Outcome::RolledBack,
+            (false, false) => Outcome::RollbackIncomplete,
+        };
+        let report = self.report(outcome, reason, left)?;
+        match self.finish(&report) {
+            Ok(()) => {
+                if outcome == Outcome::RolledBack {
+                    self.let_go();
+                }
+                Ok(report)
+            }
+            // Nobody may be told that all is well when the record does not say so.
+            Err(why) => {
+                let report = report.left_incomplete(format!("the outcome could not be recorded: {why}"));
+                if let Err(why) = self.finish(&report) {
+                    tracing::warn!("the run stays unfinished and blocks its target: {why}");
+                }
+                Ok(report)
+            }
+        }
+    }
+
+    fn finish(&self, report: &RunReport) -> Result<(), String> {
+        self.with_live(|live, _| {
+            live.journal().finish(report.outcome, &report.reason, &report.to_json(), self.runner.now())
+        })?
+        .map_err(|error| error.to_string())
+    }
+
+    /// Gives what was put back the time that success was given, and lists the guards that stay worse than before.
+    fn await_recovery(&mut self, left: &mut Vec<String>) {
+        let terms = Success { hold_ms: 0, ..self.terms().success };
+        let recovered = hold(terms, |_| {
+            self.guards_after = guards::ask(self.runner, self.order.target);
+            let worse = guards::worse(&self.guards_before, &self.guards_after);
+            if worse.is_empty() { Ok(()) } else { Err("a guard is worse than before".to_owned()) }
+        });
+        if recovered.is_err() {
+            for guard in guards::worse(&self.guards_before, &self.guards_after) {
+                left.push(format!("guard {} (it held before the run)", describe_guard(&guard)));
+            }
+        }
+        for guard in &self.guards_after {
+            self.runner.note(&format!("guard after the rollback: {}", describe_guard(guard)));
+        }
+    }
+
+    /// Runs the fix or the rollback step through the live gate.
+    pub(crate) fn step(&self, role: Role) -> Result<countersign_sandbox::Ended, String> {
+        let bounds = |grants: &[countersign_model::Grant]| {
+            Bounds::new(self.runner.registry(), grants).map_err(|fault| fault.what)
+        };
+        let ceiling = bounds(&self.order.target.remediation.ceiling)?;
+        let allowance = Allowance::new(bounds(self.authorized.grants(role))?, ceiling);
+        self.linked.run(&self.gate, role, allowance, &self.context).map_err(|error| error.to_string())
+    }
+
+    pub(crate) const fn runner(&self) -> &'a Runner {
+        self.runner
+    }
+
+    pub(crate) fn has_rollback_step(&self) -> bool {
+        self.linked.has(Role::Rollback)
+    }
+
+    /// The live half of the gate, between steps.
+    pub(crate) fn with_live<T>(&self, f: impl FnOnce(&mut Live, &mut Sessions) -> T) -> Result<T, String> {
+        match self.gate.lock().parts() {
+            (Work::Live(live), sessions) => Ok(f(live, sessions)),
+            _ => Err("the run's journal was lost".to_owned()),
+        }
+    }
+
+    fn let_go(&self) {
+        match self.with_live(Live::settle) {
+            Ok(kept) => kept.iter().for_each(|what| tracing::warn!("left behind on the target: {what}")),
+            Err(why) => tracing::warn!("{why}"),
+        }
+    }
+
+    fn report(&self, outcome: Outcome, reason: &str, left: Vec<String>) -> Result<RunReport, PipelineError> {
+        let (changes, denied) = self
+            .with_live(|live, _| {
+                let changes = live.made().map(|(role, change)| ReportedChange::new(role, change)).collect::<Vec<_>>();
+                (changes, live.denied().cloned())
+            })
+            .map_err(PipelineError::failed)?;
+        let irreversible = if outcome == Outcome::Committed { Vec::new() } else { irreversible(&changes) };
+        Ok(RunReport {
+            run: self.id.clone(),
+            target: self.order.name.to_owned(),
+            outcome,
+            reason: reason.to_owned(),
+            changes,
+            left,
+            irreversible,
+            denied,
+            check: self.check.clone(),
+            guards_before: self.guards_before.clone(),
+            guards: self.guards_after.clone(),
+            approvers: self.authorized.approvers().to_vec(),
+            independent: self.authorized.independent(),
+            rollback_owner: self.terms().rollback_owner.clone(),
+        })
+    }
+}
+
+fn irreversible(changes: &[ReportedChange]) -> Vec<String> {
+    let sent = changes.iter().filter(|change| change.reversibility == Reversibility::Irreversible);
+    sent.map(|change| change.summary.clone()).collect()
+}
+
+/// The subjects that are not as the plan found them, and how.
+pub(crate) fn drift(runner: &Runner, sessions: &mut Sessions, forward: &[Change]) -> Result<Vec<String>, PipelineError> {
+    let mut blobs = runner.blobs();
+    let mut seen = std::collections::BTreeSet::new();
+    let mut drift = Vec::new();
+    for change in forward {
+        if !seen.insert((&change.capability, &change.subject)) {
+            continue;
+        }
+        match sessions.probe(&mut blobs, change) {
+            Ok(State::Before) => {}
+            Ok(State::After) => drift.push(format!("{}: it is already as the fix would leave it", change.subject)),
+            Ok(State::Elsewhere(what)) => drift.push(format!("{}: {what}", change.subject)),
+            Ok(State::Unknowable) => drift.push(format!("{}: its state cannot be told", change.subject)),
+            Err(fault) => drift.push(format!("{}: it cannot be read: {}", change.subject, fault.what)),
+        }
+    }
+    Ok(drift)
+}
+
+fn not_begun(order: &Order<'_>, error: &BeginError) -> PipelineError {
+    match error {
+        BeginError::UsedUp { .. } => PipelineError::refused(error.to_string())
+            .with_hint("approve the proposal again; an approval is good for as many runs as it says, and no more"),
+        BeginError::Unfinished(run) => crate::order::blocked(order.name, run),
+        other => PipelineError::refused(other.to_string()),
+    }
+}
+
+fn describe_guard(guard: &GuardState) -> String {
+    match &guard.reason {
+        None => format!("`{}` holds", guard.name),
+        Some(reason) => format!("`{}` does not hold: {reason}", guard.name),
+    }
+}
+
+fn describe_verdict(verdict: &Verdict) -> String {
+    match verdict.reason() {
+        None => format!("the check says {}", verdict.name()),
+        Some(reason) => format!("the check says {}: {}", verdict.name(), countersign_model::text::excerpt(reason, 300)),
+    }
+}
+
+fn describe_attempt(attempt: Attempt, verdict: &Verdict, failing: Option<&GuardState>) -> String {
+    let guards = failing.map_or_else(|| "all guards hold".to_owned(), |guard| format!("guard {}", describe_guard(guard)));
+    format!("check, attempt {} after {} ms: {}; {guards}", attempt.number, attempt.after_ms, describe_verdict(verdict))
+}

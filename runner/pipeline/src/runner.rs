@@ -1,0 +1,328 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_bundle::Bundle;
+use countersign_capability::{Phase, Protected, Registry};
+use countersign_gate::Sessions;
+use countersign_model::documents::{RehearsalDocument, namespace};
+use countersign_model::{Digest, Evidence, strict};
+use countersign_record::{BeginError, FileBlobs, Journal, NewProposal, RecordError, RunStart, State, Unfinished};
+use countersign_sandbox::{Sandbox, Settings};
+use countersign_trust::{Policy, Proposal, SignedApproval, SignedDenial, SigningKey};
+use serde::de::DeserializeOwned;
+
+use crate::approve::Approved;
+use crate::error::PipelineError;
+use crate::progress::Progress;
+use crate::propose::Drafted;
+use crate::target::Identity;
+
+/// Milliseconds since 1970-01-01 UTC, asked where a moment is needed.
+pub type Clock = fn() -> u64;
+
+/// The largest runner-signed document that is read, in bytes.
+const MAX_DOCUMENT: usize = 64 * 1024 * 1024;
+
+/// What a runner is made of.
+pub struct Setup {
+    /// The state directory.
+    pub state: PathBuf,
+    /// Every capability of this binary.
+    pub registry: Arc<Registry>,
+    /// What no grant may reach.
+    pub protected: Arc<Protected>,
+    /// The trust policy in force.
+    pub policy: Policy,
+    /// The digest that the operator's configuration pins.
+    pub pinned_policy: Digest,
+    /// Who is told what happens.
+    pub progress: Arc<dyn Progress>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// A state directory opened, with the runner's key, a sandbox and the capabilities: what every verb works with.
+pub struct Runner {
+    state: Arc<State>,
+    key: Arc<SigningKey>,
+    sandbox: Sandbox,
+    registry: Arc<Registry>,
+    protected: Arc<Protected>,
+    policy: Policy,
+    pinned_policy: Digest,
+    progress: Arc<dyn Progress>,
+    clock: Clock,
+}
+
+impl Runner {
+    /// Opens the state directory and reads the runner's key.
+    ///
+    /// # Errors
+    /// When the state cannot be trusted or used, or the sandbox cannot be set up.
+    pub fn open(setup: Setup) -> Result<Self, PipelineError> {
+        let state = State::open(&setup.state)?;
+        let key = state.read_private(Path::new("runner.key"), 64 * 1024)?;
+        let key = SigningKey::from_openssh(&String::from_utf8_lossy(&key), &mut || None)
+            .map_err(|error| PipelineError::failed(format!("the runner's key cannot be used: {error}")))?;
+        let sandbox = Sandbox::new(Settings::default(), Some(&state.cache()))
+            .map_err(|error| PipelineError::failed(error.to_string()))?;
+        Ok(Self {
+            state: Arc::new(state),
+            key: Arc::new(key),
+            sandbox,
+            registry: setup.registry,
+            protected: setup.protected,
+            policy: setup.policy,
+            pinned_policy: setup.pinned_policy,
+            progress: setup.progress,
+            clock: setup.clock,
+        })
+    }
+
+    /// The trust policy in force.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The time, in milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// A number for a step's seed.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn random(&self) -> Result<u64, PipelineError> {
+        // Half the range, so that every JSON reader takes it as a whole number.
+        getrandom::u64().map(|number| number >> 1).map_err(|error| PipelineError::failed(error.to_string()))
+    }
+
+    pub(crate) const fn pinned_policy(&self) -> Digest {
+        self.pinned_policy
+    }
+
+    pub(crate) fn fingerprint(&self) -> &str {
+        self.key.fingerprint()
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn protected(&self) -> &Protected {
+        &self.protected
+    }
+
+    pub(crate) const fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    pub(crate) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state)
+    }
+
+    pub(crate) fn key(&self) -> Arc<SigningKey> {
+        Arc::clone(&self.key)
+    }
+
+    pub(crate) const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(crate) fn progress(&self) -> Arc<dyn Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    pub(crate) fn note(&self, line: &str) {
+        self.progress.note(line);
+    }
+
+    pub(crate) fn blobs(&self) -> FileBlobs {
+        self.state.blobs()
+    }
+
+    /// Sessions on a target under one of its identities; nothing is opened yet.
+    pub(crate) fn sessions(&self, identity: &Identity, phase: Phase) -> Sessions {
+        Sessions::new(Arc::clone(&self.registry), identity.settings.clone(), phase, Arc::clone(&self.protected))
+    }
+
+    pub(crate) fn sign_and_keep_rehearsal(&self, document: &RehearsalDocument) -> Result<Digest, PipelineError> {
+        let bytes = serde_json::to_vec(document).map_err(|error| PipelineError::failed(error.to_string()))?;
+        let signature = self.sign(namespace::REHEARSAL, &bytes)?;
+        Ok(self.state.rehearsals().add(&bytes, &signature)?)
+    }
+
+    fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, PipelineError> {
+        countersign_trust::sign(&self.key, namespace, bytes).map_err(|error| PipelineError::failed(error.to_string()))
+    }
+
+    /// A document that this runner signed, read strictly.
+    fn verified<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        namespace: &str,
+        bytes: &[u8],
+        signature: &[u8],
+    ) -> Result<T, PipelineError> {
+        countersign_trust::verify_runner(bytes, signature, namespace, self.fingerprint())
+            .map_err(|refusal| PipelineError::refused(format!("{what}: {refusal}")).with_hint(refusal.hint()))?;
+        strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| PipelineError::refused(format!("{what}: {error}")))
+    }
+
+    pub(crate) fn rehearsal(&self, digest: &Digest) -> Result<RehearsalDocument, PipelineError> {
+        let record = self.state.rehearsals().get(digest)?;
+        if Digest::of(&record.document) != *digest {
+            return Err(PipelineError::refused(format!("the rehearsal `{}` was changed since", digest.short())));
+        }
+        self.verified("the rehearsal", namespace::REHEARSAL, &record.document, record.signature.as_bytes())
+    }
+
+    pub(crate) fn evidence(&self, id: &str) -> Result<(Evidence, Digest), PipelineError> {
+        let record = self.state.evidence().get(id)?;
+        let evidence: Evidence =
+            self.verified("the evidence", namespace::EVIDENCE, &record.record, record.signature.as_bytes())?;
+        if evidence.id != id {
+            return Err(PipelineError::refused(format!("the evidence `{id}` holds another record")));
+        }
+        Ok((evidence, Digest::of(&record.record)))
+    }
+
+    /// Copies the bundle, signs the proposal with its proposer's key and keeps it.
+    ///
+    /// # Errors
+    /// When the key's owner may not propose, or the state cannot be written.
+    pub fn keep_proposal(
+        &self,
+        bundle: &Bundle,
+        drafted: &Drafted,
+        key: &SigningKey,
+    ) -> Result<Digest, PipelineError> {
+        let signature = countersign_trust::sign(key, namespace::PROPOSAL, &drafted.bytes)
+            .map_err(|error| PipelineError::failed(error.to_string()))?;
+        // The runner takes a proposal only as it will be read again.
+        let proposal = Proposal::verify(&drafted.bytes, signature.as_bytes(), &self.policy)
+            .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+        bundle
+            .copy_to(&self.state.bundle(&bundle.digest()))
+            .map_err(|error| PipelineError::failed(format!("the bundle could not be kept: {error}")))?;
+        let read = drafted.rehearsals.iter().flat_map(|rehearsed| &rehearsed.document().evidence);
+        let evidence: BTreeSet<String> =
+            drafted.document.evidence.iter().chain(read).map(|reference| reference.id.clone()).collect();
+        self.state.proposals().add(NewProposal {
+            document: &drafted.bytes,
+            signature: &signature,
+            bundle: &bundle.digest(),
+            created: drafted.document.created,
+            expires: drafted.document.expires,
+            evidence: &evidence.into_iter().collect::<Vec<_>>(),
+        })?;
+        Ok(proposal.digest())
+    }
+
+    pub(crate) fn proposal(&self, name: &str) -> Result<Proposal, PipelineError> {
+        let proposals = self.state.proposals();
+        let record = proposals.get(&proposals.find(name)?)?;
+        let proposal = Proposal::verify(&record.document, record.signature.as_bytes(), &self.policy)
+            .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+        if proposal.digest() != record.digest {
+            return Err(PipelineError::refused("the proposal was changed since it was made"));
+        }
+        Ok(proposal)
+    }
+
+    pub(crate) fn bundle(&self, digest: &Digest) -> Result<Bundle, PipelineError> {
+        let bundle = Bundle::open(&self.state.bundle(digest))
+            .map_err(|error| PipelineError::refused(format!("the proposal's bundle: {error}")))?;
+        if bundle.digest() != *digest {
+            let what = format!("the bundle was changed since it was proposed: it is now `{}`", bundle.digest());
+            return Err(PipelineError::refused(what).with_hint("propose it again; nothing changed"));
+        }
+        Ok(bundle)
+    }
+
+    pub(crate) fn keep_approval(
+        &self,
+        proposal: &Digest,
+        manifest: &[u8],
+        signature: &str,
+    ) -> Result<Approved, PipelineError> {
+        let approvals = self.state.approvals();
+        let digest = approvals.add_manifest(proposal, manifest)?;
+        let signature = approvals.add_signature(&digest, signature)?;
+        let kept = approvals.of(proposal)?.into_iter().find(|approval| approval.digest == digest);
+        let kept = kept.ok_or_else(|| PipelineError::failed("the approval was not kept"))?;
+        Ok(Approved { digest, manifest: kept.path, signature, approver: String::new() })
+    }
+
+    /// Every approval of a proposal as it is on disk, for the decider to verify.
+    pub(crate) fn approvals(&self, proposal: &Digest) -> Result<Vec<SignedApproval>, PipelineError> {
+        let kept = self.state.approvals().of(proposal)?;
+        let mut approvals = Vec::new();
+        for approval in kept {
+            if Digest::of(&approval.manifest) != approval.digest {
+                let what = format!("the approval manifest `{}` was changed since it was signed", approval.path.display());
+                return Err(PipelineError::refused(what).with_hint("nothing changed; approve the proposal again"));
+            }
+            let signatures = approval.signatures.into_iter().map(String::into_bytes).collect();
+            approvals.push(SignedApproval { manifest: approval.manifest, signatures });
+        }
+        Ok(approvals)
+    }
+
+    pub(crate) fn denials(&self, proposal: &Digest) -> Result<Vec<SignedDenial>, PipelineError> {
+        let denials = self.state.approvals().denials_of(proposal)?;
+        let signed = |denial: countersign_record::Denial| SignedDenial {
+            document: denial.document,
+            signature: denial.signature.into_bytes(),
+        };
+        Ok(denials.into_iter().map(signed).collect())
+    }
+
+    pub(crate) fn keep_denial(&self, proposal: &Digest, document: &[u8], signature: &str) -> Result<(), PipelineError> {
+        self.state.approvals().add_denial(proposal, document, signature)?;
+        Ok(())
+    }
+
+    /// Why a proposal was denied, by whoever may; `None` where it was not.
+    pub(crate) fn denial_reason(&self, proposal: &Digest) -> Result<Option<String>, PipelineError> {
+        for denial in self.denials(proposal)? {
+            let verified =
+                countersign_trust::verify_denial(&denial.document, &denial.signature, *proposal, &self.policy);
+            if let Ok((document, denier)) = verified {
+                return Ok(Some(format!("{denier}: {}", document.reason)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Runner {
+    pub(crate) fn unfinished(&self, target: &str) -> Result<Option<Unfinished>, PipelineError> {
+        Ok(self.state.runs().unfinished(target)?)
+    }
+
+    pub(crate) fn uses(&self, manifest: &Digest) -> Result<u32, PipelineError> {
+        Ok(self.state.runs().uses(manifest)?)
+    }
+
+    pub(crate) fn begin_run(&self, start: RunStart<'_>) -> Result<Journal, BeginError> {
+        self.state.runs().begin(start)
+    }
+}
+
+/// Twelve hexadecimal digits of chance, for names.
+pub(crate) fn random_hex() -> Result<String, PipelineError> {
+    let mut bytes = [0; 6];
+    getrandom::fill(&mut bytes).map_err(|error| PipelineError::failed(error.to_string()))?;
+    Ok(hex::encode(bytes))
+}
+
+impl From<RecordError> for PipelineError {
+    fn from(error: RecordError) -> Self {
+        Self::failed(error.to_string())
+    }
+}

@@ -1,0 +1,64 @@
+use std::collections::BTreeMap;
+
+use countersign_bundle::Bundle;
+use countersign_model::documents::RehearsalDocument;
+use countersign_trust::Proposal;
+
+use crate::error::PipelineError;
+use crate::runner::Runner;
+
+/// A proposal as the state keeps it, everything read once and verified again.
+pub struct Stored {
+    /// The proposal, its proposer's signature verified.
+    pub proposal: Proposal,
+    /// The bundle, every digest verified and equal to what the proposal names.
+    pub bundle: Bundle,
+    rehearsals: BTreeMap<String, RehearsalDocument>,
+}
+
+impl Stored {
+    /// Finds a proposal by its name or digest and verifies all that belongs to it.
+    ///
+    /// # Errors
+    /// When it is unknown or ambiguous, or anything does not verify.
+    pub fn load(runner: &Runner, name: &str) -> Result<Self, PipelineError> {
+        let proposal = runner.proposal(name)?;
+        let document = proposal.document();
+        let bundle = runner.bundle(&document.bundle)?;
+        if bundle.steps() != document.steps {
+            return Err(PipelineError::refused("the bundle's steps are not those that the proposal names"));
+        }
+        let mut rehearsals = BTreeMap::new();
+        for target in &document.targets {
+            let rehearsal = runner.rehearsal(&target.rehearsal)?;
+            let fits = rehearsal.bundle == document.bundle
+                && rehearsal.arguments == document.arguments
+                && rehearsal.target == target.name
+                && rehearsal.configuration == target.configuration
+                && rehearsal.grants == document.grants
+                && rehearsal.plan.digest() == target.plan
+                && (rehearsal.now, rehearsal.seed) == (document.now, document.seed);
+            if !fits {
+                let what = format!("the rehearsal for `{}` is not of what is proposed", target.name);
+                return Err(PipelineError::refused(what).with_hint("propose it again"));
+            }
+            rehearsals.insert(target.name.clone(), rehearsal);
+        }
+        Ok(Self { proposal, bundle, rehearsals })
+    }
+
+    /// The rehearsal on one target.
+    ///
+    /// # Errors
+    /// When the proposal does not name the target.
+    pub fn rehearsal(&self, target: &str) -> Result<&RehearsalDocument, PipelineError> {
+        self.rehearsals
+            .get(target)
+            .ok_or_else(|| PipelineError::refused(format!("the proposal does not name the target `{target}`")))
+    }
+
+    /// Every rehearsal, by target.
+    pub fn rehearsals(&self) -> impl Iterator<Item = &RehearsalDocument> {
+        self.rehearsals.values()
+    }
+}

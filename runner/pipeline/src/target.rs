@@ -1,0 +1,204 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use countersign_capability::{Protected, Registry};
+use countersign_model::{Access, Digest, Grant, Selector};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A host or environment that the operator's configuration names.
+///
+/// Its digest is part of every approval, so whatever is changed here voids what was approved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Target {
+    /// One line for people.
+    #[serde(default)]
+    pub description: String,
+    /// Who answers for the target if a rollback does not restore it.
+    pub rollback_owner: String,
+    /// Who looks: investigations, rehearsals and checks.
+    #[serde(default)]
+    pub investigation: Identity,
+    /// Who changes: fixes and rollbacks, after approval.
+    #[serde(default)]
+    pub remediation: Identity,
+    /// What must hold after every run, whatever its own check says.
+    #[serde(default)]
+    pub guards: Vec<Guard>,
+    /// Commands that test what was written before anything irreversible follows from it.
+    #[serde(default)]
+    pub validators: Vec<Validator>,
+}
+
+/// Credentials and a ceiling; nothing that is asked for or approved can exceed the ceiling.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The most that may be granted.
+    #[serde(default)]
+    pub ceiling: Vec<Grant>,
+    /// What each capability needs to reach the target, by the capability's name.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Value>,
+}
+
+/// A health check that the operator wrote: a read and what it must say, or a command that must exit with 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Guard {
+    /// What people call it.
+    pub name: String,
+    /// A read through the gate, e.g. `http.get http://127.0.0.1:8080/healthz`.
+    #[serde(default)]
+    pub call: Option<String>,
+    /// What the reply must say: each named field of its JSON description must be equal.
+    #[serde(default)]
+    pub expect: BTreeMap<String, Value>,
+    /// A command and its arguments, run without a shell.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// How long the command may take, in seconds; 1 to 300.
+    #[serde(default = "ten")]
+    pub timeout: u64,
+}
+
+/// An operator-named command that tests what was written, e.g. `nginx -t`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Validator {
+    /// What people call it.
+    pub name: String,
+    /// Paths whose writing it tests, as in `files.write`.
+    pub paths: Vec<String>,
+    /// A command and its arguments, run without a shell; exit code 0 means good.
+    pub command: Vec<String>,
+    /// How long the command may take, in seconds; 1 to 300.
+    #[serde(default = "ten")]
+    pub timeout: u64,
+}
+
+const fn ten() -> u64 {
+    10
+}
+
+impl Target {
+    /// Digest of the configuration as it was resolved: compact JSON of these fields.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        // Strings, numbers and JSON values always serialize.
+        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Tests everything that can be wrong in a target's configuration before it is used.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, as a sentence fragment that names where.
+    pub fn validate(&mut self, registry: &Registry, protected: &Protected) -> Result<(), String> {
+        if self.rollback_owner.trim().is_empty() {
+            return Err("`rollback-owner` is empty: name who answers for the target".to_owned());
+        }
+        let investigation = ceiling(registry, protected, &self.investigation.ceiling)
+            .map_err(|why| format!("investigation ceiling: {why}"))?;
+        if let Some(grant) = investigation.iter().find(|grant| grant.access == Access::Write) {
+            return Err(format!("investigation ceiling: `{grant}` is a write, and an investigation only reads"));
+        }
+        self.investigation.ceiling = investigation;
+        self.remediation.ceiling = ceiling(registry, protected, &self.remediation.ceiling)
+            .map_err(|why| format!("remediation ceiling: {why}"))?;
+        for guard in &self.guards {
+            guard.validate(registry).map_err(|why| format!("guard `{}`: {why}", guard.name))?;
+        }
+        for validator in &self.validators {
+            let in_validator = |why| format!("validator `{}`: {why}", validator.name);
+            command(&validator.command, validator.timeout).map_err(in_validator)?;
+            for grant in validator.grants() {
+                let known = registry.get(&grant.capability).and_then(|known| known.normalize(&grant));
+                known.map_err(|fault| in_validator(fault.what))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Validator {
+    /// The paths as grants, by which subjects are matched.
+    pub(crate) fn grants(&self) -> Vec<Grant> {
+        let grant = |path: &String| Grant {
+            capability: "files".to_owned(),
+            access: Access::Write,
+            scope: Selector::word(path.clone()),
+            limits: Default::default(),
+        };
+        self.paths.iter().map(grant).collect()
+    }
+
+    pub(crate) const fn time(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
+impl Guard {
+    fn validate(&self, registry: &Registry) -> Result<(), String> {
+        match (&self.call, self.command.is_empty()) {
+            (Some(call), true) => {
+                crate::guards::parse_call(registry, call)?;
+                if self.expect.is_empty() {
+                    return Err("`expect` is empty: say what the reply must be, e.g. `expect = { status = 200 }`".to_owned());
+                }
+                Ok(())
+            }
+            (None, false) => command(&self.command, self.timeout),
+            _ => Err("it needs either `call` and `expect`, or `command`".to_owned()),
+        }
+    }
+
+    pub(crate) const fn time(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
+fn command(command: &[String], timeout: u64) -> Result<(), String> {
+    match command.first() {
+        Some(program) if program.starts_with('/') => {}
+        Some(program) => return Err(format!("`{program}` must be an absolute path")),
+        None => return Err("`command` is empty".to_owned()),
+    }
+    if !(1..=300).contains(&timeout) {
+        return Err("`timeout` must be 1 to 300 seconds".to_owned());
+    }
+    Ok(())
+}
+
+/// The ceiling's grants normalized, none of which may reach what is the runner's own.
+fn ceiling(registry: &Registry, protected: &Protected, grants: &[Grant]) -> Result<Vec<Grant>, String> {
+    grants.iter().map(|grant| normalize(registry, protected, grant)).collect()
+}
+
+/// A grant as its capability prints it, refused where it could reach what is the runner's own.
+pub(crate) fn normalize(registry: &Registry, protected: &Protected, grant: &Grant) -> Result<Grant, String> {
+    let capability = registry.get(&grant.capability).map_err(|fault| fault.what)?;
+    let grant = capability.normalize(grant).map_err(|fault| fault.what)?;
+    match capability.endangers(&grant, protected).map_err(|fault| fault.what)? {
+        None => Ok(grant),
+        Some(own) => Err(format!("`{grant}` would reach {own}, which is the runner's own and never in scope")),
+    }
+}
+
+/// Whether some grant of the list allows everything that `narrow` does.
+pub(crate) fn contained(registry: &Registry, wide: &[Grant], narrow: &Grant) -> Result<bool, String> {
+    for grant in wide.iter().filter(|grant| grant.capability == narrow.capability) {
+        if contains(registry, grant, narrow)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether one grant allows everything that another does, limits included.
+pub(crate) fn contains(registry: &Registry, wide: &Grant, narrow: &Grant) -> Result<bool, String> {
+    if wide.capability != narrow.capability || !wide.limits.contains(&narrow.limits) {
+        return Ok(false);
+    }
+    registry.get(&wide.capability).and_then(|known| known.contains(wide, narrow)).map_err(|fault| fault.what)
+}

@@ -1,0 +1,43 @@
+use std::sync::Arc;
+
+use countersign_capability::AnyScopes;
+use countersign_gate::Validators;
+use countersign_model::Access;
+
+use crate::error::PipelineError;
+use crate::progress::Progress;
+use crate::runner::Runner;
+use crate::target::{Target, Validator};
+
+/// The target's validators, each with the paths that it tests.
+pub(crate) struct CommandValidators {
+    validators: Vec<(Validator, Box<dyn AnyScopes>)>,
+    progress: Arc<dyn Progress>,
+}
+
+impl CommandValidators {
+    pub(crate) fn new(runner: &Runner, target: &Target) -> Result<Self, PipelineError> {
+        let files = runner.registry().get("files")?;
+        let validators = target
+            .validators
+            .iter()
+            .map(|validator| Ok((validator.clone(), files.scopes(&validator.grants())?)))
+            .collect::<Result<_, PipelineError>>()?;
+        Ok(Self { validators, progress: runner.progress() })
+    }
+}
+
+impl Validators for CommandValidators {
+    fn validate(&mut self, written: &[String]) -> Result<(), String> {
+        for (validator, paths) in &self.validators {
+            if !written.iter().any(|subject| !paths.reaching(Access::Write, subject).is_empty()) {
+                continue;
+            }
+            let result = crate::command::run(&validator.command, validator.time());
+            let said = result.as_ref().err().map_or_else(|| "accepts what was written".to_owned(), |why| format!("refuses: {why}"));
+            self.progress.note(&format!("validator `{}` {said}", validator.name));
+            result.map_err(|why| format!("validator `{}` refused what was written: {why}", validator.name))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+use std::path::PathBuf;
+
+use countersign_model::Digest;
+use rusqlite::{OptionalExtension, params};
+
+use crate::error::shown;
+use crate::names::proposal_name;
+use crate::rows::{self, MAX_DOCUMENT, MAX_SIGNATURE};
+use crate::{RecordError, State};
+
+/// The most signatures of one manifest that are kept and read.
+pub const MAX_SIGNATURES: usize = 64;
+/// The most manifests or denials of one proposal that are kept.
+const MAX_PER_PROPOSAL: usize = 64;
+const MODE: u32 = 0o600;
+
+/// Approval manifests with their signatures, and denials; see [`State::approvals`].
+///
+/// A manifest is `approvals/HEX.json` and its signatures are `approvals/HEX.1.sig` and so on. These
+/// files are the truth. `approvals/HEX.json.sig`, which `ssh-keygen -Y sign` makes, counts as well.
+pub struct Approvals<'a>(pub(crate) &'a State);
+
+/// A manifest with its signatures, as they are on disk. Nothing of it is verified yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// The digest under which the manifest was recorded; the caller compares it with the bytes.
+    pub digest: Digest,
+    /// The manifest's file.
+    pub path: PathBuf,
+    /// Its bytes, read once.
+    pub manifest: Vec<u8>,
+    /// The armored signatures.
+    pub signatures: Vec<String>,
+}
+
+/// A denial, as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The digest under which it was recorded; the caller compares it with the bytes.
+    pub digest: Digest,
+    /// The exact bytes that were signed.
+    pub document: Vec<u8>,
+    /// The armored signature.
+    pub signature: String,
+}
+
+impl Approvals<'_> {
+    /// Keeps a manifest durably as a file and gives its digest. The same one twice is kept once.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] where there is no such proposal; [`RecordError::Damaged`] where its
+    /// file holds something else.
+    pub fn add_manifest(&self, proposal: &Digest, manifest: &[u8]) -> Result<Digest, RecordError> {
+        rows::bounded("bytes of an approval manifest", manifest.len(), MAX_DOCUMENT)?;
+        let digest = Digest::of(manifest);
+        let failed = |error| RecordError::database("record the approval manifest", error);
+        self.0.write("record the approval manifest", |tx| {
+            let text = digest.to_string();
+            let sql = "SELECT proposal FROM manifests WHERE digest = ?1";
+            let earlier: Option<String> = tx.query_row(sql, [&text], |row| row.get(0)).optional().map_err(failed)?;
+            match earlier {
+                Some(earlier) if earlier != proposal.to_string() => {
+                    return Err(RecordError::Duplicate { noun: "approval manifest", name: text });
+                }
+                Some(_) => {}
+                None => self.room(tx, "manifests", proposal)?,
+            }
+            // The file first: an index entry without a file would block the proposal.
+            self.keep(&self.path(&digest, "json"), manifest)?;
+            let sql = "INSERT INTO manifests (digest, proposal) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING";
+            tx.execute(sql, params![text, proposal.to_string()]).map_err(failed)?;
+            Ok(digest)
+        })
+    }
+
+    /// Keeps a signature of a manifest durably as a file and gives its path. The same one twice is kept once.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] where there is no such manifest; [`RecordError::TooLarge`] beyond [`MAX_SIGNATURES`].
+    pub fn add_signature(&self, manifest: &Digest, armored: &str) -> Result<PathBuf, RecordError> {
+        rows::bounded("bytes of a signature", armored.len(), MAX_SIGNATURE)?;
+        let sql = "SELECT 1 FROM manifests WHERE digest = ?1";
+        let known: Option<i64> = self.0.read("find the approval manifest", |connection| {
+            connection.query_row(sql, [manifest.to_string()], |row| row.get(0)).optional()
+        })?;
+        if known.is_none() {
+            return Err(RecordError::NotFound { noun: "approval manifest", name: manifest.to_string() });
+        }
+        for n in 1..=MAX_SIGNATURES {
+            let path = self.path(manifest, &format!("{n}.sig"));
+            match self.keep(&path, armored.as_bytes()) {
+                Ok(()) => return Ok(path),
+                // Another signature has this number.
+                Err(RecordError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let limit = MAX_SIGNATURES as u64;
+        Err(RecordError::TooLarge { what: "signatures of an approval manifest", size: limit.saturating_add(1), limit })
+    }
+
+    /// Every manifest of a proposal with its signatures, each file read once.
+    ///
+    /// # Errors
+    /// Where a manifest that was recorded is missing, or a file cannot be read or is too large.
+    pub fn of(&self, proposal: &Digest) -> Result<Vec<Approval>, RecordError> {
+        let sql = "SELECT digest FROM manifests WHERE proposal = ?1 ORDER BY rowid LIMIT ?2";
+        let digests: Vec<Digest> = self.0.read("list the approvals", |connection| {
+            connection
+                .prepare(sql)?
+                .query_map(params![proposal.to_string(), rows::limit(MAX_PER_PROPOSAL)], |row| {
+                    rows::get_digest(row, 0)
+                })?
+                .collect()
+        })?;
+        digests.into_iter().map(|digest| self.load(digest)).collect()
+    }
+
+    fn load(&self, digest: Digest) -> Result<Approval, RecordError> {
+        let path = self.path(&digest, "json");
+        let Some(manifest) = self.0.durable().read(&path, MAX_DOCUMENT)? else {
+            return Err(RecordError::NotFound { noun: "approval manifest", name: shown(&path) });
+        };
+        let mut signatures = Vec::new();
+        let numbered = (1..=MAX_SIGNATURES).map(|n| format!("{n}.sig"));
+        for suffix in numbered.chain(["json.sig".to_owned()]) {
+            let path = self.path(&digest, &suffix);
+            if let Some(bytes) = self.0.durable().read(&path, MAX_SIGNATURE)? {
+                let armored = String::from_utf8(bytes).map_err(|_| RecordError::Damaged {
+                    path: shown(&path),
+                    what: "an armored signature is text, and this is not".to_owned(),
+                })?;
+                if !signatures.contains(&armored) {
+                    signatures.push(armored);
+                }
+            }
+        }
+        Ok(Approval { digest, path, manifest, signatures })
+    }
+
+    /// Records a denial durably and gives the digest of its document. The same one twice is recorded once.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] where there is no such proposal.
+    pub fn add_denial(&self, proposal: &Digest, document: &[u8], armored: &str) -> Result<Digest, RecordError> {
+        rows::bounded("bytes of a denial", document.len(), MAX_DOCUMENT)?;
+        rows::bounded("bytes of a signature", armored.len(), MAX_SIGNATURE)?;
+        let digest = Digest::of(document);
+        self.0.write("record the denial", |tx| {
+            self.room(tx, "denials", proposal)?;
+            let sql = "INSERT INTO denials (digest, proposal, document, signature) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT DO NOTHING";
+            tx.execute(sql, params![digest.to_string(), proposal.to_string(), document, armored])
+                .map_err(|error| RecordError::database("record the denial", error))?;
+            Ok(digest)
+        })
+    }
+
+    /// Every denial of a proposal.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn denials_of(&self, proposal: &Digest) -> Result<Vec<Denial>, RecordError> {
+        let sql = "SELECT digest, document, signature FROM denials WHERE proposal = ?1 ORDER BY rowid LIMIT ?2";
+        self.0.read("list the denials", |connection| {
+            connection
+                .prepare(sql)?
+                .query_map(params![proposal.to_string(), rows::limit(MAX_PER_PROPOSAL)], |row| {
+                    Ok(Denial { digest: rows::get_digest(row, 0)?, document: row.get(1)?, signature: row.get(2)? })
+                })?
+                .collect()
+        })
+    }
+
+    fn path(&self, manifest: &Digest, suffix: &str) -> PathBuf {
+        self.0.dir().join("approvals").join(format!("{}.{suffix}", manifest.hex()))
+    }
+
+    /// Writes a file, or finds it with these bytes already.
+    fn keep(&self, path: &std::path::Path, bytes: &[u8]) -> Result<(), RecordError> {
+        match self.0.durable().write_new(path, bytes, MODE) {
+            Err(RecordError::Duplicate { .. }) => {}
+            other => return other,
+        }
+        if self.0.durable().read(path, MAX_DOCUMENT)?.as_deref() == Some(bytes) {
+            // Whoever wrote it may have died before its name was durable.
+            return path.parent().map_or(Ok(()), |folder| self.0.durable().sync_dir(folder));
+        }
+        Err(RecordError::Damaged { path: shown(path), what: "it holds something else".to_owned() })
+    }
+
+    /// Refuses an unknown proposal, and one more row of it than is ever read.
+    fn room(&self, tx: &rusqlite::Transaction<'_>, table: &'static str, proposal: &Digest) -> Result<(), RecordError> {
+        let sql = format!(
+            "SELECT (SELECT count(*) FROM {table} t WHERE t.proposal = p.digest) FROM proposals p WHERE p.digest = ?1"
+        );
+        let rows: Option<u64> = tx
+            .query_row(&sql, [proposal.to_string()], |row| rows::get_count(row, 0))
+            .optional()
+            .map_err(|error| RecordError::database("find the proposal", error))?;
+        let Some(count) = rows else {
+            return Err(RecordError::NotFound { noun: "proposal", name: proposal_name(proposal) });
+        };
+        let limit = MAX_PER_PROPOSAL as u64;
+        if count >= limit {
+            let size = count.saturating_add(1);
+            return Err(RecordError::TooLarge { what: "approvals or denials of a proposal", size, limit });
+        }
+        Ok(())
+    }
+}

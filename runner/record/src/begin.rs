@@ -1,0 +1,208 @@
+//! How a run begins: in one transaction that decides whether it may, spends a use and holds the target.
+
+use std::sync::Arc;
+
+use countersign_model::{Digest, Plan, text};
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::blobs::RunBlobs;
+use crate::lock::TargetLock;
+use crate::names::{proposal_name, random_hex};
+use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_TEXT};
+use crate::runs::{count_uses, open_run};
+use crate::state::transact;
+use crate::{Journal, RecordError, Runs, Unfinished, schema};
+
+/// A run that is about to begin. The caller has verified all of it.
+#[derive(Clone, Copy, Debug)]
+pub struct RunStart<'a> {
+    /// The proposal.
+    pub proposal: &'a Digest,
+    /// The approval manifest that it uses.
+    pub manifest: &'a Digest,
+    /// The target.
+    pub target: &'a str,
+    /// How many uses the manifest is good for.
+    pub max_uses: u32,
+    /// Who approved, by name.
+    pub approvers: &'a [String],
+    /// Whether the proposer could not have approved it.
+    pub independent: bool,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
+    /// The plan that was approved for this target.
+    pub plan: &'a Plan,
+}
+
+/// A run that was refused before it began. It spends no use.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// The proposal.
+    pub proposal: &'a Digest,
+    /// The target.
+    pub target: &'a str,
+    /// Why.
+    pub reason: &'a str,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
+}
+
+/// Why a run did not begin. Nothing was changed and no use is spent.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// The approval was good for fewer runs.
+    #[error("the approval is used up: {used} of {max} uses are spent")]
+    UsedUp {
+        /// The runs that began.
+        used: u32,
+        /// The runs that it was good for.
+        max: u32,
+    },
+    /// An earlier run on the target never ended.
+    #[error("the target `{}` has the unfinished run `{}`: {}", .0.target(), .0.run(), .0.reason())]
+    Unfinished(Box<Unfinished>),
+    /// Another run is at work on the target.
+    #[error("the target is held by {}", .run.as_ref().map_or_else(|| "a run that is just ending".to_owned(), |run| format!("the run `{run}`")))]
+    Busy {
+        /// That run, unless it is just beginning or ending.
+        run: Option<String>,
+    },
+    /// It could not be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl Runs<'_> {
+    /// Begins a run, durably: from here on a use of the approval is spent and the target is held.
+    ///
+    /// # Errors
+    /// A [`BeginError`]; of several that begin at once on one target, or with one use left, exactly one begins.
+    pub fn begin(&self, start: RunStart<'_>) -> Result<Journal, BeginError> {
+        rows::bounded("bytes of a target's name", start.target.len(), MAX_NAME)?;
+        let encode = |error: serde_json::Error| RecordError::BadName {
+            noun: "run",
+            text: text::excerpt(&error.to_string(), 80),
+            expected: "a plan that is JSON",
+        };
+        let plan = serde_json::to_string(start.plan).map_err(encode)?;
+        rows::bounded("bytes of a plan", plan.len(), MAX_DOCUMENT)?;
+        let approvers = serde_json::to_string(start.approvers).map_err(encode)?;
+        rows::bounded("bytes of the approvers' names", approvers.len(), MAX_TEXT)?;
+
+        let durable = self.0.durable();
+        durable.check()?;
+        let mut connection = schema::open(&self.0.database())?;
+        let mut refused = None;
+        // An error of our own takes the transaction back; `refused` carries what it was.
+        let begun = transact(&mut connection, "begin the run", |tx| match self.admit(tx, &start)? {
+            Err(error) => {
+                refused = Some(error);
+                Ok(None)
+            }
+            Ok(lock) => {
+                let id = unused_id(tx, || Ok(format!("r-{}", random_hex()?)))?;
+                let sql =
+                    "INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan)
+                           SELECT ?1, digest, ?3, bundle, ?4, ?5, ?6, ?7, ?8 FROM proposals WHERE digest = ?2";
+                let (proposal, manifest) = (start.proposal.to_string(), start.manifest.to_string());
+                let at = rows::time(start.at);
+                let values = params![id, proposal, manifest, start.target, approvers, start.independent, at, plan];
+                tx.execute(sql, values).map_err(|error| RecordError::database("begin the run", error))?;
+                Ok(Some((id, lock)))
+            }
+        })
+        .inspect_err(|error| durable.stop_if_final(error))?;
+        match (begun, refused) {
+            (Some((id, lock)), _) => {
+                let images = RunBlobs::new(connection, self.0.blobs());
+                Ok(Journal::new(id, start.target.to_owned(), images, Arc::clone(durable), lock))
+            }
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(BeginError::Busy { run: None }),
+        }
+    }
+
+    /// Decides, inside the transaction that begins the run, whether it may.
+    fn admit(&self, tx: &Transaction<'_>, start: &RunStart<'_>) -> Result<Result<TargetLock, BeginError>, RecordError> {
+        let failed = |error| RecordError::database("begin the run", error);
+        let (proposal, manifest) = (start.proposal.to_string(), start.manifest.to_string());
+        let sql = "SELECT 1 FROM manifests WHERE digest = ?1 AND proposal = ?2";
+        let known: Option<i64> =
+            tx.query_row(sql, [&manifest, &proposal], |row| row.get(0)).optional().map_err(failed)?;
+        if known.is_none() {
+            let name = format!("{manifest} of {}", proposal_name(start.proposal));
+            return Err(RecordError::NotFound { noun: "approval manifest", name });
+        }
+        let open = open_run(tx, start.target).map_err(failed)?;
+        let Some(lock) = TargetLock::take(self.0.dir(), start.target)? else {
+            return Ok(Err(BeginError::Busy { run: open.map(|(id, _)| id) }));
+        };
+        if let Some((id, rollback)) = open {
+            let unfinished = self.load_unfinished(tx, id, start.target, rollback)?;
+            return Ok(Err(BeginError::Unfinished(Box::new(unfinished))));
+        }
+        let used = count_uses(tx, &manifest).map_err(failed)?;
+        if used >= start.max_uses {
+            return Ok(Err(BeginError::UsedUp { used, max: start.max_uses }));
+        }
+        Ok(Ok(lock))
+    }
+
+    /// Records a run that was refused before it began, and gives its id.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] where there is no such proposal.
+    pub fn refuse(&self, refusal: Refusal<'_>) -> Result<String, RecordError> {
+        rows::bounded("bytes of a target's name", refusal.target.len(), MAX_NAME)?;
+        let action = "record the refusal";
+        self.0.write(action, |tx| {
+            let id = unused_id(tx, || Ok(format!("r-{}", random_hex()?)))?;
+            let sql = "INSERT INTO runs
+                (id, proposal, bundle, target, approvers, independent, started, outcome, reason, finished)
+                SELECT ?1, digest, bundle, ?3, '[]', 0, ?4, 'refused', ?5, ?4 FROM proposals WHERE digest = ?2";
+            let (proposal, reason) = (refusal.proposal.to_string(), text::excerpt(refusal.reason, MAX_TEXT));
+            let values = params![id, proposal, refusal.target, rows::time(refusal.at), reason];
+            match tx.execute(sql, values).map_err(|error| RecordError::database(action, error))? {
+                1 => Ok(id),
+                _ => Err(RecordError::NotFound { noun: "proposal", name: proposal_name(refusal.proposal) }),
+            }
+        })
+    }
+}
+
+/// A name that no run has; 48 bits are enough that a second try is rare and a fifth never happens.
+fn unused_id(
+    tx: &Transaction<'_>,
+    mut make: impl FnMut() -> Result<String, RecordError>,
+) -> Result<String, RecordError> {
+    for _ in 0..5 {
+        let id = make()?;
+        let taken: Option<i64> = tx
+            .query_row("SELECT 1 FROM runs WHERE id = ?1", [&id], |row| row.get(0))
+            .optional()
+            .map_err(|error| RecordError::database("name the run", error))?;
+        if taken.is_none() {
+            return Ok(id);
+        }
+    }
+    Err(RecordError::Random("five names in a row were taken".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_is_not_given_again() {
+        let mut connection = rusqlite::Connection::open_in_memory().expect("a database");
+        connection
+            .execute_batch("CREATE TABLE runs (id TEXT); INSERT INTO runs VALUES ('r-1'), ('r-2')")
+            .expect("rows");
+        let tx = connection.transaction().expect("a transaction");
+        let mut names = ["r-1", "r-2", "r-3"].into_iter();
+        let id = unused_id(&tx, || Ok(names.next().unwrap_or_default().to_owned())).expect("a name");
+        assert_eq!(id, "r-3");
+        let error = unused_id(&tx, || Ok("r-1".to_owned())).expect_err("always taken").to_string();
+        assert!(error.contains("five names"), "{error}");
+    }
+}

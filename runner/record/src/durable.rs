@@ -1,0 +1,248 @@
+//! The only place that makes files durable: temporary file, sync, rename, sync of the directory.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+
+use crate::RecordError;
+use crate::error::shown;
+
+/// The primitives of a disk. A simulated one can take the real one's place and drop, tear or
+/// reorder what was not synced.
+pub trait Disk: Send + Sync {
+    /// Makes a new file with these bytes and exactly these permission bits, whatever the umask. Not durable yet.
+    ///
+    /// # Errors
+    /// Also where something of this name exists, a symbolic link included.
+    fn create(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<Box<dyn Unsynced>>;
+
+    /// Gives a file or directory another name on the same file system. Not durable yet.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where something has that name and `replace` is not set.
+    fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()>;
+
+    /// Makes a directory with exactly these permission bits. Not durable yet.
+    ///
+    /// # Errors
+    /// Also where something of this name exists.
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// Then what was not durable before may be lost, also if a later call succeeds.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a file. Not durable yet.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// The bytes of a regular file, at most `limit` of them.
+    ///
+    /// # Errors
+    /// `FileTooLarge` where there are more; `InvalidInput` where it is something else, such as a symbolic link.
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
+}
+
+/// A file that was written but not yet synced. Synced through the descriptor that wrote it, since
+/// only that one is sure to hear of an error in between.
+pub trait Unsynced {
+    /// Makes its bytes durable.
+    ///
+    /// # Errors
+    /// Then its bytes may be lost, also if a later sync succeeds.
+    fn sync(self: Box<Self>) -> io::Result<()>;
+}
+
+/// The disk of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+struct RealFile(File);
+
+impl Unsynced for RealFile {
+    fn sync(self: Box<Self>) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<Box<dyn Unsynced>> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;
+        let mut file = File::from(fd);
+        let written = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+            .map_err(Into::into)
+            .and_then(|()| file.write_all(bytes));
+        if let Err(error) = written {
+            // It is ours and of no use; if it stays, it is only untidy.
+            let _ = std::fs::remove_file(path);
+            return Err(error);
+        }
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
+        let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        Ok(rustix::fs::renameat_with(CWD, from, CWD, to, flags)?)
+    }
+
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        rustix::fs::mkdir(path, Mode::RWXU)?;
+        Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        // A FIFO would block without NONBLOCK; regular files ignore it.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let not_regular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+            rustix::io::Errno::LOOP => not_regular(),
+            other => other.into(),
+        })?;
+        let file = File::from(fd);
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(not_regular());
+        }
+        let bound = limit as u64;
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(bound)).unwrap_or_default());
+        file.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() > limit {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} bytes")));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Durable writes over a [`Disk`]. The first sync that fails stops every later write, since the
+/// kernel may have dropped what it could not write and a second sync would succeed without it.
+pub struct Durable {
+    disk: Box<dyn Disk>,
+    stopped: OnceLock<String>,
+}
+
+impl Durable {
+    /// Durable writes on this disk.
+    #[must_use]
+    pub fn new(disk: Box<dyn Disk>) -> Self {
+        Self { disk, stopped: OnceLock::new() }
+    }
+
+    /// Makes a new file appear under its name with all its bytes, durably, or not at all.
+    ///
+    /// # Errors
+    /// [`RecordError::Duplicate`] where something has that name. [`RecordError::NotDurable`] where a
+    /// sync failed; then nothing more is written.
+    pub fn write_new(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), RecordError> {
+        self.write(path, bytes, mode, false)
+    }
+
+    /// Like [`Durable::write_new`], in the place of what has that name.
+    ///
+    /// # Errors
+    /// As for [`Durable::write_new`]; the earlier file stays where the new one was not written.
+    pub fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), RecordError> {
+        self.write(path, bytes, mode, true)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8], mode: u32, replace: bool) -> Result<(), RecordError> {
+        self.check()?;
+        let folder = parent(path)?;
+        let temporary = folder.join(format!(".new-{}", crate::names::random_hex()?));
+        let file =
+            self.disk.create(&temporary, bytes, mode).map_err(|error| RecordError::file("write", path, error))?;
+        if let Err(error) = file.sync() {
+            self.tidy(&temporary);
+            return Err(self.stop(path, error));
+        }
+        if let Err(error) = self.disk.rename(&temporary, path, replace) {
+            self.tidy(&temporary);
+            return Err(match error.kind() {
+                io::ErrorKind::AlreadyExists => RecordError::Duplicate { noun: "file", name: shown(path) },
+                _ => RecordError::file("rename", path, error),
+            });
+        }
+        self.sync_dir(folder).inspect_err(|_| {
+            if !replace {
+                // So that no later process takes it for durable.
+                self.tidy(path);
+            }
+        })
+    }
+
+    /// Makes a directory. Durable once the directory that it stands in is synced.
+    ///
+    /// # Errors
+    /// Where something has that name, or the system refuses.
+    pub fn make_dir(&self, path: &Path, mode: u32) -> Result<(), RecordError> {
+        self.check()?;
+        self.disk.make_dir(path, mode).map_err(|error| RecordError::file("create", path, error))
+    }
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// [`RecordError::NotDurable`]; then nothing more is written.
+    pub fn sync_dir(&self, path: &Path) -> Result<(), RecordError> {
+        self.check()?;
+        self.disk.sync_dir(path).map_err(|error| self.stop(path, error))
+    }
+
+    /// The bytes of a regular file, at most `limit` of them; `None` where there is none. No symbolic
+    /// link is followed.
+    ///
+    /// # Errors
+    /// Where it is larger, something else, or cannot be read.
+    pub fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, RecordError> {
+        match self.disk.read(path, limit) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(RecordError::file("read", path, error)),
+        }
+    }
+
+    /// Refuses where an earlier write could not be made durable.
+    pub(crate) fn check(&self) -> Result<(), RecordError> {
+        self.stopped.get().map_or(Ok(()), |why| Err(RecordError::Stopped(why.clone())))
+    }
+
+    /// Stops every later write, also those of the database, where the disk did not do as it was told.
+    pub(crate) fn stop_if_final(&self, error: &RecordError) {
+        if error.is_final() {
+            // Only the first reason counts.
+            let _ = self.stopped.set(error.full());
+        }
+    }
+
+    fn stop(&self, path: &Path, source: io::Error) -> RecordError {
+        let error = RecordError::NotDurable { path: shown(path), source };
+        self.stop_if_final(&error);
+        error
+    }
+
+    fn tidy(&self, path: &Path) {
+        // The error that led here is the one to report; what stays behind is never read.
+        let _ = self.disk.remove(path);
+    }
+}
+
+fn parent(path: &Path) -> Result<&Path, RecordError> {
+    path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder }).ok_or_else(|| {
+        RecordError::file("write", path, io::Error::new(io::ErrorKind::InvalidInput, "not a file's path"))
+    })
+}

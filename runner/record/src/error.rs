@@ -1,0 +1,219 @@
+use std::io;
+use std::path::Path;
+
+use countersign_model::text;
+use rusqlite::ErrorCode;
+
+/// Why something could not be recorded or read back, and what state the record is in.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// A file operation failed. Nothing was recorded.
+    #[error("could not {action} `{path}`; nothing was recorded")]
+    File {
+        /// What was tried, e.g. `create`.
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A sync failed. Whether the file survives a power failure is not known; nothing more is written.
+    #[error(
+        "`{path}` could not be made durable; whether it survives a power failure is not known, and nothing more is written"
+    )]
+    NotDurable {
+        /// The file or directory.
+        path: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// An earlier sync failed in this process.
+    #[error("nothing more is written since an earlier write could not be made durable: {0}")]
+    Stopped(String),
+    /// The database refused. A transaction was taken back.
+    #[error("the database could not {action}; nothing was changed")]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// SQLite's answer.
+        source: rusqlite::Error,
+    },
+    /// The database could not write. Whether the transaction survives is not known.
+    #[error("the database could not {action}; whether it was recorded is not known, and nothing more is written")]
+    DatabaseWrite {
+        /// What was tried.
+        action: &'static str,
+        /// SQLite's answer.
+        source: rusqlite::Error,
+    },
+    /// The content is not what it must be.
+    #[error("`{path}` is damaged: {what}")]
+    Damaged {
+        /// The file, or the row in words.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Nothing is there.
+    #[error("there is no state directory at `{0}`")]
+    NoState(String),
+    /// Something else is there.
+    #[error("`{path}` is not a state directory: {why}")]
+    NotAState {
+        /// The directory.
+        path: String,
+        /// What is missing or different.
+        why: String,
+    },
+    /// A state directory is only made where nothing is.
+    #[error("`{0}` is not empty; a state directory is only made in an empty or new directory, nothing was changed")]
+    NotEmpty(String),
+    /// Somebody else could write here.
+    #[error("`{path}` belongs to user {owner}, and this runs as user {user}")]
+    OtherOwner {
+        /// The directory or file.
+        path: String,
+        /// Its owner's number.
+        owner: u32,
+        /// The effective user's number.
+        user: u32,
+    },
+    /// Somebody else can write or read here.
+    #[error("`{path}` has mode {mode:04o}, so that others can {access} it; {wanted:04o} is needed")]
+    Exposed {
+        /// The directory or file.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+        /// `write` or `read`.
+        access: &'static str,
+        /// The mode that it must have.
+        wanted: u32,
+    },
+    /// A newer program made it.
+    #[error("`{path}` has format {found}, and this version knows formats up to {known}; nothing was changed")]
+    Newer {
+        /// The database.
+        path: String,
+        /// Its format.
+        found: i64,
+        /// The newest format that is known.
+        known: i64,
+    },
+    /// There is no such thing.
+    #[error("there is no {noun} `{name}`")]
+    NotFound {
+        /// `proposal`, `run`, `blob`, ...
+        noun: &'static str,
+        /// What was asked for.
+        name: String,
+    },
+    /// The short name fits several.
+    #[error("`{prefix}` is the beginning of several {noun}s: {}", .candidates.join(", "))]
+    Ambiguous {
+        /// `proposal` or `run`.
+        noun: &'static str,
+        /// What was asked for.
+        prefix: String,
+        /// The first of those that it fits.
+        candidates: Vec<String>,
+    },
+    /// The text cannot be a name.
+    #[error("`{text}` names no {noun}: expected {expected}")]
+    BadName {
+        /// `proposal` or `run`.
+        noun: &'static str,
+        /// The text.
+        text: String,
+        /// The forms that are understood.
+        expected: &'static str,
+    },
+    /// The name is taken by something else. Nothing was recorded.
+    #[error("there is another {noun} `{name}` already; nothing was recorded")]
+    Duplicate {
+        /// `evidence`, `file`, ...
+        noun: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// It is larger, longer or more than is kept. Nothing was recorded.
+    #[error("{what}: {size} are more than the {limit} that are kept; nothing was recorded")]
+    TooLarge {
+        /// What it is and in which unit.
+        what: &'static str,
+        /// How much it is.
+        size: u64,
+        /// The most that is kept.
+        limit: u64,
+    },
+    /// An earlier error ended the journal: nothing more may be applied, and undo works from what is recorded.
+    #[error("the journal of run `{run}` takes no more intents: {why}")]
+    JournalStopped {
+        /// The run.
+        run: String,
+        /// The first error.
+        why: String,
+    },
+    /// The journal was used against its rules. Nothing was recorded.
+    #[error("the journal of run `{run}` does not record this: {why}")]
+    JournalRule {
+        /// The run.
+        run: String,
+        /// The rule.
+        why: String,
+    },
+    /// There is no randomness for a new name.
+    #[error("the system gives no random numbers: {0}; nothing was recorded")]
+    Random(String),
+}
+
+/// A path as it may be shown.
+pub(crate) fn shown(path: &Path) -> String {
+    text::visible(&path.to_string_lossy())
+}
+
+impl RecordError {
+    pub(crate) fn file(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::File { action, path: shown(path), source }
+    }
+
+    /// Sorts what SQLite answers.
+    pub(crate) fn database(action: &'static str, source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { path: crate::state::DATABASE.to_owned(), what: source.to_string() }
+            }
+            _ => Self::Database { action, source },
+        }
+    }
+
+    /// In a transaction that writes, an I/O error may be a sync that failed.
+    pub(crate) fn in_transaction(self) -> Self {
+        match self {
+            Self::Database { action, source } if source.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
+                Self::DatabaseWrite { action, source }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether nothing may be written after this: the disk did not do as it was told.
+    pub(crate) const fn is_final(&self) -> bool {
+        matches!(self, Self::NotDurable { .. } | Self::Stopped(_) | Self::DatabaseWrite { .. })
+    }
+
+    /// The message with its causes, in one line.
+    #[must_use]
+    pub fn full(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        // Causes are nested by construction: this error, SQLite's or the system's, at most one more.
+        for _ in 0..4 {
+            let Some(inner) = cause else { break };
+            line.push_str(": ");
+            line.push_str(&text::excerpt(&inner.to_string(), 300));
+            cause = inner.source();
+        }
+        line
+    }
+}

@@ -1,0 +1,52 @@
+//! Everything durable: the state directory, its database, blobs, and the journal of each run.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `state.rs` | [`State`]: the directory, its layout, permissions and version |
+//! | `durable.rs` | the only place that makes files durable, behind [`Disk`] |
+//! | `schema.sql`, `schema.rs` | the tables and how a connection is set up |
+//! | `blobs.rs` | [`FileBlobs`] for rehearsals, [`RunBlobs`] for runs |
+//! | `evidence.rs`, `rehearsals.rs`, `proposals.rs`, `approvals.rs` | signed bytes, kept exactly |
+//! | `begin.rs`, `runs.rs`, `lock.rs`, `unfinished.rs` | who may run now, and what became of each run |
+//! | `journal.rs`, `changes.rs` | [`Journal`]: the write-ahead record of one run's changes |
+//!
+//! Two rules hold everywhere. Bytes that were signed are returned exactly as they were given. And what
+//! could not be made durable is never retried as if it had been: the first failed sync stops all
+//! further writing by this process (see [`Durable`]).
+
+#![forbid(unsafe_code)]
+
+mod approvals;
+mod begin;
+mod blobs;
+mod changes;
+mod durable;
+mod error;
+mod evidence;
+mod journal;
+mod lock;
+mod names;
+mod proposals;
+mod rehearsals;
+mod rows;
+mod runs;
+mod schema;
+mod state;
+mod unfinished;
+
+pub use approvals::{Approval, Approvals, Denial, MAX_SIGNATURES};
+pub use begin::{BeginError, Refusal, RunStart};
+pub use blobs::{FileBlobs, INLINE_LIMIT, MAX_BLOB, RunBlobs};
+pub use changes::{ChangeState, JournaledChange};
+pub use durable::{Disk, Durable, RealDisk, Unsynced};
+pub use error::RecordError;
+pub use evidence::{EvidenceRecord, EvidenceStore, NewEvidence};
+pub use journal::{Journal, MAX_CHANGES, MAX_EVENTS, When};
+pub use names::proposal_name;
+pub use proposals::{NewProposal, ProposalRecord, ProposalSummary, Proposals};
+pub use rehearsals::{RehearsalRecord, Rehearsals};
+pub use rows::{MAX_DOCUMENT, MAX_LISTED, MAX_SIGNATURE};
+pub use runs::{RunEvent, RunRecord, RunState, Runs};
+pub use schema::FORMAT;
+pub use state::State;
+pub use unfinished::Unfinished;

@@ -1,0 +1,188 @@
+use countersign_model::{Digest, text};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use crate::names::{Names, proposal_name};
+use crate::rows::{self, MAX_DOCUMENT, MAX_LISTED, MAX_SIGNATURE};
+use crate::{RecordError, State};
+
+/// Proposals, signed by their proposers; see [`State::proposals`].
+pub struct Proposals<'a>(pub(crate) &'a State);
+
+/// A proposal to record.
+#[derive(Clone, Copy, Debug)]
+pub struct NewProposal<'a> {
+    /// The exact bytes that were signed.
+    pub document: &'a [u8],
+    /// The armored signature.
+    pub signature: &'a str,
+    /// The bundle that it proposes.
+    pub bundle: &'a Digest,
+    /// When it was made, in milliseconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// From when on it can no longer be approved.
+    pub expires: u64,
+    /// The ids of the evidence behind it, cited or recorded in its rehearsals; each must be recorded already.
+    pub evidence: &'a [String],
+}
+
+/// A recorded proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposalRecord {
+    /// The digest under which it was recorded; the caller compares it with the bytes.
+    pub digest: Digest,
+    /// The exact bytes that were signed.
+    pub document: Vec<u8>,
+    /// The armored signature.
+    pub signature: String,
+    /// The bundle that it proposes.
+    pub bundle: Digest,
+}
+
+/// A proposal in a list, with what became of it. The counts are of what is recorded, not of what is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposalSummary {
+    /// The proposal.
+    pub digest: Digest,
+    /// The bundle that it proposes.
+    pub bundle: Digest,
+    /// When it was made, in milliseconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// From when on it can no longer be approved.
+    pub expires: u64,
+    /// How many approval manifests there are.
+    pub manifests: u64,
+    /// How many denials there are.
+    pub denials: u64,
+    /// How many runs there were that were not refused.
+    pub runs: u64,
+}
+
+const NAMES: Names = Names {
+    noun: "proposal",
+    expected: "`p-` or `sha256:` and hexadecimal digits in lower case, or only those, at least 6",
+    markers: &["p-", "sha256:"],
+    stored: "sha256:",
+    longest: 64,
+    sql: "SELECT digest FROM proposals WHERE digest >= ?1 AND digest < ?2 ORDER BY digest LIMIT ?3",
+    show: |stored| stored.parse().map_or_else(|_| stored.to_owned(), |digest: Digest| distinct(&digest)),
+};
+
+/// Long enough to tell it from others that begin alike.
+fn distinct(digest: &Digest) -> String {
+    format!("{} ({digest})", proposal_name(digest))
+}
+
+const SUMMARY: &str = "SELECT p.digest, p.bundle, p.created, p.expires,
+    (SELECT count(*) FROM manifests m WHERE m.proposal = p.digest) AS manifests,
+    (SELECT count(*) FROM denials d WHERE d.proposal = p.digest) AS denials,
+    (SELECT count(*) FROM runs r WHERE r.proposal = p.digest AND r.outcome IS NOT 'refused') AS runs
+    FROM proposals p";
+
+impl Proposals<'_> {
+    /// Records a proposal durably and gives the digest of its document. The same one twice is recorded once.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] where its evidence is not recorded.
+    pub fn add(&self, new: NewProposal<'_>) -> Result<Digest, RecordError> {
+        rows::bounded("bytes of a proposal", new.document.len(), MAX_DOCUMENT)?;
+        rows::bounded("bytes of a signature", new.signature.len(), MAX_SIGNATURE)?;
+        rows::bounded("pieces of evidence", new.evidence.len(), MAX_LISTED)?;
+        let digest = Digest::of(new.document);
+        let failed = |error| RecordError::database("record the proposal", error);
+        self.0.write("record the proposal", |tx| {
+            let sql = "INSERT INTO proposals (digest, bundle, created, expires, document, signature)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (digest) DO NOTHING";
+            let (created, expires) = (rows::time(new.created), rows::time(new.expires));
+            let (text, bundle) = (digest.to_string(), new.bundle.to_string());
+            let values = params![text, bundle, created, expires, new.document, new.signature];
+            if tx.execute(sql, values).map_err(failed)? == 1 {
+                for id in new.evidence {
+                    link(tx, &text, id)?;
+                }
+            }
+            Ok(digest)
+        })
+    }
+
+    /// The proposal of this digest.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] where there is none.
+    pub fn get(&self, digest: &Digest) -> Result<ProposalRecord, RecordError> {
+        let sql = "SELECT digest, document, signature, bundle FROM proposals WHERE digest = ?1";
+        let found = self.0.read("read a proposal", |connection| {
+            connection
+                .query_row(sql, [digest.to_string()], |row| {
+                    Ok(ProposalRecord {
+                        digest: rows::get_digest(row, 0)?,
+                        document: row.get(1)?,
+                        signature: row.get(2)?,
+                        bundle: rows::get_digest(row, 3)?,
+                    })
+                })
+                .optional()
+        })?;
+        found.ok_or_else(|| RecordError::NotFound { noun: "proposal", name: proposal_name(digest) })
+    }
+
+    /// The digest of the proposal that a person means by `p-…`, `sha256:…` or at least 6 hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`RecordError::Ambiguous`] with the candidates, [`RecordError::NotFound`] or [`RecordError::BadName`].
+    pub fn find(&self, name: &str) -> Result<Digest, RecordError> {
+        let stored = self.0.with_connection(|connection| NAMES.resolve(connection, name))?;
+        stored.parse().map_err(|_| RecordError::Damaged {
+            path: "proposals".to_owned(),
+            what: format!("`{}` is not a digest", text::excerpt(&stored, 80)),
+        })
+    }
+
+    /// The latest proposals, newest first.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn list(&self, limit: usize) -> Result<Vec<ProposalSummary>, RecordError> {
+        let sql = format!("{SUMMARY} ORDER BY p.created DESC, p.digest LIMIT ?1");
+        self.0.read("list the proposals", |connection| {
+            connection.prepare(&sql)?.query_map([rows::limit(limit)], summary)?.collect()
+        })
+    }
+
+    /// The proposals that wait for somebody at `now`: not denied, not run, not expired; oldest first.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn pending(&self, now: u64, limit: usize) -> Result<Vec<ProposalSummary>, RecordError> {
+        let sql = format!(
+            "SELECT * FROM ({SUMMARY}) WHERE denials = 0 AND runs = 0 AND expires > ?1
+             ORDER BY created, digest LIMIT ?2"
+        );
+        self.0.read("list the proposals", |connection| {
+            connection.prepare(&sql)?.query_map(params![rows::time(now), rows::limit(limit)], summary)?.collect()
+        })
+    }
+}
+
+fn link(tx: &Transaction<'_>, proposal: &str, id: &str) -> Result<(), RecordError> {
+    let failed = |error| RecordError::database("record the proposal", error);
+    let sql = "INSERT INTO proposal_evidence (proposal, evidence) SELECT ?1, id FROM evidence WHERE id = ?2
+               ON CONFLICT DO NOTHING";
+    if tx.execute(sql, params![proposal, id]).map_err(failed)? == 1 {
+        return Ok(());
+    }
+    let sql = "SELECT 1 FROM proposal_evidence WHERE proposal = ?1 AND evidence = ?2";
+    let twice: Option<i64> = tx.query_row(sql, params![proposal, id], |row| row.get(0)).optional().map_err(failed)?;
+    twice.map(drop).ok_or_else(|| RecordError::NotFound { noun: "evidence", name: text::excerpt(id, 80) })
+}
+
+fn summary(row: &Row<'_>) -> rusqlite::Result<ProposalSummary> {
+    Ok(ProposalSummary {
+        digest: rows::get_digest(row, 0)?,
+        bundle: rows::get_digest(row, 1)?,
+        created: rows::get_time(row, 2)?,
+        expires: rows::get_time(row, 3)?,
+        manifests: rows::get_count(row, 4)?,
+        denials: rows::get_count(row, 5)?,
+        runs: rows::get_count(row, 6)?,
+    })
+}

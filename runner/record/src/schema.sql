@@ -1,0 +1,106 @@
+-- Times are milliseconds since 1970-01-01 UTC. Digests are `sha256:` and 64 hexadecimal digits.
+-- What was signed is kept as the bytes that were signed. A change here is a new FORMAT in schema.rs.
+
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+
+-- Before- and after-images of up to 1 MiB, committed with the intent that needs them.
+CREATE TABLE images (
+    digest TEXT PRIMARY KEY CHECK (length(digest) = 71),
+    bytes BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE evidence (
+    id TEXT PRIMARY KEY,
+    digest TEXT NOT NULL CHECK (length(digest) = 71),   -- of `record`
+    target TEXT NOT NULL,
+    principal TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    record BLOB NOT NULL,
+    signature TEXT NOT NULL
+) STRICT;
+CREATE INDEX evidence_by_target ON evidence (target, at);
+
+CREATE TABLE rehearsals (
+    digest TEXT PRIMARY KEY CHECK (length(digest) = 71),
+    document BLOB NOT NULL,
+    signature TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE proposals (
+    digest TEXT PRIMARY KEY CHECK (length(digest) = 71),
+    bundle TEXT NOT NULL CHECK (length(bundle) = 71),
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    document BLOB NOT NULL,
+    signature TEXT NOT NULL
+) STRICT;
+CREATE INDEX proposals_by_time ON proposals (created);
+
+-- What a proposal cites, and what was recorded in its rehearsals.
+CREATE TABLE proposal_evidence (
+    proposal TEXT NOT NULL REFERENCES proposals (digest),
+    evidence TEXT NOT NULL REFERENCES evidence (id),
+    PRIMARY KEY (proposal, evidence)
+) STRICT, WITHOUT ROWID;
+
+-- An index of approvals/*.json. The files are the truth, and so are the signatures beside them.
+CREATE TABLE manifests (
+    digest TEXT PRIMARY KEY CHECK (length(digest) = 71),
+    proposal TEXT NOT NULL REFERENCES proposals (digest)
+) STRICT;
+CREATE INDEX manifests_by_proposal ON manifests (proposal);
+
+CREATE TABLE denials (
+    digest TEXT NOT NULL CHECK (length(digest) = 71),   -- of `document`
+    proposal TEXT NOT NULL REFERENCES proposals (digest),
+    document BLOB NOT NULL,
+    signature TEXT NOT NULL,
+    PRIMARY KEY (digest, signature)
+) STRICT;
+CREATE INDEX denials_by_proposal ON denials (proposal);
+
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY CHECK (length(id) = 14),
+    proposal TEXT NOT NULL REFERENCES proposals (digest),
+    manifest TEXT REFERENCES manifests (digest),        -- none where the run was refused before it had one
+    bundle TEXT NOT NULL CHECK (length(bundle) = 71),
+    target TEXT NOT NULL,
+    approvers TEXT NOT NULL,                            -- a JSON list of names
+    independent INTEGER NOT NULL CHECK (independent IN (0, 1)),
+    started INTEGER NOT NULL,
+    plan TEXT,                                          -- JSON
+    rollback TEXT,                                      -- why it was rolled back, where it was
+    outcome TEXT,                                       -- none while it runs, and where the runner died
+    reason TEXT,
+    report TEXT,                                        -- JSON
+    finished INTEGER,
+    CHECK ((outcome IS NULL) = (finished IS NULL)),
+    CHECK (manifest IS NOT NULL OR outcome = 'refused')
+) STRICT;
+CREATE UNIQUE INDEX one_open_run_per_target ON runs (target) WHERE outcome IS NULL;
+CREATE INDEX runs_by_time ON runs (started);
+CREATE INDEX runs_by_manifest ON runs (manifest);
+CREATE INDEX runs_by_bundle ON runs (bundle, started);
+CREATE INDEX runs_by_proposal ON runs (proposal, started);
+
+CREATE TABLE changes (
+    run TEXT NOT NULL REFERENCES runs (id),
+    seq INTEGER NOT NULL CHECK (seq > 0),
+    role TEXT NOT NULL,
+    change TEXT NOT NULL,                               -- JSON
+    state TEXT NOT NULL CHECK (state IN ('intended', 'done', 'not-applied', 'unclear', 'undone', 'conflict')),
+    note TEXT,
+    PRIMARY KEY (run, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    run TEXT NOT NULL REFERENCES runs (id),
+    position INTEGER NOT NULL CHECK (position > 0),
+    after_change INTEGER NOT NULL,                      -- the latest change's seq at that moment, 0 before the first
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,                                 -- JSON
+    PRIMARY KEY (run, position)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,295 @@
+//! The state directory: made once, opened by every command.
+
+use std::fmt;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use countersign_model::Digest;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+use crate::error::shown;
+use crate::schema;
+use crate::{Approvals, Disk, Durable, EvidenceStore, FileBlobs, Proposals, RealDisk, RecordError, Rehearsals, Runs};
+
+/// The database's file name.
+pub(crate) const DATABASE: &str = "countersign.db";
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "cache", "locks"];
+
+/// An open state directory. It may be shared between threads; each operation is one transaction.
+///
+/// | path | holds |
+/// |---|---|
+/// | `countersign.db` | the database |
+/// | `runner.key`, `runner.pub`, `config.toml`, `trust-policy.toml` | written by `init` |
+/// | `blobs/sha256/XX/HEX` | contents by digest |
+/// | `bundles/HEX/` | bundles that were proposed |
+/// | `approvals/` | manifests and signatures; they are the truth, the database indexes them |
+/// | `cache/` | compiled steps; may be removed |
+/// | `locks/` | one lock per target |
+pub struct State {
+    dir: PathBuf,
+    durable: Arc<Durable>,
+    connection: Mutex<Connection>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Makes a state directory with mode 0700 where nothing is, or in an empty directory, and opens it.
+    ///
+    /// # Errors
+    /// [`RecordError::NotEmpty`] where something is there. What was made before another error stays.
+    pub fn create(dir: &Path) -> Result<Self, RecordError> {
+        let failed = |error| RecordError::file("create", dir, error);
+        std::fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(failed)?;
+        let dir = &dir.canonicalize().map_err(failed)?;
+        if std::fs::read_dir(dir).map_err(failed)?.next().is_some() {
+            return Err(RecordError::NotEmpty(shown(dir)));
+        }
+        owned(dir, &dir.metadata().map_err(failed)?)?;
+        let durable = Durable::new(Box::new(RealDisk));
+        rustix::fs::chmod(dir, rustix::fs::Mode::from_raw_mode(DIR_MODE)).map_err(|e| failed(e.into()))?;
+        for folder in FOLDERS {
+            durable.make_dir(&dir.join(folder), DIR_MODE)?;
+        }
+        // All at once, so that putting a blob never has to make and sync a directory.
+        let blobs = dir.join("blobs/sha256");
+        for first in 0..=u8::MAX {
+            durable.make_dir(&blobs.join(format!("{first:02x}")), DIR_MODE)?;
+        }
+        durable.sync_dir(&blobs)?;
+        durable.sync_dir(&dir.join("blobs"))?;
+        // Last, since a directory without it is no state directory.
+        let database = dir.join(DATABASE);
+        durable.write_new(&database, b"", FILE_MODE)?;
+        schema::create(&database)?;
+        durable.sync_dir(dir)?;
+        if let Some(above) = dir.parent() {
+            durable.sync_dir(above)?;
+        }
+        Self::open(dir)
+    }
+
+    /// Opens a state directory.
+    ///
+    /// # Errors
+    /// Where it is missing, something else, another user's, writable by others, damaged, or made by
+    /// a newer version. Nothing is changed then.
+    pub fn open(dir: &Path) -> Result<Self, RecordError> {
+        Self::open_with(dir, Box::new(RealDisk))
+    }
+
+    /// Like [`State::open`], with blobs, approvals and bundles on the given disk.
+    ///
+    /// # Errors
+    /// As for [`State::open`].
+    pub fn open_with(dir: &Path, disk: Box<dyn Disk>) -> Result<Self, RecordError> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => RecordError::NoState(shown(dir)),
+            _ => RecordError::file("open", dir, error),
+        };
+        let dir = &dir.canonicalize().map_err(failed)?;
+        let metadata = dir.metadata().map_err(failed)?;
+        let not_a_state = |why: String| RecordError::NotAState { path: shown(dir), why };
+        if !metadata.is_dir() {
+            return Err(not_a_state("it is not a directory".to_owned()));
+        }
+        owned(dir, &metadata)?;
+        private(dir, &metadata, 0o022, DIR_MODE)?;
+        let database = dir.join(DATABASE);
+        let metadata = match database.symlink_metadata() {
+            Ok(metadata) if metadata.is_file() => metadata,
+            Ok(_) => return Err(not_a_state(format!("its `{DATABASE}` is not a regular file"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(not_a_state(format!("it has no `{DATABASE}`")));
+            }
+            Err(error) => return Err(RecordError::file("open", &database, error)),
+        };
+        owned(&database, &metadata)?;
+        private(&database, &metadata, 0o077, FILE_MODE)?;
+        let connection = schema::open(&database)?;
+        for suffix in ["-wal", "-shm"] {
+            let beside = dir.join(format!("{DATABASE}{suffix}"));
+            // SQLite gives them the database's mode; a copied directory may have others.
+            match rustix::fs::chmod(&beside, rustix::fs::Mode::from_raw_mode(FILE_MODE)) {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(RecordError::file("set the mode of", &beside, error.into())),
+            }
+        }
+        Ok(Self { dir: dir.clone(), durable: Arc::new(Durable::new(disk)), connection: Mutex::new(connection) })
+    }
+
+    /// The directory, with all symbolic links resolved.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The folder of compiled steps.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.dir.join("cache")
+    }
+
+    /// Makes a new file durably, with exactly these permission bits. A relative path is in the state directory.
+    ///
+    /// # Errors
+    /// As for [`Durable::write_new`].
+    pub fn write_new(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), RecordError> {
+        self.durable.write_new(&self.dir.join(path), bytes, mode)
+    }
+
+    /// The bytes of a private file, such as the runner's key. A relative path is in the state directory.
+    ///
+    /// # Errors
+    /// Where it is missing, larger than `limit` bytes, no regular file, another user's, or others can reach it.
+    pub fn read_private(&self, path: &Path, limit: usize) -> Result<Vec<u8>, RecordError> {
+        let path = self.dir.join(path);
+        let missing = || RecordError::NotFound { noun: "file", name: shown(&path) };
+        match path.symlink_metadata() {
+            Ok(metadata) => {
+                owned(&path, &metadata)?;
+                private(&path, &metadata, 0o077, FILE_MODE)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+            Err(error) => return Err(RecordError::file("read", &path, error)),
+        }
+        self.durable.read(&path, limit)?.ok_or_else(missing)
+    }
+
+    /// Where the bundle of this digest stands, or is to stand.
+    #[must_use]
+    pub fn bundle(&self, digest: &Digest) -> PathBuf {
+        self.dir.join("bundles").join(digest.hex())
+    }
+
+    /// Durable writes, with what stopped them if anything did.
+    #[must_use]
+    pub fn durable(&self) -> &Arc<Durable> {
+        &self.durable
+    }
+
+    /// Contents by digest, for rehearsals and proposals.
+    #[must_use]
+    pub fn blobs(&self) -> FileBlobs {
+        FileBlobs::new(self.dir.join("blobs/sha256"), Arc::clone(&self.durable))
+    }
+
+    /// A content by digest, wherever it is kept, verified.
+    ///
+    /// # Errors
+    /// Where there is none or it is damaged.
+    pub fn content(&self, digest: &Digest) -> Result<Vec<u8>, RecordError> {
+        let image = self.read("read an image", |connection| image(connection, digest))?;
+        match image {
+            Some(bytes) => crate::blobs::verified(digest, bytes),
+            None => self.blobs().get(digest),
+        }
+    }
+
+    /// Recorded reads.
+    #[must_use]
+    pub const fn evidence(&self) -> EvidenceStore<'_> {
+        EvidenceStore(self)
+    }
+
+    /// Rehearsals, signed by the runner.
+    #[must_use]
+    pub const fn rehearsals(&self) -> Rehearsals<'_> {
+        Rehearsals(self)
+    }
+
+    /// Proposals, signed by their proposers.
+    #[must_use]
+    pub const fn proposals(&self) -> Proposals<'_> {
+        Proposals(self)
+    }
+
+    /// Approval manifests, their signatures, and denials.
+    #[must_use]
+    pub const fn approvals(&self) -> Approvals<'_> {
+        Approvals(self)
+    }
+
+    /// Runs.
+    #[must_use]
+    pub const fn runs(&self) -> Runs<'_> {
+        Runs(self)
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.dir.join(DATABASE)
+    }
+
+    /// One read.
+    pub(crate) fn read<T>(
+        &self,
+        action: &'static str,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, RecordError> {
+        self.with_connection(|connection| read(connection).map_err(|error| RecordError::database(action, error)))
+    }
+
+    /// Several reads, or reads with errors of their own.
+    pub(crate) fn with_connection<T>(
+        &self,
+        read: impl FnOnce(&mut Connection) -> Result<T, RecordError>,
+    ) -> Result<T, RecordError> {
+        // A thread that panicked left no transaction behind: dropping one takes it back.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&mut connection)
+    }
+
+    /// One durable transaction, in which nobody else writes.
+    pub(crate) fn write<T>(
+        &self,
+        action: &'static str,
+        write: impl FnOnce(&Transaction<'_>) -> Result<T, RecordError>,
+    ) -> Result<T, RecordError> {
+        self.durable.check()?;
+        self.with_connection(|connection| transact(connection, action, write))
+            .inspect_err(|error| self.durable.stop_if_final(error))
+    }
+}
+
+/// One immediate transaction: committed where `write` succeeds, taken back otherwise.
+pub(crate) fn transact<T>(
+    connection: &mut Connection,
+    action: &'static str,
+    write: impl FnOnce(&Transaction<'_>) -> Result<T, RecordError>,
+) -> Result<T, RecordError> {
+    let failed = |error| RecordError::database(action, error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let value = write(&transaction).map_err(RecordError::in_transaction)?;
+    transaction.commit().map_err(|error| failed(error).in_transaction())?;
+    Ok(value)
+}
+
+pub(crate) fn image(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .query_row("SELECT bytes FROM images WHERE digest = ?1", [digest.to_string()], |row| row.get(0))
+        .optional()
+}
+
+fn owned(path: &Path, metadata: &Metadata) -> Result<(), RecordError> {
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner == user { Ok(()) } else { Err(RecordError::OtherOwner { path: shown(path), owner, user }) }
+}
+
+fn private(path: &Path, metadata: &Metadata, forbidden: u32, wanted: u32) -> Result<(), RecordError> {
+    let mode = metadata.mode() & 0o7777;
+    if mode & forbidden == 0 {
+        return Ok(());
+    }
+    let access = if mode & 0o022 == 0 { "read" } else { "write" };
+    Err(RecordError::Exposed { path: shown(path), mode, access, wanted })
+}

@@ -1,0 +1,78 @@
+use std::collections::BTreeSet;
+
+use countersign_model::{Access, Role};
+
+use crate::inspect::Inspection;
+
+/// A step that may be compiled: its role is the expected one, and all that it imports is granted.
+#[derive(Clone, Debug)]
+pub struct Admitted(Inspection);
+
+impl Admitted {
+    /// What was inspected and admitted.
+    #[must_use]
+    pub fn inspection(&self) -> &Inspection {
+        &self.0
+    }
+}
+
+/// Why a step may not be compiled.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is a step for something else.
+    #[error("the component is a `{found}` step where a `{expected}` step is expected")]
+    Role {
+        /// What it had to be.
+        expected: Role,
+        /// What its export makes it.
+        found: Role,
+    },
+    /// It could write in a role that only reads.
+    #[error(
+        "a `{role}` step may import `read` interfaces only, and this one imports `{import}`: refused before it was compiled"
+    )]
+    Writes {
+        /// Its role.
+        role: Role,
+        /// The interface.
+        import: String,
+    },
+    /// It imports what no grant opens.
+    #[error("the component imports `{import}` and nothing grants it: a grant `{capability}.{access} SELECTOR` would")]
+    NotGranted {
+        /// The interface.
+        import: String,
+        /// The capability's name.
+        capability: String,
+        /// The access that is missing.
+        access: Access,
+    },
+}
+
+impl Inspection {
+    /// Decides whether the step may be compiled for this role under these grants, given as capability and access.
+    ///
+    /// # Errors
+    /// When its role is another one, when it imports a `write` interface in a role that only reads, whatever
+    /// is granted, or when it imports an interface that is not granted.
+    pub fn admit(self, role: Role, granted: &BTreeSet<(String, Access)>) -> Result<Admitted, Refusal> {
+        if self.role() != role {
+            return Err(Refusal::Role { expected: role, found: self.role() });
+        }
+        if !role.may_write()
+            && let Some(wanted) = self.wanted().iter().find(|wanted| wanted.access == Access::Write)
+        {
+            return Err(Refusal::Writes { role, import: wanted.import.clone() });
+        }
+        for wanted in self.wanted() {
+            if !granted.contains(&(wanted.capability.clone(), wanted.access)) {
+                return Err(Refusal::NotGranted {
+                    import: wanted.import.clone(),
+                    capability: wanted.capability.clone(),
+                    access: wanted.access,
+                });
+            }
+        }
+        Ok(Admitted(self))
+    }
+}

@@ -1,0 +1,251 @@
+//! Compiled steps, kept on disk.
+//!
+//! Native code is as good as the runner's own binary to whoever runs it, so it is only taken from a directory
+//! that nobody else can write: owned by this process's user, mode 0700, held open by descriptor. A file must be
+//! regular, owned, mode 0600 and have one link, and what is loaded is the descriptor that was tested.
+//!
+//! A file is written under another name, synced and renamed, so it is whole or absent; the engine's version and
+//! settings stand in its name and its header. It ends with a CRC-32 of all before it: the engine trusts what it
+//! loads, and one flipped bit can make it panic or run something else. That is against accidents, which the
+//! directory's permissions do not stop; against people, it is the permissions. (A SHA-256 would take up to three
+//! times as long as loading does; the CRC takes about a tenth of it.)
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use countersign_model::Digest;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::engine::one_line;
+
+/// The most compiled steps that are kept; the oldest go first.
+const MAX_ENTRIES: usize = 64;
+/// The most bytes that are kept.
+const MAX_BYTES: u64 = 2 << 30;
+/// The most names that are looked at.
+const MAX_NAMES: usize = 4096;
+/// The end of a file: the CRC-32 of all before it, little-endian, and this.
+const TRAILER: &[u8; 4] = b"CSc1";
+/// Bytes that are read at a time.
+const CHUNK: usize = 64 << 10;
+/// Begins the name of a file that is being written.
+const UNFINISHED: &str = ".new-";
+
+pub(crate) struct Cache {
+    dir: OwnedFd,
+    /// Names the engine's settings and version.
+    engine: String,
+    written: AtomicU64,
+}
+
+/// Why a directory or file is not trusted, or could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("it belongs to user {owner}, not to {user}")]
+    Owner { owner: u32, user: u32 },
+    #[error("its mode is {found:03o}, not {expected:03o}")]
+    Mode { found: u32, expected: u32 },
+    #[error("it is no {0}")]
+    Kind(&'static str),
+    #[error("it has several names")]
+    Links,
+    #[error("it is damaged")]
+    Damaged,
+    #[error("{0}")]
+    Load(String),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl From<Errno> for Unusable {
+    fn from(error: Errno) -> Self {
+        Self::Io(error.into())
+    }
+}
+
+impl Cache {
+    /// Opens the directory, and makes it where its parent has none.
+    pub(crate) fn open(path: &Path, engine: String) -> Result<Self, Unusable> {
+        match rustix::fs::mkdirat(CWD, path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|error| match error {
+            Errno::NOTDIR | Errno::LOOP => Unusable::Kind("directory"),
+            other => other.into(),
+        })?;
+        owned(&rustix::fs::fstat(&dir)?, 0o700)?;
+        Ok(Self { dir, engine, written: AtomicU64::new(0) })
+    }
+
+    fn name(&self, digest: Digest) -> String {
+        format!("{}-{}.cwasm", self.engine, digest.hex())
+    }
+
+    /// The compiled step, if it is here and can be trusted. What cannot is warned of and left to be replaced.
+    pub(crate) fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
+        let name = self.name(digest);
+        match self.try_load(engine, &name) {
+            Ok(component) => component,
+            Err(why) => {
+                tracing::warn!(file = name, "a cached step is compiled again: {why}");
+                None
+            }
+        }
+    }
+
+    fn try_load(&self, engine: &Engine, name: &str) -> Result<Option<Component>, Unusable> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return Err(Unusable::Kind("regular file")),
+            Err(error) => return Err(error.into()),
+        };
+        let stat = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Unusable::Kind("regular file"));
+        }
+        owned(&stat, 0o600)?;
+        if stat.st_nlink != 1 {
+            return Err(Unusable::Links);
+        }
+        let file = File::from(file);
+        undamaged(&file, u64::try_from(stat.st_size).unwrap_or(0))?;
+        // Not by name: the directory's own path could have been given to another directory meanwhile.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        #[expect(unsafe_code, reason = "loading native code cannot be safe; this is the one place that does")]
+        // SAFETY: the file was written by `store` with what this engine, by the hash in its name, made of a
+        // component: only this process's user can write the directory or the file, both tested just now on
+        // descriptors, and no file is written again after it got its name. So the mapping does not change.
+        // What an accident may have changed before, the checksum told.
+        let component = unsafe { Component::deserialize_file(engine, path) };
+        component.map(Some).map_err(|error| Unusable::Load(one_line(&error)))
+    }
+
+    /// Keeps a compiled step. That it could not is worth a warning and nothing more.
+    pub(crate) fn store(&self, component: &Component, digest: Digest) {
+        let name = self.name(digest);
+        if let Err(why) = self.try_store(component, &name) {
+            tracing::warn!(file = name, "a compiled step was not kept: {why}");
+        }
+    }
+
+    fn try_store(&self, component: &Component, name: &str) -> Result<(), Unusable> {
+        let code = component.serialize().map_err(|error| Unusable::Load(one_line(&error)))?;
+        let unfinished = format!("{UNFINISHED}{}-{}", std::process::id(), self.written.fetch_add(1, Ordering::Relaxed));
+        let written = self.write(&unfinished, &code).and_then(|()| {
+            rustix::fs::renameat(&self.dir, &unfinished, &self.dir, name)?;
+            Ok(rustix::fs::fsync(&self.dir)?)
+        });
+        if written.is_err() {
+            let _ = rustix::fs::unlinkat(&self.dir, &unfinished, AtFlags::empty());
+        }
+        written?;
+        self.trim(name)
+    }
+
+    fn write(&self, name: &str, code: &[u8]) -> Result<(), Unusable> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let open = || rustix::fs::openat(&self.dir, name, flags, mode);
+        let file = match open() {
+            // Left by a process that had this identifier and died.
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(&self.dir, name, AtFlags::empty())?;
+                open()?
+            }
+            other => other?,
+        };
+        // Whatever the umask took away.
+        rustix::fs::fchmod(&file, mode)?;
+        let mut file = File::from(file);
+        file.write_all(code)?;
+        file.write_all(&crc32fast::hash(code).to_le_bytes())?;
+        file.write_all(TRAILER)?;
+        Ok(file.sync_all()?)
+    }
+
+    /// Removes the oldest files until the bounds hold, and what dying writers left. The newest one stays.
+    fn trim(&self, newest: &str) -> Result<(), Unusable> {
+        let mut files = Vec::new();
+        let mut now = 0;
+        for entry in Dir::read_from(&self.dir)?.take(MAX_NAMES) {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if !(name.ends_with(".cwasm") || name.starts_with(UNFINISHED)) {
+                continue;
+            }
+            let stat = match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                // Another process trims too.
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if name == newest {
+                now = stat.st_mtime;
+            }
+            files.push((name == newest, stat.st_mtime, stat.st_mtime_nsec, name.to_owned(), stat.st_size));
+        }
+        files.sort();
+        let (mut kept, mut bytes) = (0, 0_u64);
+        for (_, modified, _, name, size) in files.iter().rev() {
+            let size = u64::try_from(*size).unwrap_or(u64::MAX);
+            let stays = if name.starts_with(UNFINISHED) {
+                // An hour is more than any write takes.
+                *modified + 3600 > now
+            } else {
+                kept += 1;
+                bytes = bytes.saturating_add(size);
+                name == newest || (kept <= MAX_ENTRIES && bytes <= MAX_BYTES)
+            };
+            if !stays {
+                match rustix::fs::unlinkat(&self.dir, name.as_str(), AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// That the file of this size ends with the checksum of what it begins with.
+fn undamaged(mut file: &File, size: u64) -> Result<(), Unusable> {
+    let mut left = size.checked_sub(8).ok_or(Unusable::Damaged)?;
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; CHUNK];
+    while left > 0 {
+        let chunk = buffer.get_mut(..CHUNK.min(usize::try_from(left).unwrap_or(CHUNK))).unwrap_or_default();
+        file.read_exact(chunk)?;
+        hasher.update(chunk);
+        left = left.saturating_sub(chunk.len() as u64);
+    }
+    let (mut sum, mut end) = ([0; 4], [0; 4]);
+    file.read_exact(&mut sum)?;
+    file.read_exact(&mut end)?;
+    if sum != hasher.finalize().to_le_bytes() || &end != TRAILER {
+        return Err(Unusable::Damaged);
+    }
+    Ok(())
+}
+
+/// That this process's user owns it, with exactly these permissions.
+fn owned(stat: &Stat, expected: u32) -> Result<(), Unusable> {
+    let user = rustix::process::geteuid().as_raw();
+    if stat.st_uid != user {
+        return Err(Unusable::Owner { owner: stat.st_uid, user });
+    }
+    let found = stat.st_mode & 0o7777;
+    if found != expected {
+        return Err(Unusable::Mode { found, expected });
+    }
+    Ok(())
+}

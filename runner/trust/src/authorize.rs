@@ -1,0 +1,223 @@
+//! The decision. It is pure: given what was signed, what was really read and the time, it answers.
+
+use std::collections::BTreeMap;
+
+use countersign_model::documents::{ApprovalManifest, ProposedTarget};
+use countersign_model::text::excerpt;
+use countersign_model::{Digest, Grant, Role};
+use serde_json::{Map, Value};
+
+use crate::approval::MAX_REASON;
+use crate::denial::verify_denial;
+use crate::grants::Contains;
+use crate::manifest;
+use crate::policy::Policy;
+use crate::principal::{Principal, PrincipalKind};
+use crate::proposal::{Proposal, may_propose};
+use crate::refusal::Refusal;
+
+/// The most approvals, and the most denials, of one proposal that are looked at.
+const MAX_PAPERS: usize = 64;
+
+/// An approval manifest and the detached signatures on it.
+#[derive(Clone, Debug)]
+pub struct SignedApproval {
+    /// The exact bytes that were signed.
+    pub manifest: Vec<u8>,
+    /// Armored SSH signatures.
+    pub signatures: Vec<Vec<u8>>,
+}
+
+/// A denial and the detached signature on it.
+#[derive(Clone, Debug)]
+pub struct SignedDenial {
+    /// The exact bytes that were signed.
+    pub document: Vec<u8>,
+    /// An armored SSH signature.
+    pub signature: Vec<u8>,
+}
+
+/// One run that somebody wants to start: what was signed, and what the runner found for itself.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// What was proposed.
+    pub proposal: &'a Proposal,
+    /// Every approval of it, in the order in which they shall be tried.
+    pub approvals: &'a [SignedApproval],
+    /// Every denial of it.
+    pub denials: &'a [SignedDenial],
+    /// The trust policy that was read.
+    pub policy: &'a Policy,
+    /// The digest of the trust policy that the operator's configuration pins.
+    pub pinned_policy: Digest,
+    /// The target's name.
+    pub target: &'a str,
+    /// Digest of the target's configuration, as resolved now.
+    pub configuration: Digest,
+    /// Fingerprint of this runner's key.
+    pub runner: &'a str,
+    /// Digest of the bundle that was read.
+    pub bundle: Digest,
+    /// Digests of the steps' bytes that were really read, the very ones that will be compiled.
+    pub steps: &'a BTreeMap<Role, Digest>,
+    /// The arguments that the steps will see.
+    pub arguments: &'a Map<String, Value>,
+    /// Digest of the plan that the run will be held to.
+    pub plan: Digest,
+    /// How many runs a manifest, by its digest, was used for already.
+    pub uses_spent: &'a dyn Fn(&Digest) -> u32,
+    /// The time, in milliseconds since 1970-01-01 UTC.
+    pub now: u64,
+    /// Compares scopes.
+    pub contains: Contains<'a>,
+}
+
+/// Permission for one run on one target. Only [`authorize`] gives it.
+#[derive(Debug)]
+#[must_use = "an authorization is for starting a run"]
+pub struct Authorized {
+    manifest: ApprovalManifest,
+    manifest_digest: Digest,
+    target: ProposedTarget,
+    approvers: Vec<String>,
+    proposer: Principal,
+}
+
+impl Authorized {
+    /// The manifest that allows it.
+    #[must_use]
+    pub const fn manifest(&self) -> &ApprovalManifest {
+        &self.manifest
+    }
+
+    /// Digest of the manifest's exact bytes: what a spent use is counted under.
+    #[must_use]
+    pub const fn manifest_digest(&self) -> Digest {
+        self.manifest_digest
+    }
+
+    /// The one target that this is for.
+    #[must_use]
+    pub const fn target(&self) -> &ProposedTarget {
+        &self.target
+    }
+
+    /// The people who approved, each once, in alphabetical order.
+    #[must_use]
+    pub fn approvers(&self) -> &[String] {
+        &self.approvers
+    }
+
+    /// Who proposed, under the trust policy in force.
+    #[must_use]
+    pub const fn proposer(&self) -> &Principal {
+        &self.proposer
+    }
+
+    /// What the step in this role may do.
+    #[must_use]
+    pub fn grants(&self, role: Role) -> &[Grant] {
+        self.manifest.predicate.grants.get(&role).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the approvers are known to be others than the proposer. An unlisted key could be
+    /// anybody's, an approver's too: such a run is to be marked "approval not independent".
+    #[must_use]
+    pub fn independent(&self) -> bool {
+        self.proposer.kind() != PrincipalKind::Unlisted
+    }
+}
+
+/// Decides whether a run may start. Every term must hold; what cannot be decided is refused.
+///
+/// # Errors
+/// The first thing that does not hold. Where there are several manifests, the first that is valid
+/// allows the run; if none is, the reason is the last one's.
+pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
+    let (policy, proposal) = (request.policy, request.proposal);
+    if policy.digest() != request.pinned_policy {
+        return Err(Refusal::PolicyNotPinned { pinned: request.pinned_policy, found: policy.digest() });
+    }
+    // The proposal may have been verified under an earlier policy.
+    let proposer = may_propose(policy, proposal.proposer().fingerprint())?;
+    as_proposed(request)?;
+    not_denied(request)?;
+
+    bounded("approvals", request.approvals.len())?;
+    let mut refusal = Refusal::NotApproved { needed: policy.quorum() };
+    for approval in request.approvals {
+        let valid = manifest::quorum(approval, &proposer, policy)
+            .and_then(|approvers| Ok((approvers, manifest::check(&approval.manifest, request)?)));
+        match valid {
+            Ok((approvers, (manifest, target))) => {
+                return Ok(Authorized {
+                    manifest,
+                    manifest_digest: Digest::of(&approval.manifest),
+                    target,
+                    approvers: approvers.into_iter().collect(),
+                    proposer,
+                });
+            }
+            Err(why) => refusal = why,
+        }
+    }
+    Err(refusal)
+}
+
+/// Whether what the runner found is what was proposed.
+fn as_proposed(request: &Request<'_>) -> Result<(), Refusal> {
+    let proposed = request.proposal.document();
+    if request.bundle != proposed.bundle {
+        return Err(Refusal::BundleChanged { proposed: proposed.bundle, found: request.bundle });
+    }
+    for role in Role::ALL {
+        let (proposed, found) = (proposed.steps.get(&role).copied(), request.steps.get(&role).copied());
+        if proposed != found {
+            return Err(Refusal::StepChanged { role, proposed, found });
+        }
+    }
+    if *request.arguments != proposed.arguments {
+        return Err(Refusal::ArgumentsChanged);
+    }
+    let target = excerpt(request.target, 80);
+    let Some(proposed) = request.proposal.target(request.target) else {
+        return Err(Refusal::TargetNotProposed { target });
+    };
+    if request.configuration != proposed.configuration {
+        let (proposed, found) = (proposed.configuration, request.configuration);
+        return Err(Refusal::ConfigurationChanged { target, proposed, found });
+    }
+    if request.runner != proposed.runner {
+        let (proposed, found) = (excerpt(&proposed.runner, 80), request.runner.to_owned());
+        return Err(Refusal::OtherRunner { target, proposed, found });
+    }
+    if request.plan != proposed.plan {
+        return Err(Refusal::PlanChanged { target, proposed: proposed.plan, found: request.plan });
+    }
+    Ok(())
+}
+
+/// One valid denial ends a proposal. One that is not valid has no say, or anybody could end any.
+fn not_denied(request: &Request<'_>) -> Result<(), Refusal> {
+    bounded("denials", request.denials.len())?;
+    for denial in request.denials {
+        let valid = verify_denial(&denial.document, &denial.signature, request.proposal.digest(), request.policy);
+        match valid {
+            Ok((document, denier)) => {
+                let (by, reason) = (denier.name().to_owned(), excerpt(&document.reason, MAX_REASON));
+                return Err(Refusal::Denied { by, reason });
+            }
+            // Somebody with a say denied something that cannot be read: it could be this.
+            Err(why @ (Refusal::Unreadable { .. } | Refusal::Version { .. })) => return Err(why),
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn bounded(what: &'static str, found: usize) -> Result<(), Refusal> {
+    if found > MAX_PAPERS { Err(Refusal::TooMany { what, found, limit: MAX_PAPERS }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+use countersign_model::documents::{DOCUMENT_VERSION, DenialDocument, namespace};
+use countersign_model::text::excerpt;
+use countersign_model::{Digest, strict};
+
+use crate::approval::{DraftError, check_reason};
+use crate::policy::Policy;
+use crate::principal::{Principal, Right};
+use crate::refusal::{Refusal, Signed};
+use crate::sshsig;
+
+/// The largest denial that is read, in bytes.
+pub const MAX_DENIAL: usize = 64 * 1024;
+
+/// Makes a denial and the exact bytes to sign in [`namespace::DENIAL`]. `at` is in milliseconds
+/// since 1970-01-01 UTC.
+///
+/// # Errors
+/// When the reason is empty or longer than [`MAX_REASON`](crate::MAX_REASON).
+pub fn draft_denial(proposal: Digest, reason: &str, at: u64) -> Result<(DenialDocument, Vec<u8>), DraftError> {
+    check_reason(reason)?;
+    let document = DenialDocument { version: DOCUMENT_VERSION, proposal, reason: reason.to_owned(), at };
+    let bytes = serde_json::to_vec(&document).map_err(|_| DraftError::Unwritable)?;
+    Ok((document, bytes))
+}
+
+/// Verifies a denial of the proposal with this digest, and tells who denied.
+///
+/// # Errors
+/// When the signature is not valid, its signer may not approve, or the document cannot be read or
+/// is about another proposal. The document is read last: where it cannot be, somebody who may deny
+/// did sign it.
+pub fn verify_denial(
+    bytes: &[u8],
+    signature: &[u8],
+    proposal: Digest,
+    policy: &Policy,
+) -> Result<(DenialDocument, Principal), Refusal> {
+    let on = Signed::Denial;
+    let signer =
+        sshsig::verify(namespace::DENIAL, bytes, signature).map_err(|error| Refusal::Signature { on, error })?;
+    let denier = policy.principal(signer.fingerprint());
+    if !denier.may(Right::Approve) {
+        return Err(Refusal::MayNotDeny { who: denier.to_string() });
+    }
+    let document: DenialDocument = strict::from_slice(bytes, MAX_DENIAL)
+        .map_err(|error| Refusal::Unreadable { on, why: excerpt(&error.to_string(), 300) })?;
+    if document.version != DOCUMENT_VERSION {
+        return Err(Refusal::Version { on, found: document.version, expected: DOCUMENT_VERSION });
+    }
+    if document.proposal != proposal {
+        return Err(Refusal::OtherProposal { on, expected: proposal, found: document.proposal });
+    }
+    Ok((document, denier))
+}

@@ -1,0 +1,270 @@
+//! A small world for tests: people, an agent, a policy, a proposal and an approval that are all
+//! valid, so that each test can change exactly one thing.
+
+use std::collections::BTreeMap;
+
+use countersign_model::documents::{
+    ApprovalManifest, DOCUMENT_VERSION, ProposalDocument, ProposedTarget, RoleGrants, namespace,
+};
+use countersign_model::{Digest, Grant, Mode, Role, RollbackBy, Success};
+use serde_json::{Map, Value};
+
+use crate::{
+    ApprovalDraft, Authorized, Policy, Proposal, Refusal, Request, SignedApproval, SignedDenial, SigningKey, authorize,
+    draft, sign,
+};
+
+pub(crate) const NOW: u64 = 1_800_000_000_000;
+pub(crate) const HOUR: u64 = 3_600_000;
+
+/// May approve.
+pub(crate) const ALICE: u8 = 1;
+/// May approve, with two keys.
+pub(crate) const BOB: u8 = 2;
+pub(crate) const BOBS_OTHER: u8 = 3;
+/// May approve, propose and operate, and owns the agent.
+pub(crate) const CAROL: u8 = 4;
+/// May only operate.
+pub(crate) const DAVE: u8 = 5;
+/// The agent, which Carol owns.
+pub(crate) const AGENT: u8 = 6;
+/// Nobody knows whose.
+pub(crate) const STRANGER: u8 = 7;
+pub(crate) const RUNNER: u8 = 8;
+
+pub(crate) fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(seed)
+}
+
+fn line(seed: u8) -> String {
+    key(seed).public_key().to_openssh()
+}
+
+pub(crate) fn signed(seed: u8, namespace: &str, bytes: &[u8]) -> Vec<u8> {
+    sign(&key(seed), namespace, bytes).expect("a signature").into_bytes()
+}
+
+pub(crate) fn policy_text() -> String {
+    format!(
+        r#"version = 1
+[proposals]
+unlisted = false
+[approval]
+quorum = 1
+max-validity = "2h"
+max-uses = 2
+scoped = false
+[[people]]
+name = "alice"
+keys = ["{}"]
+may = ["approve"]
+[[people]]
+name = "bob"
+keys = ["{}", "{}"]
+may = ["approve"]
+[[people]]
+name = "carol"
+keys = ["{}"]
+may = ["approve", "propose", "operate"]
+[[people]]
+name = "dave"
+keys = ["{}"]
+may = ["operate"]
+[[agents]]
+name = "fixer"
+owner = "carol"
+keys = ["{}"]
+"#,
+        line(ALICE),
+        line(BOB),
+        line(BOBS_OTHER),
+        line(CAROL),
+        line(DAVE),
+        line(AGENT)
+    )
+}
+
+pub(crate) fn grant(text: &str) -> Grant {
+    text.parse().expect(text)
+}
+
+pub(crate) fn grants(of: &[(Role, &[&str])]) -> RoleGrants {
+    of.iter().map(|(role, texts)| (*role, texts.iter().map(|text| grant(text)).collect())).collect()
+}
+
+/// A stand-in for a capability's scopes: a path, or `prefix/**`; `?` makes no sense.
+pub(crate) fn contains(wide: &Grant, narrow: &Grant) -> Result<bool, String> {
+    let (wide, narrow) = (wide.scope.only_word("a path")?, narrow.scope.only_word("a path")?);
+    if narrow.contains('?') {
+        return Err("`?` is not known".to_owned());
+    }
+    Ok(wide.strip_suffix("**").map_or(wide == narrow, |prefix| narrow.starts_with(prefix)))
+}
+
+pub(crate) fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+pub(crate) fn document() -> ProposalDocument {
+    let target = |name: &str| ProposedTarget {
+        name: name.to_owned(),
+        configuration: digest(&format!("configuration of {name}")),
+        runner: key(RUNNER).fingerprint().to_owned(),
+        plan: digest(&format!("plan for {name}")),
+        rehearsal: digest("rehearsal"),
+    };
+    ProposalDocument {
+        version: DOCUMENT_VERSION,
+        bundle: digest("bundle"),
+        steps: [Role::Fix, Role::Rollback, Role::Check].map(|role| (role, digest(role.name()))).into(),
+        arguments: Map::from_iter([("workers".to_owned(), Value::from(4))]),
+        targets: vec![target("web-1"), target("web-2")],
+        grants: grants(&[
+            (Role::Fix, &["files.read /etc/**", "files.write /etc/** max-calls=2"]),
+            (Role::Check, &["files.read /var/log/app"]),
+        ]),
+        mode: Mode::Exact,
+        rollback: RollbackBy::Step,
+        success: Success::default(),
+        evidence: Vec::new(),
+        hypothesis: "a bad value".to_owned(),
+        proposer: String::new(),
+        now: NOW,
+        seed: 7,
+        created: NOW - HOUR,
+        expires: NOW + HOUR,
+    }
+}
+
+/// A request with everything that went into it. [`World::authorize`] puts it together.
+pub(crate) struct World {
+    pub(crate) policy: String,
+    pub(crate) pinned: Option<Digest>,
+    pub(crate) proposer: u8,
+    pub(crate) document: ProposalDocument,
+    /// Changes the manifest before it is written.
+    pub(crate) terms: fn(&mut ApprovalManifest),
+    /// Changes its bytes before they are signed.
+    pub(crate) bytes: fn(Vec<u8>) -> Vec<u8>,
+    /// Changes its bytes after they were signed.
+    pub(crate) signed_bytes: fn(Vec<u8>) -> Vec<u8>,
+    /// Who signs the approval, in which namespace.
+    pub(crate) signers: Vec<(u8, &'static str)>,
+    /// Who denies which proposal (`None`: this one), in which namespace.
+    pub(crate) denials: Vec<(u8, Option<Digest>, &'static str)>,
+    pub(crate) request: Facts,
+}
+
+/// What the runner found for itself.
+pub(crate) struct Facts {
+    pub(crate) target: &'static str,
+    pub(crate) configuration: Digest,
+    pub(crate) runner: String,
+    pub(crate) bundle: Digest,
+    pub(crate) steps: BTreeMap<Role, Digest>,
+    pub(crate) arguments: Map<String, Value>,
+    pub(crate) plan: Digest,
+    pub(crate) spent: u32,
+    pub(crate) now: u64,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let document = document();
+        let request = Facts {
+            target: "web-1",
+            configuration: digest("configuration of web-1"),
+            runner: key(RUNNER).fingerprint().to_owned(),
+            bundle: document.bundle,
+            steps: document.steps.clone(),
+            arguments: document.arguments.clone(),
+            plan: digest("plan for web-1"),
+            spent: 0,
+            now: NOW,
+        };
+        Self {
+            policy: policy_text(),
+            pinned: None,
+            proposer: AGENT,
+            document,
+            terms: |_| (),
+            bytes: |bytes| bytes,
+            signed_bytes: |bytes| bytes,
+            signers: vec![(ALICE, namespace::APPROVAL)],
+            denials: Vec::new(),
+            request,
+        }
+    }
+
+    pub(crate) fn read_policy(&self) -> Policy {
+        Policy::parse(self.policy.as_bytes()).expect("a policy")
+    }
+
+    pub(crate) fn proposal(&self) -> Result<Proposal, Refusal> {
+        let mut document = self.document.clone();
+        document.proposer = key(self.proposer).fingerprint().to_owned();
+        let bytes = serde_json::to_vec(&document).expect("JSON");
+        Proposal::verify(&bytes, &signed(self.proposer, namespace::PROPOSAL, &bytes), &self.read_policy())
+    }
+
+    pub(crate) fn approval(&self, proposal: &Proposal) -> SignedApproval {
+        let (mut manifest, _) = draft(proposal, self.draft()).expect("a draft");
+        (self.terms)(&mut manifest);
+        let bytes = (self.bytes)(serde_json::to_vec(&manifest).expect("JSON"));
+        let signatures = self.signers.iter().map(|(seed, namespace)| signed(*seed, namespace, &bytes)).collect();
+        SignedApproval { manifest: (self.signed_bytes)(bytes), signatures }
+    }
+
+    pub(crate) fn draft(&self) -> ApprovalDraft {
+        ApprovalDraft {
+            reason: "the diff is right".to_owned(),
+            grants: self.document.grants.clone(),
+            not_before: NOW,
+            expires: NOW + HOUR,
+            uses: 1,
+            rollback_owner: "dave".to_owned(),
+            evidence: Vec::new(),
+            policy: self.read_policy().digest(),
+        }
+    }
+
+    pub(crate) fn authorize(&self) -> Result<Authorized, Refusal> {
+        let proposal = self.proposal()?;
+        self.authorize_with(&proposal, &[self.approval(&proposal)])
+    }
+
+    pub(crate) fn authorize_with(
+        &self,
+        proposal: &Proposal,
+        approvals: &[SignedApproval],
+    ) -> Result<Authorized, Refusal> {
+        let policy = self.read_policy();
+        let denials: Vec<SignedDenial> = self
+            .denials
+            .iter()
+            .map(|(seed, of, namespace)| {
+                let of = of.unwrap_or(proposal.digest());
+                let (_, document) = crate::draft_denial(of, "not\u{1b} now", NOW).expect("a denial");
+                SignedDenial { signature: signed(*seed, namespace, &document), document }
+            })
+            .collect();
+        let facts = &self.request;
+        authorize(&Request {
+            proposal,
+            approvals,
+            denials: &denials,
+            policy: &policy,
+            pinned_policy: self.pinned.unwrap_or(policy.digest()),
+            target: facts.target,
+            configuration: facts.configuration,
+            runner: &facts.runner,
+            bundle: facts.bundle,
+            steps: &facts.steps,
+            arguments: &facts.arguments,
+            plan: facts.plan,
+            uses_spent: &|_| facts.spent,
+            now: facts.now,
+            contains: &contains,
+        })
+    }
+}

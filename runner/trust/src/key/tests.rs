@@ -1,0 +1,100 @@
+use super::*;
+
+const LINE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti user@example.com";
+
+fn none() -> Option<Zeroizing<String>> {
+    None
+}
+
+#[test]
+fn reads_a_public_line() {
+    let key = PublicKey::from_openssh(&format!("{LINE}\n")).expect("a key");
+    assert_eq!(key.fingerprint(), "SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ");
+    assert_eq!(key.comment(), "user@example.com");
+    assert!(LINE.starts_with(&key.to_openssh()));
+    assert_eq!(PublicKey::from_openssh(&key.to_openssh()), Ok(key));
+}
+
+#[test]
+fn refuses_other_lines() {
+    let not = |why: &str| KeyError::NotAKey { kind: "public", why: why.to_owned() };
+    for (line, error) in [
+        (String::new(), not("it is empty")),
+        (format!("{LINE}\n{LINE}"), not("it must be one line")),
+        (LINE.replace("AAAAC3", "AAAAC4"), not("its base64 is damaged")),
+        (LINE.replace("AAAAC3", "!!!!!!"), not("its base64 is damaged")),
+        ("ssh-ed25519".to_owned(), not("its base64 is damaged")),
+        (format!("{LINE}{}", "x".repeat(MAX_COMMENT)), not("its comment is too long")),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----".to_owned(), not("it is a private key")),
+        (format!("restrict {LINE}"), KeyError::UnsupportedAlgorithm("restrict".to_owned())),
+        (LINE.replacen("ed25519", "rsa", 1), KeyError::UnsupportedAlgorithm("ssh-rsa".to_owned())),
+        (" ".repeat(MAX_KEY + 1), KeyError::TooLarge { size: MAX_KEY + 1 }),
+    ] {
+        assert_eq!(PublicKey::from_openssh(&line), Err(error), "{line:.80}");
+    }
+}
+
+#[test]
+fn generates_keys_that_are_read_again() {
+    let key = SigningKey::generate("runner@host").expect("a key");
+    assert_ne!(key.fingerprint(), SigningKey::generate("runner@host").expect("a key").fingerprint());
+    let text = key.to_openssh().expect("text");
+    let again = SigningKey::from_openssh(&text, &mut none).expect("a key");
+    assert_eq!(again.public_key(), key.public_key());
+    assert_eq!(again.public_key().comment(), "runner@host");
+    assert_eq!(again.inner().to_bytes(), key.inner().to_bytes());
+}
+
+#[test]
+fn never_prints_the_secret() {
+    let key = SigningKey::from_seed(0xab);
+    let shown = format!("{key:?} {key:#?}");
+    assert!(shown.contains(key.fingerprint()));
+    for secret in ["171", "ab, ab", "abab", "ABAB", "q6ur"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn refuses_what_is_no_private_key() {
+    let not = |why: &str| KeyError::NotAKey { kind: "private", why: why.to_owned() };
+    let good = SigningKey::from_seed(1).to_openssh().expect("text");
+    let begin = "it must begin with `-----BEGIN OPENSSH PRIVATE KEY-----`";
+    for (text, error) in [
+        (String::new(), not(begin)),
+        (LINE.to_owned(), not("it is a public key")),
+        (good.replace("OPENSSH", "RSA"), not(begin)),
+        (good[..good.len() / 2].to_owned(), not("it is damaged")),
+        (good.replacen("AAAA", "AAAB", 1), not("it is damaged")),
+        ("x".repeat(MAX_KEY + 1), KeyError::TooLarge { size: MAX_KEY + 1 }),
+    ] {
+        assert_eq!(SigningKey::from_openssh(&text, &mut none).map(drop), Err(error), "{text:.80}");
+    }
+}
+
+#[test]
+fn bounds_the_work_that_a_key_file_asks_for() {
+    let pair = KeypairData::Ed25519(Ed25519Keypair::from(SigningKey::from_seed(1).inner()));
+    let kdf = Kdf::Bcrypt { salt: vec![7; 16], rounds: 1 };
+    let key = PrivateKey::new(pair, "").and_then(|key| key.encrypt_with(ssh_key::Cipher::Aes256Ctr, kdf, 7, "secret"));
+    let good = key.and_then(|key| key.to_openssh(LineEnding::LF)).expect("text");
+    let mut ask = || Some("secret".to_owned().into());
+    assert!(SigningKey::from_openssh(&good, &mut ask).is_ok());
+
+    // The rounds stand behind the salt.
+    let mut blob = Vec::new();
+    pem::Decoder::new_wrapped(good.as_bytes(), 70)
+        .and_then(|mut pem| pem.decode_to_end(&mut blob).map(drop))
+        .expect("a blob");
+    let rounds = blob.windows(16).position(|salt| salt == [7; 16]).expect("the salt") + 16;
+    blob[rounds..rounds + 4].copy_from_slice(&(MAX_ROUNDS + 1).to_be_bytes());
+    let mut bad = vec![0; 4096];
+    let mut encoder =
+        pem::Encoder::new_wrapped("OPENSSH PRIVATE KEY", 70, LineEnding::LF, &mut bad).expect("an encoder");
+    encoder.encode(&blob).expect("encoded");
+    let length = encoder.finish().expect("finished");
+    let bad = std::str::from_utf8(&bad[..length]).expect("text");
+    let mut never = || -> Option<Zeroizing<String>> { panic!("asked for a passphrase") };
+    let refused = SigningKey::from_openssh(bad, &mut never).map(drop);
+    assert!(matches!(&refused, Err(KeyError::NotAKey { why, .. }) if why.contains("4097 rounds")), "{refused:?}");
+}

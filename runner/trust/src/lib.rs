@@ -1,0 +1,42 @@
+//! Decides whether a run is authorized: signatures, trust policy and quorum.
+//!
+//! Everything here is pure: bytes and the time come in, an answer comes out. Nothing reads a disk,
+//! a clock or the environment; only [`SigningKey::generate`] asks the system for random bytes.
+//!
+//! [`Proposal`] and [`Authorized`] are stages of the flow: they can be had only by the checks that
+//! they stand for.
+
+#![forbid(unsafe_code)]
+
+mod approval;
+mod authorize;
+mod denial;
+mod duration;
+#[cfg(test)]
+mod fixture;
+mod grants;
+mod key;
+mod manifest;
+mod policy;
+mod principal;
+mod proposal;
+mod refusal;
+mod runner;
+mod sshsig;
+mod starter;
+mod text;
+
+pub use approval::{ApprovalDraft, DraftError, MAX_REASON, MAX_ROLLBACK_OWNER, draft};
+pub use authorize::{Authorized, Request, SignedApproval, SignedDenial, authorize};
+pub use denial::{MAX_DENIAL, draft_denial, verify_denial};
+pub use duration::{DurationError, MAX_DURATION, parse_duration};
+pub use grants::{Contains, GrantMismatch, narrow};
+pub use key::{KeyError, MAX_KEY, PassphraseSource, PublicKey, SigningKey};
+pub use manifest::{MAX_MANIFEST, MAX_SIGNATURES, verify_approval};
+pub use policy::{MAX_POLICY, POLICY_VERSION, Policy, PolicyError};
+pub use principal::{Principal, PrincipalKind, Right};
+pub use proposal::{MAX_GRANTS, MAX_PROPOSAL, MAX_TARGETS, Proposal};
+pub use refusal::{Refusal, Signed};
+pub use runner::verify_runner;
+pub use sshsig::{MAX_SIGNATURE, SignatureError, Signer, sign, verify};
+pub use starter::StarterPolicy;

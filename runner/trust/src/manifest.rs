@@ -1,0 +1,239 @@
+//! One approval manifest: whose signatures on it count, and whether its terms are those of the
+//! proposal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_model::documents::{
+    APPROVAL_TYPE, ApprovalManifest, ProposedTarget, STATEMENT_TYPE, Subject, Terms, namespace,
+};
+use countersign_model::text::excerpt;
+use countersign_model::{Digest, Mode, Role, strict};
+
+use crate::approval::{check_reason, check_rollback_owner};
+use crate::authorize::{Request, SignedApproval};
+use crate::grants::within;
+use crate::policy::Policy;
+use crate::principal::{Principal, PrincipalKind, Right};
+use crate::proposal::{MAX_GRANTS, MAX_TARGETS, Proposal};
+use crate::refusal::{Refusal, Signed};
+use crate::sshsig;
+
+/// The largest approval manifest that is read, in bytes.
+pub const MAX_MANIFEST: usize = 4 * 1024 * 1024;
+/// The most signatures on one manifest that are looked at.
+pub const MAX_SIGNATURES: usize = 64;
+
+const ON: Signed = Signed::Approval;
+
+/// Verifies one signature on a manifest's exact bytes, and tells which person it counts for. It says
+/// nothing of the manifest's content.
+///
+/// # Errors
+/// When the signature is not valid in the namespace of approvals, its key is not listed, its owner
+/// may not approve, or is the proposer or answers for it.
+pub fn verify_approval(
+    manifest: &[u8],
+    signature: &[u8],
+    proposer: &Principal,
+    policy: &Policy,
+) -> Result<Principal, Refusal> {
+    let signer = sshsig::verify(namespace::APPROVAL, manifest, signature)
+        .map_err(|error| Refusal::Signature { on: ON, error })?;
+    let approver = policy.principal(signer.fingerprint());
+    let own = |why: String| Refusal::OwnProposal { approver: approver.to_string(), why };
+    if approver.fingerprint() == proposer.fingerprint() {
+        return Err(own("the same key signed the proposal".to_owned()));
+    }
+    match approver.kind() {
+        PrincipalKind::Unlisted => {
+            return Err(Refusal::UnknownApprover { fingerprint: approver.fingerprint().to_owned() });
+        }
+        PrincipalKind::Person if approver.may(Right::Approve) => {}
+        PrincipalKind::Person | PrincipalKind::Agent => {
+            return Err(Refusal::MayNotApprove { who: approver.to_string() });
+        }
+    }
+    if approver.person().is_some() && approver.person() == proposer.person() {
+        return Err(own(match proposer.kind() {
+            PrincipalKind::Agent => format!("they own the proposer, {proposer}"),
+            _ => "they proposed it".to_owned(),
+        }));
+    }
+    Ok(approver)
+}
+
+/// The people whose signatures count, at least as many as the quorum.
+pub(crate) fn quorum(
+    approval: &SignedApproval,
+    proposer: &Principal,
+    policy: &Policy,
+) -> Result<BTreeSet<String>, Refusal> {
+    if approval.manifest.len() > MAX_MANIFEST {
+        let error = strict::StrictError::TooLarge { size: approval.manifest.len(), limit: MAX_MANIFEST };
+        return Err(Refusal::Unreadable { on: ON, why: error.to_string() });
+    }
+    if approval.signatures.len() > MAX_SIGNATURES {
+        let (found, limit) = (approval.signatures.len(), MAX_SIGNATURES);
+        return Err(Refusal::TooMany { what: "signatures on one approval", found, limit });
+    }
+    let mut people = BTreeSet::new();
+    let mut first_problem = None;
+    for signature in &approval.signatures {
+        match verify_approval(&approval.manifest, signature, proposer, policy) {
+            Ok(approver) => {
+                people.insert(approver.name().to_owned());
+            }
+            Err(problem) => {
+                first_problem.get_or_insert(problem);
+            }
+        }
+    }
+    // A signature that does not count takes nothing away from those that do.
+    if people.len() >= policy.quorum() {
+        return Ok(people);
+    }
+    Err(first_problem.unwrap_or_else(|| Refusal::QuorumNotReached {
+        needed: policy.quorum(),
+        approvers: people.into_iter().collect(),
+    }))
+}
+
+/// Reads a manifest and tests every one of its terms; gives back the target's entry too.
+pub(crate) fn check(bytes: &[u8], request: &Request<'_>) -> Result<(ApprovalManifest, ProposedTarget), Refusal> {
+    let manifest: ApprovalManifest = strict::from_slice(bytes, MAX_MANIFEST)
+        .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })?;
+    statement(&manifest)?;
+    subjects(&manifest.subject, request.steps)?;
+    let terms = &manifest.predicate;
+    same_as_proposed(terms, request.proposal)?;
+    let target = targets(terms, request)?;
+    let requested = &request.proposal.document().grants;
+    if let Some((role, grants)) = terms.grants.iter().find(|(_, grants)| grants.len() > MAX_GRANTS) {
+        let why = format!("it has {} grants for the {role} step, at most {MAX_GRANTS}", grants.len());
+        return Err(Refusal::Senseless { on: ON, why });
+    }
+    within(requested, &terms.grants, request.contains).map_err(Refusal::Grants)?;
+    limits(terms, Digest::of(bytes), request)?;
+    Ok((manifest, target))
+}
+
+fn statement(manifest: &ApprovalManifest) -> Result<(), Refusal> {
+    let fields =
+        [("_type", &manifest.kind, STATEMENT_TYPE), ("predicateType", &manifest.predicate_type, APPROVAL_TYPE)];
+    for (field, found, expected) in fields {
+        if found != expected {
+            return Err(Refusal::OtherStatement { field, found: excerpt(found, 80), expected });
+        }
+    }
+    Ok(())
+}
+
+fn subjects(subjects: &[Subject], steps: &BTreeMap<Role, Digest>) -> Result<(), Refusal> {
+    let other = |why: String| Refusal::OtherSubjects { why };
+    let mut left = steps.clone();
+    for subject in subjects {
+        let name = excerpt(&subject.name, 40);
+        let role: Role = subject.name.parse().map_err(|_| other(format!("`{name}` is not a role")))?;
+        let Some(digest) = left.remove(&role) else {
+            let why = if steps.contains_key(&role) { "stands twice" } else { "is not a step of the bundle" };
+            return Err(other(format!("`{name}` {why}")));
+        };
+        if subject.digest.sha256 != digest.hex() {
+            let approved = excerpt(&subject.digest.sha256, 64);
+            return Err(other(format!("the {role} step is `{digest}`, and `sha256:{approved}` was approved")));
+        }
+    }
+    match left.keys().next() {
+        Some(role) => Err(other(format!("the {role} step is missing"))),
+        None => Ok(()),
+    }
+}
+
+fn same_as_proposed(terms: &Terms, proposal: &Proposal) -> Result<(), Refusal> {
+    if terms.proposal != proposal.digest() {
+        return Err(Refusal::OtherProposal { on: ON, expected: proposal.digest(), found: terms.proposal });
+    }
+    let proposed = proposal.document();
+    let same = [
+        ("bundle", terms.bundle == proposed.bundle),
+        ("arguments", terms.arguments == proposed.arguments),
+        ("mode", terms.mode == proposed.mode),
+        ("rollback", terms.rollback == proposed.rollback),
+        ("success", terms.success == proposed.success),
+    ];
+    match same.into_iter().find(|(_, same)| !same) {
+        Some((term, _)) => Err(Refusal::OtherTerm { term }),
+        None => Ok(()),
+    }
+}
+
+/// Each target must stand in the proposal just so, and the one at hand must be among them.
+fn targets(terms: &Terms, request: &Request<'_>) -> Result<ProposedTarget, Refusal> {
+    if terms.targets.len() > MAX_TARGETS {
+        let (found, limit) = (terms.targets.len(), MAX_TARGETS);
+        return Err(Refusal::TooMany { what: "targets in one approval", found, limit });
+    }
+    let mut names = BTreeSet::new();
+    for target in &terms.targets {
+        let name = excerpt(&target.name, 80);
+        if !names.insert(&target.name) {
+            return Err(Refusal::Senseless { on: ON, why: format!("the target `{name}` stands twice") });
+        }
+        let Some(proposed) = request.proposal.target(&target.name) else {
+            return Err(Refusal::TargetNotProposed { target: name });
+        };
+        let same = [
+            ("plan", target.plan == proposed.plan),
+            ("configuration", target.configuration == proposed.configuration),
+            ("runner", target.runner == proposed.runner),
+            ("rehearsal", target.rehearsal == proposed.rehearsal),
+        ];
+        if let Some((what, _)) = same.into_iter().find(|(_, same)| !same) {
+            return Err(Refusal::TargetDiffers { target: name, what });
+        }
+    }
+    let target = terms.targets.iter().find(|target| target.name == request.target);
+    target.cloned().ok_or_else(|| Refusal::TargetNotApproved { target: excerpt(request.target, 80) })
+}
+
+/// What the trust policy bounds.
+fn limits(terms: &Terms, digest: Digest, request: &Request<'_>) -> Result<(), Refusal> {
+    let policy = request.policy;
+    let senseless = |why: String| Refusal::Senseless { on: ON, why };
+    check_reason(&terms.reason)
+        .and_then(|()| check_rollback_owner(&terms.rollback_owner))
+        .map_err(|error| senseless(error.to_string()))?;
+    if terms.policy != policy.digest() {
+        return Err(Refusal::OtherPolicy { approved: terms.policy, current: policy.digest() });
+    }
+    if terms.mode == Mode::Scoped && !policy.allows_scoped() {
+        return Err(Refusal::ScopedNotAllowed);
+    }
+    // Running it without would leave out a term that was signed.
+    if terms.confirmation.is_some() {
+        return Err(Refusal::ConfirmationNotSupported);
+    }
+    let length_ms = terms.expires.checked_sub(terms.not_before).filter(|length| *length > 0);
+    let length_ms = length_ms.ok_or_else(|| senseless("it expires before it is valid".to_owned()))?;
+    if length_ms > policy.max_validity_ms() {
+        return Err(Refusal::ValidTooLong { length_ms, limit_ms: policy.max_validity_ms() });
+    }
+    let expired = request.proposal.document().expires;
+    if terms.not_before >= expired {
+        return Err(Refusal::ProposalExpired { from: terms.not_before, expired });
+    }
+    if request.now < terms.not_before {
+        return Err(Refusal::NotYetValid { from: terms.not_before, now: request.now });
+    }
+    if request.now >= terms.expires {
+        return Err(Refusal::Expired { at: terms.expires, now: request.now });
+    }
+    if !(1..=policy.max_uses()).contains(&terms.uses) {
+        return Err(Refusal::UsesNotAllowed { uses: terms.uses, limit: policy.max_uses() });
+    }
+    let spent = (request.uses_spent)(&digest);
+    if spent >= terms.uses {
+        return Err(Refusal::UsedUp { uses: terms.uses, spent });
+    }
+    Ok(())
+}

@@ -1,0 +1,330 @@
+//! The trust policy: who may propose, approve and operate, and how far an approval may reach.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_model::Digest;
+use countersign_model::text::{excerpt, visible};
+use serde::Deserialize;
+
+use crate::duration::{DurationError, parse_duration};
+use crate::key::{KeyError, PublicKey};
+use crate::principal::{Principal, PrincipalKind, Right};
+
+/// The largest trust policy that is read, in bytes.
+pub const MAX_POLICY: usize = 1024 * 1024;
+/// The version of the format.
+pub const POLICY_VERSION: u32 = 1;
+/// The longest name of a person or an agent, in bytes.
+pub(crate) const MAX_NAME: usize = 64;
+/// The most runs that a policy may let one approval be good for.
+const MAX_USES: u32 = 1000;
+
+/// A trust policy, read and found to make sense.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    digest: Digest,
+    unlisted_may_propose: bool,
+    quorum: usize,
+    max_validity_ms: u64,
+    max_uses: u32,
+    scoped: bool,
+    /// By fingerprint.
+    keys: BTreeMap<String, Principal>,
+    approvers: BTreeSet<String>,
+}
+
+/// Why a trust policy was not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PolicyError {
+    /// It is larger than is read.
+    #[error("{size} bytes are more than the {MAX_POLICY} that are read")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// It is not the TOML that is expected.
+    #[error("{0}")]
+    Malformed(String),
+    /// Its version is another one.
+    #[error("its version is `{0}`, expected `{POLICY_VERSION}`")]
+    Version(u32),
+    /// A name is no plain word.
+    #[error(
+        "`{0}` is not a name: expected 1 to {MAX_NAME} letters, digits, `.`, `_`, `@` and `-`, beginning with a letter or a digit"
+    )]
+    Name(String),
+    /// A name stands twice, perhaps in other letter case.
+    #[error("the name `{0}` stands twice")]
+    DuplicateName(String),
+    /// Somebody has no key.
+    #[error("`{0}` has no keys")]
+    NoKeys(String),
+    /// A key is not taken.
+    #[error("a key of `{name}` is not taken: {error}")]
+    Key {
+        /// Whose.
+        name: String,
+        /// Why.
+        error: KeyError,
+    },
+    /// One key stands twice.
+    #[error("the key `{fingerprint}` of `{second}` is listed already, for `{first}`")]
+    DuplicateKey {
+        /// The key.
+        fingerprint: String,
+        /// Who has it first.
+        first: String,
+        /// Who has it again.
+        second: String,
+    },
+    /// An agent's owner is no listed person.
+    #[error("the owner `{owner}` of `{agent}` is not a person in this policy")]
+    UnknownOwner {
+        /// The agent.
+        agent: String,
+        /// Its owner.
+        owner: String,
+    },
+    /// The quorum can never be reached, or always is.
+    #[error("the quorum is {quorum}, and {approvers} people may approve: expected 1 to as many as may approve")]
+    Quorum {
+        /// The quorum.
+        quorum: u64,
+        /// How many people may approve.
+        approvers: usize,
+    },
+    /// `max-validity` is no length of time.
+    #[error("`max-validity` is not taken: {0}")]
+    Validity(DurationError),
+    /// `max-uses` is out of range.
+    #[error("`max-uses` is {0}, expected 1 to {MAX_USES}")]
+    Uses(u64),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    #[serde(default)]
+    proposals: Proposals,
+    approval: Approval,
+    #[serde(default)]
+    people: Vec<Person>,
+    #[serde(default)]
+    agents: Vec<Agent>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Proposals {
+    #[serde(default)]
+    unlisted: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Approval {
+    quorum: u64,
+    max_validity: String,
+    #[serde(default = "one")]
+    max_uses: u64,
+    #[serde(default)]
+    scoped: bool,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Person {
+    name: String,
+    keys: Vec<String>,
+    may: Vec<Right>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Agent {
+    name: String,
+    owner: Option<String>,
+    keys: Vec<String>,
+}
+
+impl Policy {
+    /// Reads a trust policy in TOML.
+    ///
+    /// What is left out is as strict as can be: keys that are not listed may not propose, an
+    /// approval is good for one run, and `scoped` is not allowed.
+    ///
+    /// # Errors
+    /// When it is larger than [`MAX_POLICY`], is not as the format says, or makes no sense: doubled
+    /// names or keys, weak keys, people without keys, a quorum that cannot be reached.
+    pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
+        if bytes.len() > MAX_POLICY {
+            return Err(PolicyError::TooLarge { size: bytes.len() });
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| PolicyError::Malformed("it is not UTF-8".to_owned()))?;
+        let file: File = toml::from_str(text).map_err(|error| malformed(text, &error))?;
+        if file.version != POLICY_VERSION {
+            return Err(PolicyError::Version(file.version));
+        }
+
+        let mut book = Book::default();
+        let mut approvers = BTreeSet::new();
+        for person in &file.people {
+            let rights = person.may.iter().copied().collect::<BTreeSet<_>>();
+            if rights.contains(&Right::Approve) {
+                approvers.insert(person.name.clone());
+            }
+            book.add(&person.name, PrincipalKind::Person, None, &rights, &person.keys)?;
+        }
+        for agent in &file.agents {
+            if let Some(owner) = &agent.owner
+                && !file.people.iter().any(|person| person.name == *owner)
+            {
+                return Err(PolicyError::UnknownOwner {
+                    agent: excerpt(&agent.name, MAX_NAME),
+                    owner: excerpt(owner, MAX_NAME),
+                });
+            }
+            let rights = BTreeSet::from([Right::Propose]);
+            book.add(&agent.name, PrincipalKind::Agent, agent.owner.clone(), &rights, &agent.keys)?;
+        }
+
+        let quorum = usize::try_from(file.approval.quorum).ok().filter(|quorum| (1..=approvers.len()).contains(quorum));
+        let quorum = quorum.ok_or(PolicyError::Quorum { quorum: file.approval.quorum, approvers: approvers.len() })?;
+        let max_uses = u32::try_from(file.approval.max_uses).ok().filter(|uses| (1..=MAX_USES).contains(uses));
+        let max_uses = max_uses.ok_or(PolicyError::Uses(file.approval.max_uses))?;
+        let max_validity = parse_duration(&file.approval.max_validity).map_err(PolicyError::Validity)?;
+        Ok(Self {
+            digest: Digest::of(bytes),
+            unlisted_may_propose: file.proposals.unlisted,
+            quorum,
+            // At most a year: it fits.
+            max_validity_ms: u64::try_from(max_validity.as_millis()).unwrap_or(0),
+            max_uses,
+            scoped: file.approval.scoped,
+            keys: book.keys,
+            approvers,
+        })
+    }
+
+    /// Digest of the exact bytes, which the operator's configuration pins and every approval names.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// How many people must approve; at least 1.
+    #[must_use]
+    pub const fn quorum(&self) -> usize {
+        self.quorum
+    }
+
+    /// The longest time between an approval's beginning and its end, in milliseconds.
+    #[must_use]
+    pub const fn max_validity_ms(&self) -> u64 {
+        self.max_validity_ms
+    }
+
+    /// The most runs that one approval may be good for; at least 1.
+    #[must_use]
+    pub const fn max_uses(&self) -> u32 {
+        self.max_uses
+    }
+
+    /// Whether a run may be approved in mode `scoped`.
+    #[must_use]
+    pub const fn allows_scoped(&self) -> bool {
+        self.scoped
+    }
+
+    /// Whether a key that is not listed may propose.
+    #[must_use]
+    pub const fn unlisted_may_propose(&self) -> bool {
+        self.unlisted_may_propose
+    }
+
+    /// The names of the people who may approve.
+    pub fn approvers(&self) -> impl Iterator<Item = &str> {
+        self.approvers.iter().map(String::as_str)
+    }
+
+    /// Whose key this is. One that is not listed is a principal too, with hardly any rights.
+    #[must_use]
+    pub fn principal(&self, fingerprint: &str) -> Principal {
+        self.keys.get(fingerprint).cloned().unwrap_or_else(|| Principal {
+            name: excerpt(fingerprint, 80),
+            kind: PrincipalKind::Unlisted,
+            fingerprint: excerpt(fingerprint, 80),
+            owner: None,
+            rights: self.unlisted_may_propose.then_some(Right::Propose).into_iter().collect(),
+        })
+    }
+}
+
+/// Names and keys, each once.
+#[derive(Default)]
+struct Book {
+    names: BTreeSet<String>,
+    keys: BTreeMap<String, Principal>,
+}
+
+impl Book {
+    fn add(
+        &mut self,
+        name: &str,
+        kind: PrincipalKind,
+        owner: Option<String>,
+        rights: &BTreeSet<Right>,
+        lines: &[String],
+    ) -> Result<(), PolicyError> {
+        if !is_name(name) {
+            return Err(PolicyError::Name(excerpt(name, MAX_NAME)));
+        }
+        if !self.names.insert(name.to_ascii_lowercase()) {
+            return Err(PolicyError::DuplicateName(name.to_owned()));
+        }
+        if lines.is_empty() {
+            return Err(PolicyError::NoKeys(name.to_owned()));
+        }
+        for line in lines {
+            let key =
+                PublicKey::from_openssh(line).map_err(|error| PolicyError::Key { name: name.to_owned(), error })?;
+            let fingerprint = key.fingerprint().to_owned();
+            if let Some(first) = self.keys.get(&fingerprint) {
+                let (first, second) = (first.name.clone(), name.to_owned());
+                return Err(PolicyError::DuplicateKey { fingerprint, first, second });
+            }
+            let principal = Principal {
+                name: name.to_owned(),
+                kind,
+                fingerprint: fingerprint.clone(),
+                owner: owner.clone(),
+                rights: rights.clone(),
+            };
+            self.keys.insert(fingerprint, principal);
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn is_name(text: &str) -> bool {
+    text.len() <= MAX_NAME
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b))
+}
+
+fn malformed(text: &str, error: &toml::de::Error) -> PolicyError {
+    let message = visible(error.message());
+    let before = error.span().and_then(|span| text.get(..span.start));
+    PolicyError::Malformed(match before {
+        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
+        None => message,
+    })
+}
+
+#[cfg(test)]
+mod tests;

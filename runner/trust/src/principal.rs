@@ -1,0 +1,96 @@
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Deserialize;
+
+/// What a principal may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Right {
+    /// Sign approvals and denials.
+    Approve,
+    /// Sign proposals.
+    Propose,
+    /// Start runs and answer for them.
+    Operate,
+}
+
+impl Right {
+    /// The word in the trust policy.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Propose => "propose",
+            Self::Operate => "operate",
+        }
+    }
+}
+
+/// What stands behind a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrincipalKind {
+    /// A person that the trust policy lists.
+    Person,
+    /// An agent that the trust policy lists.
+    Agent,
+    /// A key that the trust policy does not list: nobody knows who has it.
+    Unlisted,
+}
+
+/// Who a key belongs to under one trust policy. Only [`Policy::principal`](crate::Policy::principal)
+/// makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    pub(crate) name: String,
+    pub(crate) kind: PrincipalKind,
+    pub(crate) fingerprint: String,
+    pub(crate) owner: Option<String>,
+    pub(crate) rights: BTreeSet<Right>,
+}
+
+impl Principal {
+    /// The name in the trust policy; the key's fingerprint where it lists none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What stands behind the key.
+    #[must_use]
+    pub const fn kind(&self) -> PrincipalKind {
+        self.kind
+    }
+
+    /// The key's fingerprint.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The person who answers for the key: the person itself, or an agent's owner.
+    #[must_use]
+    pub fn person(&self) -> Option<&str> {
+        match self.kind {
+            PrincipalKind::Person => Some(&self.name),
+            PrincipalKind::Agent => self.owner.as_deref(),
+            PrincipalKind::Unlisted => None,
+        }
+    }
+
+    /// Whether the trust policy gives it this right.
+    #[must_use]
+    pub fn may(&self, right: Right) -> bool {
+        self.rights.contains(&right)
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            PrincipalKind::Person => write!(f, "person `{}`", self.name),
+            PrincipalKind::Agent => write!(f, "agent `{}`", self.name),
+            PrincipalKind::Unlisted => write!(f, "unlisted key `{}`", self.fingerprint),
+        }
+    }
+}

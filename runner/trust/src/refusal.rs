@@ -1,0 +1,427 @@
+use std::fmt;
+
+use countersign_model::documents::namespace;
+use countersign_model::{Digest, Role};
+
+use crate::grants::GrantMismatch;
+use crate::sshsig::SignatureError;
+use crate::text::{length, time};
+
+/// What a signature is on, as messages name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// A proposal.
+    Proposal,
+    /// An approval manifest.
+    Approval,
+    /// A denial.
+    Denial,
+    /// A rehearsal document.
+    Rehearsal,
+    /// An evidence record.
+    Evidence,
+    /// Something in another namespace.
+    Other,
+}
+
+impl Signed {
+    pub(crate) fn in_namespace(name: &str) -> Self {
+        match name {
+            namespace::PROPOSAL => Self::Proposal,
+            namespace::APPROVAL => Self::Approval,
+            namespace::DENIAL => Self::Denial,
+            namespace::REHEARSAL => Self::Rehearsal,
+            namespace::EVIDENCE => Self::Evidence,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Proposal => "proposal",
+            Self::Approval => "approval",
+            Self::Denial => "denial",
+            Self::Rehearsal => "rehearsal",
+            Self::Evidence => "evidence",
+            Self::Other => "document",
+        })
+    }
+}
+
+/// Why a proposal, an approval or a run is refused. Nothing has changed when one is given.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refusal {
+    /// A signature is none, is on something else, or does not match.
+    #[error("the signature on the {on} is not valid: {error}")]
+    Signature {
+        /// What it is on.
+        on: Signed,
+        /// What is wrong.
+        error: SignatureError,
+    },
+    /// A signed document is not the strict JSON that is expected.
+    #[error("the {on} cannot be read: {why}")]
+    Unreadable {
+        /// Which document.
+        on: Signed,
+        /// What is wrong.
+        why: String,
+    },
+    /// A signed document's version is another one.
+    #[error("the {on} has the version `{found}`, expected `{expected}`")]
+    Version {
+        /// Which document.
+        on: Signed,
+        /// Its version.
+        found: u32,
+        /// The version that is read.
+        expected: u32,
+    },
+    /// A signed document contradicts itself.
+    #[error("the {on} makes no sense: {why}")]
+    Senseless {
+        /// Which document.
+        on: Signed,
+        /// What is wrong.
+        why: String,
+    },
+    /// There is more of something than is looked at.
+    #[error("there are {found} {what}, more than the {limit} that are looked at")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many are looked at.
+        limit: usize,
+    },
+    /// The proposal names another proposer than the key that signed it.
+    #[error("the proposal names the proposer `{named}` and is signed by `{signer}`")]
+    OtherProposer {
+        /// The fingerprint in the document.
+        named: String,
+        /// The fingerprint of the key that signed.
+        signer: String,
+    },
+    /// The proposer has no right to propose.
+    #[error("{who} may not propose")]
+    MayNotPropose {
+        /// The proposer.
+        who: String,
+    },
+    /// A runner's document was not signed by this runner.
+    #[error("the {on} is signed by `{signer}` and not by this runner, `{runner}`")]
+    NotThisRunner {
+        /// Which document.
+        on: Signed,
+        /// The fingerprint of the key that signed.
+        signer: String,
+        /// The fingerprint of the runner's key.
+        runner: String,
+    },
+
+    /// The trust policy is not the one that the operator pinned.
+    #[error("the trust policy is `{found}`, and the configuration pins `{pinned}`")]
+    PolicyNotPinned {
+        /// What the configuration pins.
+        pinned: Digest,
+        /// The policy that was read.
+        found: Digest,
+    },
+    /// The bundle is not the proposed one.
+    #[error("the bundle is `{found}`, and `{proposed}` was proposed")]
+    BundleChanged {
+        /// What was proposed.
+        proposed: Digest,
+        /// What was read.
+        found: Digest,
+    },
+    /// A step is not the proposed one.
+    #[error("the {role} step is {}, and {} was proposed", or_none(.found.as_ref()), or_none(.proposed.as_ref()))]
+    StepChanged {
+        /// Which step.
+        role: Role,
+        /// What was proposed.
+        proposed: Option<Digest>,
+        /// What was read.
+        found: Option<Digest>,
+    },
+    /// The arguments are not the proposed ones.
+    #[error("the arguments are not the proposed ones")]
+    ArgumentsChanged,
+    /// The target is not in the proposal.
+    #[error("the proposal is not for the target `{target}`")]
+    TargetNotProposed {
+        /// The target.
+        target: String,
+    },
+    /// The target's configuration was changed.
+    #[error("the configuration of `{target}` is `{found}`, and the proposal is for `{proposed}`")]
+    ConfigurationChanged {
+        /// The target.
+        target: String,
+        /// What was proposed.
+        proposed: Digest,
+        /// What it is now.
+        found: Digest,
+    },
+    /// The proposal is for another runner.
+    #[error("the proposal for `{target}` is meant for the runner `{proposed}`, and this is `{found}`")]
+    OtherRunner {
+        /// The target.
+        target: String,
+        /// The fingerprint in the proposal.
+        proposed: String,
+        /// This runner's.
+        found: String,
+    },
+    /// The plan is not the proposed one.
+    #[error("the plan for `{target}` is `{found}`, and `{proposed}` was proposed")]
+    PlanChanged {
+        /// The target.
+        target: String,
+        /// What was proposed.
+        proposed: Digest,
+        /// What it is now.
+        found: Digest,
+    },
+
+    /// Somebody who may approve said no.
+    #[error("`{by}` denied the proposal: {reason}")]
+    Denied {
+        /// The person.
+        by: String,
+        /// Their words, made visible.
+        reason: String,
+    },
+    /// A denial was signed by somebody who has no say.
+    #[error("{who} may not deny: only people who may approve can")]
+    MayNotDeny {
+        /// Who signed it.
+        who: String,
+    },
+    /// A signed document is about another proposal.
+    #[error("the {on} is for the proposal `{found}`, and this is `{expected}`")]
+    OtherProposal {
+        /// Which document.
+        on: Signed,
+        /// The proposal at hand.
+        expected: Digest,
+        /// The one it names.
+        found: Digest,
+    },
+    /// Nobody has approved.
+    #[error("the proposal is not approved: {needed} must approve, and nobody has")]
+    NotApproved {
+        /// How many must.
+        needed: usize,
+    },
+    /// Too few have approved.
+    #[error("{needed} must approve, and {} have: {}", .approvers.len(), names(.approvers))]
+    QuorumNotReached {
+        /// How many must.
+        needed: usize,
+        /// Who has.
+        approvers: Vec<String>,
+    },
+    /// An approval was signed by a key that the trust policy does not list.
+    #[error("the approval is signed by the key `{fingerprint}`, which the trust policy does not list")]
+    UnknownApprover {
+        /// The key.
+        fingerprint: String,
+    },
+    /// An approval was signed by somebody who has no right to approve.
+    #[error("{who} may not approve")]
+    MayNotApprove {
+        /// Who signed it.
+        who: String,
+    },
+    /// An approval was signed by the proposer, or by who answers for it.
+    #[error("the approval by {approver} does not count: {why}")]
+    OwnProposal {
+        /// Who signed it.
+        approver: String,
+        /// How they are the proposer.
+        why: String,
+    },
+
+    /// The manifest is another kind of statement.
+    #[error("the approval's `{field}` is `{found}`, expected `{expected}`")]
+    OtherStatement {
+        /// Which field.
+        field: &'static str,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// The manifest's subjects are not the steps.
+    #[error("the approval is not for these steps: {why}")]
+    OtherSubjects {
+        /// What differs.
+        why: String,
+    },
+    /// A term differs from what was proposed.
+    #[error("the approval's {term} is not what was proposed")]
+    OtherTerm {
+        /// Which one.
+        term: &'static str,
+    },
+    /// The manifest does not list the target.
+    #[error("the approval is not for the target `{target}`")]
+    TargetNotApproved {
+        /// The target.
+        target: String,
+    },
+    /// A target of the manifest is not as it was proposed.
+    #[error("the approval's {what} for `{target}` is not what was proposed")]
+    TargetDiffers {
+        /// The target.
+        target: String,
+        /// What differs.
+        what: &'static str,
+    },
+    /// A grant of the manifest goes beyond what was proposed.
+    #[error("the approval grants more than was proposed: {0}")]
+    Grants(GrantMismatch),
+    /// The manifest was made under another trust policy.
+    #[error("the approval was given under the trust policy `{approved}`, and `{current}` is in force")]
+    OtherPolicy {
+        /// The one it names.
+        approved: Digest,
+        /// The one in force.
+        current: Digest,
+    },
+    /// It may not run yet.
+    #[error("the approval is valid from {} on, and it is {}", time(*.from), time(*.now))]
+    NotYetValid {
+        /// From when on, in milliseconds since 1970-01-01 UTC.
+        from: u64,
+        /// The time.
+        now: u64,
+    },
+    /// It may no longer run.
+    #[error("the approval expired at {}, and it is {}", time(*.at), time(*.now))]
+    Expired {
+        /// When, in milliseconds since 1970-01-01 UTC.
+        at: u64,
+        /// The time.
+        now: u64,
+    },
+    /// It is valid for longer than the trust policy allows.
+    #[error("the approval is valid for {}, and the trust policy allows {}", length(*.length_ms), length(*.limit_ms))]
+    ValidTooLong {
+        /// For how long, in milliseconds.
+        length_ms: u64,
+        /// For how long it may be.
+        limit_ms: u64,
+    },
+    /// It begins after the proposal could no longer be approved.
+    #[error("the approval begins at {}, and the proposal expired at {}", time(*.from), time(*.expired))]
+    ProposalExpired {
+        /// When the approval begins, in milliseconds since 1970-01-01 UTC.
+        from: u64,
+        /// When the proposal expired.
+        expired: u64,
+    },
+    /// It is good for no run, or for more than the trust policy allows.
+    #[error("the approval is for {uses} runs, and the trust policy allows 1 to {limit}")]
+    UsesNotAllowed {
+        /// How many.
+        uses: u32,
+        /// How many it may be.
+        limit: u32,
+    },
+    /// It was used as often as it was good for.
+    #[error("the approval is used up: {spent} of {uses} runs")]
+    UsedUp {
+        /// How many it was good for.
+        uses: u32,
+        /// How many there were.
+        spent: u32,
+    },
+    /// Mode `scoped` is not allowed.
+    #[error("the approval is in mode `scoped`, which the trust policy does not allow")]
+    ScopedNotAllowed,
+    /// It asks for a confirmation, which this runner cannot wait for.
+    #[error("the approval asks that a person confirms the run, which this runner cannot do")]
+    ConfirmationNotSupported,
+}
+
+fn or_none(digest: Option<&Digest>) -> String {
+    digest.map_or_else(|| "missing".to_owned(), |digest| format!("`{digest}`"))
+}
+
+fn names(names: &[String]) -> String {
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+}
+
+impl Refusal {
+    /// What to do next, in one line.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Signature { error, .. } => match error {
+                SignatureError::NotASignature(_) => {
+                    "give the file that `ssh-keygen -Y sign` or `countersign` wrote, whole and nothing else"
+                }
+                SignatureError::WrongNamespace { .. } => {
+                    "sign again with `ssh-keygen -Y sign -n` and the namespace that is expected"
+                }
+                SignatureError::UnsupportedAlgorithm(_) | SignatureError::WeakKey => {
+                    "sign with an ssh-ed25519 key: `ssh-keygen -t ed25519` makes one"
+                }
+                SignatureError::WrongSignature { .. } => {
+                    "the document or its signature was changed: get both again from who signed them"
+                }
+                SignatureError::CannotSign(_) => "name a namespace",
+            },
+            Self::Unreadable { .. } | Self::Version { .. } | Self::Senseless { .. } => {
+                "make the document again with this version of `countersign`"
+            }
+            Self::TooMany { .. } => "remove what is not needed and try again",
+            Self::OtherProposer { .. } => "propose again with `countersign propose --key` and the proposer's own key",
+            Self::MayNotPropose { .. } => {
+                "list the key in the trust policy, under [[agents]] or with may = [\"propose\"], or allow unlisted keys"
+            }
+            Self::NotThisRunner { .. } | Self::OtherRunner { .. } => {
+                "run it on the runner that it is meant for, or propose it again on this one"
+            }
+            Self::PolicyNotPinned { .. } => {
+                "put the trust policy back, or, if you changed it on purpose, pin its new digest in the configuration"
+            }
+            Self::BundleChanged { .. } | Self::StepChanged { .. } | Self::ArgumentsChanged => {
+                "put back what was proposed, or propose the change again and have it approved"
+            }
+            Self::TargetNotProposed { .. } => "run it on a target that it was proposed for, or propose it for this one",
+            Self::ConfigurationChanged { .. } | Self::PlanChanged { .. } => {
+                "the target is no longer what was proposed for: propose again and have it approved"
+            }
+            Self::Denied { .. } => "talk to who denied it; a changed proposal can be made and reviewed anew",
+            Self::MayNotDeny { .. } | Self::UnknownApprover { .. } | Self::MayNotApprove { .. } => {
+                "have it signed by somebody the trust policy lists with may = [\"approve\"], or change the policy"
+            }
+            Self::OtherProposal { .. } => "use the document that belongs to this proposal",
+            Self::NotApproved { .. } | Self::QuorumNotReached { .. } => {
+                "have more people review it and sign the same approval: `countersign review`, `countersign approve`"
+            }
+            Self::OwnProposal { .. } => "have it approved by somebody who did not propose it",
+            Self::OtherStatement { .. }
+            | Self::OtherSubjects { .. }
+            | Self::OtherTerm { .. }
+            | Self::TargetNotApproved { .. }
+            | Self::TargetDiffers { .. } => "approve this proposal anew with `countersign approve`",
+            Self::Grants(_) => "approve it again with grants that are the same as proposed, or narrower",
+            Self::OtherPolicy { .. } => "approve it again under the trust policy that is in force",
+            Self::NotYetValid { .. } => "wait until it is valid, or approve it again from now on",
+            Self::Expired { .. } | Self::UsedUp { .. } => "review and approve it again with `countersign approve`",
+            Self::ValidTooLong { .. } => "approve it again with a shorter `--expires`",
+            Self::ProposalExpired { .. } => "propose it again: it must be approved before it expires",
+            Self::UsesNotAllowed { .. } => "approve it again for as many runs as the trust policy allows",
+            Self::ScopedNotAllowed => "propose it in mode `exact`, or allow `scoped` in the trust policy",
+            Self::ConfirmationNotSupported => "approve it again without a confirmation",
+        }
+    }
+}

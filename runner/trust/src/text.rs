@@ -1,0 +1,33 @@
+//! Times and names as messages show them.
+
+/// A time in milliseconds since 1970-01-01 UTC, as people write it.
+pub(crate) fn time(milliseconds: u64) -> String {
+    i64::try_from(milliseconds)
+        .ok()
+        .and_then(|milliseconds| jiff::Timestamp::from_millisecond(milliseconds).ok())
+        .map_or_else(|| format!("{milliseconds} ms"), |time| time.to_string())
+}
+
+/// A length of time in whole units where it has them.
+pub(crate) fn length(milliseconds: u64) -> String {
+    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+        if milliseconds >= size && milliseconds.is_multiple_of(size) {
+            return format!("{}{unit}", milliseconds / size);
+        }
+    }
+    format!("{milliseconds}ms")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_times() {
+        assert_eq!(time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(time(u64::MAX), "18446744073709551615 ms");
+        assert_eq!(length(86_400_000), "1d");
+        assert_eq!(length(5_400_000), "90m");
+        assert_eq!(length(1), "1ms");
+    }
+}

@@ -1,0 +1,103 @@
+use std::time::Instant;
+
+use countersign_model::{Digest, Fault, Image, Reversibility, State};
+
+use crate::capability::Capability;
+
+/// Where the bytes of before- and after-images are kept, by digest. Private to the runner.
+pub trait Blobs: Send {
+    /// Keeps the bytes and gives their digest. In a run they are durable before the change is applied.
+    ///
+    /// # Errors
+    /// When they cannot be kept; then the change must not be made.
+    fn put(&mut self, bytes: &[u8]) -> Result<Digest, Fault>;
+
+    /// The bytes of this digest, verified against it.
+    ///
+    /// # Errors
+    /// When they are missing or damaged.
+    fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault>;
+}
+
+/// What a session gets with every request.
+pub struct Context<'a> {
+    /// Before- and after-images.
+    pub blobs: &'a mut dyn Blobs,
+    /// When the call must have ended.
+    pub deadline: Instant,
+}
+
+/// A change made ready, with what the runner shows and compares; see [`countersign_model::Change`].
+#[derive(Clone, Debug)]
+pub struct Prepared<C> {
+    /// What is changed, as scopes name it.
+    pub subject: String,
+    /// What undo is worth.
+    pub reversibility: Reversibility,
+    /// One line for a person.
+    pub summary: String,
+    /// The content before, put into the blobs.
+    pub before: Option<Image>,
+    /// The content after, put into the blobs.
+    pub after: Option<Image>,
+    /// Everything else that must be the same in rehearsal and run.
+    pub effect: serde_json::Value,
+    /// The capability's own record.
+    pub change: C,
+}
+
+/// A capability's connections to one target, and its overlay in a rehearsal.
+///
+/// Synchronous: a call in flight is never abandoned, since undo must not race it. Every method
+/// keeps to the context's deadline; what is stuck past it answers with a fault that has `reached` set.
+pub trait Session<C: Capability>: Send {
+    /// Performs a read within `scope`, enforced again on handles. In a rehearsal it sees the overlay.
+    ///
+    /// # Errors
+    /// A fault for the guest. The reply is the postcard encoding of the WIT function's result.
+    fn read(&mut self, cx: &mut Context<'_>, scope: &C::Scope, call: C::Call) -> Result<Vec<u8>, Fault>;
+
+    /// Makes a write ready: reads the before-image and decides the after-image. Changes nothing.
+    ///
+    /// # Errors
+    /// A fault for the guest, also where the subject could not be restored exactly as promised.
+    fn prepare(&mut self, cx: &mut Context<'_>, scope: &C::Scope, call: C::Call) -> Result<Prepared<C::Change>, Fault>;
+
+    /// Applies the change to the overlay. The reply is as for [`Session::apply`].
+    ///
+    /// # Errors
+    /// A fault for the guest.
+    fn rehearse(&mut self, cx: &mut Context<'_>, change: &C::Change) -> Result<Vec<u8>, Fault>;
+
+    /// Undoes the change on the overlay.
+    ///
+    /// # Errors
+    /// When the overlay no longer holds the change's after-image.
+    fn rehearse_undo(&mut self, cx: &mut Context<'_>, change: &C::Change) -> Result<(), Fault>;
+
+    /// Applies the change to the target, durably, only if the subject still is as it was prepared.
+    ///
+    /// # Errors
+    /// A fault whose `reached` tells whether the target may have changed.
+    fn apply(&mut self, cx: &mut Context<'_>, change: &C::Change) -> Result<Vec<u8>, Fault>;
+
+    /// Where the subject stands, read from the target (in a rehearsal, from the overlay over it).
+    ///
+    /// # Errors
+    /// When the target cannot be read.
+    fn probe(&mut self, cx: &mut Context<'_>, change: &C::Change) -> Result<State, Fault>;
+
+    /// Restores the before-image if the subject is as the change left it; does nothing if it is as
+    /// before already. Safe to repeat.
+    ///
+    /// # Errors
+    /// `Changed` when the subject is neither: somebody else's edit is never overwritten.
+    fn undo(&mut self, cx: &mut Context<'_>, change: &C::Change) -> Result<(), Fault>;
+
+    /// Lets go of what `apply` kept on the target to make undo sure, once the change is to stay or is
+    /// undone and proven. Safe to repeat.
+    ///
+    /// # Errors
+    /// When something could not be removed; it harms nothing but stays behind.
+    fn settle(&mut self, cx: &mut Context<'_>, change: &C::Change) -> Result<(), Fault>;
+}

@@ -1,0 +1,89 @@
+//! Imports point one way: reads the normal dependencies in `cargo metadata` and fails on any other edge.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// What each room may import of ours. Whoever adds an edge here changes the architecture, and says so
+/// in ARCHITECTURE.md.
+fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let capability = ["model", "capability"];
+    let everything = [
+        "model", "bundle", "trust", "record", "capability", "gate", "sandbox", "files", "http", "process", "pipeline",
+    ];
+    [
+        ("model", &[][..]),
+        ("bundle", &["model"][..]),
+        ("trust", &["model"][..]),
+        ("capability", &["model"][..]),
+        ("record", &["model", "capability"][..]),
+        ("gate", &["model", "capability", "record"][..]),
+        ("sandbox", &capability[..]),
+        ("files", &capability[..]),
+        ("http", &capability[..]),
+        ("process", &capability[..]),
+        ("pipeline", &["model", "bundle", "trust", "record", "capability", "gate", "sandbox"][..]),
+        ("countersign", &everything[..]),
+        ("sdk", &[][..]),
+    ]
+    .into_iter()
+    .map(|(room, imports)| (room, imports.iter().copied().collect()))
+    .collect()
+}
+
+/// Only these rooms may have wasmtime at all.
+const WASMTIME: [&str; 5] = ["capability", "sandbox", "files", "http", "process"];
+
+fn room(package: &str) -> &str {
+    package.strip_prefix("countersign-").unwrap_or(package)
+}
+
+#[test]
+fn imports_point_one_way() {
+    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata answers");
+    let allowed = allowed();
+    let ours: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    let mut wrong = Vec::new();
+    for package in &metadata.packages {
+        let name = room(&package.name);
+        let Some(may) = allowed.get(name) else {
+            wrong.push(format!("`{}` is a room that this test does not know", package.name));
+            continue;
+        };
+        for dependency in package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal) {
+            let on = dependency.name.as_str();
+            if ours.contains(on) && !may.contains(room(on)) {
+                wrong.push(format!("`{}` imports `{on}`", package.name));
+            }
+            if on == "wasmtime" && !WASMTIME.contains(&name) {
+                wrong.push(format!("`{}` imports wasmtime", package.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// In a capability, wasmtime is for `link.rs` alone.
+#[test]
+fn capabilities_touch_wasmtime_in_one_file() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("runner/capabilities");
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for capability in std::fs::read_dir(root).expect("the capabilities' folder is there") {
+        let source = capability.expect("it can be read").path().join("src");
+        for file in std::fs::read_dir(&source).expect("a capability has sources") {
+            let path = file.expect("it can be read").path();
+            if path.is_dir() || path.file_name().is_some_and(|name| name == "link.rs") {
+                continue;
+            }
+            seen += 1;
+            let text = std::fs::read_to_string(&path).expect("sources are text");
+            // The trait's own signature in lib.rs is the one place that must name its result.
+            let named = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let uses = named.filter(|line| line.contains("wasmtime::") && !line.contains("wasmtime::Result<()>"));
+            wrong.extend(uses.map(|line| format!("{}: {}", path.display(), line.trim())));
+        }
+    }
+    assert!(seen > 10, "only {seen} files were read");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

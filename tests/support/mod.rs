@@ -1,0 +1,339 @@
+//! What the tests through the binary share: a state of their own, keys, the examples built, and the
+//! real service that they break and repair.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The binary under test.
+pub fn countersign() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.env_remove("COUNTERSIGN_STATE").env_remove("COUNTERSIGN_CONFIG").env_remove("RUST_LOG");
+    command.stdin(Stdio::null());
+    command
+}
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where what is built for tests is kept between them.
+fn built() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("cargo's tmp is inside its target directory");
+    fs::create_dir_all(target).expect("the target directory can be made");
+    target.to_path_buf()
+}
+
+/// One process builds at a time: the examples' steps have the same names.
+fn build_lock() -> File {
+    let file = File::create(built().join("steps.lock")).expect("the lock can be made");
+    file.lock().expect("the lock can be taken");
+    file
+}
+
+/// `countersign build` of a project.
+pub fn build(project: &Path, out: &Path) -> Output {
+    let _lock = build_lock();
+    countersign()
+        .args(["--json", "build"])
+        .arg(project)
+        .arg("--out")
+        .arg(out)
+        .env("CARGO_TARGET_DIR", built().join("steps"))
+        .output()
+        .expect("the binary starts")
+}
+
+/// The bundle of an example, built when its sources are newer than what was built last.
+pub fn bundle(example: &str) -> PathBuf {
+    let out = built().join("bundles").join(example.replace('/', "-"));
+    fs::create_dir_all(out.parent().expect("it has a parent")).expect("the folder can be made");
+    let output = build(&root().join("examples").join(example), &out);
+    assert!(output.status.success(), "{example}: {}", String::from_utf8_lossy(&output.stderr));
+    out
+}
+
+/// The demo's service, built for the host.
+pub fn service_executable() -> PathBuf {
+    let _lock = build_lock();
+    let target = built().join("service");
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--release", "--locked", "--manifest-path"])
+        .arg(root().join("examples/service/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .status()
+        .expect("cargo starts");
+    assert!(status.success(), "the service builds");
+    target.join("release/orders")
+}
+
+/// What a command left behind.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn of(mut command: Command) -> Self {
+        let output = command.output().expect("the binary starts");
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+        }
+    }
+
+    /// Insists on an exit code, and on text that people can read.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        for bad in ["panicked at", "stack backtrace", "RUST_BACKTRACE", "Error {", "Some(", "\u{1b}"] {
+            assert!(!self.stdout.contains(bad) && !self.stderr.contains(bad), "{bad}: {}{}", self.stdout, self.stderr);
+        }
+        self
+    }
+
+    /// The one JSON object on stdout.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+
+    /// Insists on words on stderr.
+    #[track_caller]
+    pub fn says(self, words: &str) -> Self {
+        assert!(self.stderr.contains(words), "`{words}` is not in: {}", self.stderr);
+        self
+    }
+}
+
+/// A state directory with two keys: an agent's, who may propose, and alice's, who may approve.
+pub struct State {
+    pub dir: TempDir,
+}
+
+impl State {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let state = Self { dir };
+        state.keygen("agent");
+        state.keygen("alice");
+        state
+            .command(&["init", "--approver"])
+            .arg(state.path("alice.pub"))
+            .arg("--proposer")
+            .arg(state.path("agent.pub"))
+            .ran()
+            .expect(0);
+        state
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.path("state/config.toml")
+    }
+
+    pub fn keygen(&self, name: &str) {
+        ssh_keygen(&["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", self.path(name).to_str().expect("UTF-8")]);
+    }
+
+    /// Appends to the configuration.
+    pub fn configure(&self, text: &str) {
+        let mut file = fs::OpenOptions::new().append(true).open(self.config()).expect("there is a configuration");
+        file.write_all(text.as_bytes()).expect("it can be written");
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = countersign();
+        command.arg("--state").arg(self.path("state")).args(arguments);
+        command
+    }
+
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments))
+    }
+}
+
+/// Runs a prepared command.
+pub trait Runs {
+    fn ran(&mut self) -> Ran;
+}
+
+impl Runs for Command {
+    fn ran(&mut self) -> Ran {
+        let output = self.output().expect("the binary starts");
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+        }
+    }
+}
+
+pub fn ssh_keygen(arguments: &[&str]) -> Output {
+    let output = Command::new("ssh-keygen")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("ssh-keygen is installed: apt-get install openssh-client");
+    assert!(output.status.success(), "ssh-keygen {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Waits for something that is about to happen, in small steps, for at most half a minute.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut happened: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = happened() {
+            return value;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The orders service with a bad value in its configuration, in a place of its own, and a state whose
+/// target it is.
+pub struct Incident {
+    pub state: State,
+    pub address: String,
+    pub config: PathBuf,
+    pub executable: PathBuf,
+    pub pid_file: PathBuf,
+    service: Child,
+}
+
+impl Incident {
+    pub fn new() -> Self {
+        let state = State::new();
+        let home = state.path("orders");
+        fs::create_dir(&home).expect("a home for the service");
+        let executable = home.join("orders");
+        fs::copy(service_executable(), &executable).expect("the service can be copied");
+        let config = home.join("orders.toml");
+        let good = fs::read_to_string(root().join("examples/service/orders.toml")).expect("its configuration is there");
+        fs::write(&config, good.replace("pool-size = 8", "pool-size = 0")).expect("its configuration can be written");
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o640)).expect("its mode can be set");
+        let (pid_file, address_file) = (home.join("orders.pid"), home.join("address"));
+        let service = Command::new(&executable)
+            .arg("--config")
+            .arg(&config)
+            .arg("--pid-file")
+            .arg(&pid_file)
+            .arg("--address-file")
+            .arg(&address_file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(home.join("log")).expect("its log can be made"))
+            .spawn()
+            .expect("the service starts");
+        let address = eventually("the service's start", || {
+            fs::read_to_string(&address_file).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        });
+        let incident = Self { state, address, config, executable, pid_file, service };
+        incident.state.configure(&incident.target("orders", ""));
+        incident
+    }
+
+    /// The target's configuration, with more of it at its end.
+    pub fn target(&self, name: &str, more: &str) -> String {
+        let (config, executable, address) = (self.config.display(), self.executable.display(), &self.address);
+        format!(
+            r#"
+[targets.{name}]
+rollback-owner = "alice"
+[targets.{name}.investigation]
+ceiling = ["files.read {config}", "http.read http://{address}/**", "process.read exe={executable}"]
+[targets.{name}.remediation]
+ceiling = ["files.read {config}", "files.write {config} max-calls=2", "process.write exe={executable} signals=HUP"]
+[[targets.{name}.guards]]
+name = "up"
+call = "http.get http://{address}/healthz"
+expect = {{ status = 200 }}
+{more}
+"#
+        )
+    }
+
+    pub fn arguments(&self) -> Vec<String> {
+        [
+            "--target=orders".to_owned(),
+            format!("--arg=config={}", self.config.display()),
+            format!("--arg=origin=http://{}", self.address),
+            format!("--arg=executable={}", self.executable.display()),
+            format!("--arg=pid-file={}", self.pid_file.display()),
+        ]
+        .to_vec()
+    }
+
+    /// Proposes an example's bundle; gives the proposal's name.
+    #[track_caller]
+    pub fn propose(&self, example: &str) -> String {
+        let proposed = self.propose_with(&bundle(example), &[]).expect(0).json();
+        proposed["proposal"].as_str().expect("a proposal").to_owned()
+    }
+
+    pub fn propose_with(&self, bundle: &Path, more: &[&str]) -> Ran {
+        self.state
+            .command(&["--json", "propose", "--hypothesis", "the pool has no worker", "--key"])
+            .arg(self.state.path("agent"))
+            .arg(bundle)
+            .args(self.arguments())
+            .args(more)
+            .ran()
+    }
+
+    #[track_caller]
+    pub fn approve(&self, proposal: &str) -> Value {
+        self.approve_with(proposal, &[]).expect(0).json()
+    }
+
+    pub fn approve_with(&self, proposal: &str, more: &[&str]) -> Ran {
+        self.state
+            .command(&["--json", "approve", proposal, "--reason", "seen, agreed", "--key"])
+            .arg(self.state.path("alice"))
+            .args(more)
+            .ran()
+    }
+
+    pub fn run(&self, proposal: &str) -> Ran {
+        self.state.run(&["--json", "run", proposal])
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.service.id()
+    }
+
+    /// The status of a GET, by hand: the product is not asked about itself.
+    pub fn status(&self, path: &str) -> u16 {
+        use std::io::Read;
+        let mut stream = std::net::TcpStream::connect(&self.address).expect("the service listens");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("it reads");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("it answers");
+        text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line")
+    }
+}
+
+impl Drop for Incident {
+    fn drop(&mut self) {
+        let _ = self.service.kill();
+        let _ = self.service.wait();
+    }
+}
