@@ -1,39 +1,47 @@
 # `make demo` and `make test` do everything, set-up included, each on its own.
 
-.PHONY: demo test bench lint docs setup wasm-target
+.PHONY: demo test bench lint docs setup setup-test
 
 CARGO ?= cargo
-# The same features everywhere, or wasmtime is built twice.
-BUILD = $(CARGO) build --workspace --locked
-TEST = $(CARGO) test --workspace --locked
+# Always the whole workspace: with other features, wasmtime would be built twice.
+TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
+EXAMPLES = $(wildcard examples/*/Cargo.toml examples/hostile/*/Cargo.toml)
 
 demo: setup
-	$(BUILD)
-	@./examples/demo.sh
+	$(CARGO) build --workspace --locked
+	@COUNTERSIGN=$(abspath $(TARGET_DIR))/debug/countersign ./examples/demo.sh
 
-test: setup
-	$(TEST)
+test: setup setup-test
+	$(CARGO) test --workspace --locked
 
 bench: setup
-	$(CARGO) bench --locked
+	$(CARGO) bench --workspace --locked
 
 lint: setup
 	$(CARGO) fmt --all --check
+	@for manifest in $(EXAMPLES); do $(CARGO) fmt --check --manifest-path $$manifest || exit 1; done
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	./.ci/examples fmt --check
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline --all-features check licenses bans sources || $(CARGO) deny check licenses bans sources; \
-	else echo "cargo-deny is not installed; 'cargo install cargo-deny --locked' gives it"; fi
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; \
+	else echo "cargo-deny is not installed, so licences and sources are tested by tests/dependencies.rs alone"; fi
 
-docs:
+docs: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-setup: wasm-target
-	@command -v cc >/dev/null || { echo "a C compiler is needed (SQLite is built from source): apt-get install gcc libc6-dev" >&2; exit 1; }
-
-wasm-target:
+setup:
 	@command -v rustc >/dev/null || { echo "Rust is needed: see https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is needed, SQLite is built from source: apt-get install gcc libc6-dev" >&2; exit 1; }
+	@command -v ssh-keygen >/dev/null || { echo "ssh-keygen is needed: apt-get install openssh-client" >&2; exit 1; }
 	@test -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" || { \
 	  echo "adding the Rust target wasm32-unknown-unknown"; \
 	  rustup target add wasm32-unknown-unknown || { \
-	    echo "the Wasm target could not be added: run 'rustup target add wasm32-unknown-unknown' where rustup can reach its server," >&2; \
-	    echo "or see CONTRIBUTING.md, 'Without rustup's server'" >&2; exit 1; }; }
+	    echo "the Wasm target could not be added: run 'rustup target add wasm32-unknown-unknown' where rustup can reach" >&2; \
+	    echo "its server, or see CONTRIBUTING.md, 'Without rustup's server'" >&2; exit 1; }; }
+
+# The nginx example is tested on a real nginx. Nothing is started by installing it.
+setup-test:
+	@test -x /usr/sbin/nginx || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing nginx for its example's test"; \
+	    (RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends nginx || \
+	     { apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends nginx; }) >/dev/null; \
+	  else echo "nginx is needed by its example's test: apt-get install nginx" >&2; exit 1; fi; }

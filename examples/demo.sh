@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-countersign=$root/target/debug/countersign
+countersign=${COUNTERSIGN:-$root/target/debug/countersign}
 bold=$(tput bold 2>/dev/null || true) plain=$(tput sgr0 2>/dev/null || true)
 
 [ -x "$countersign" ] || { echo "build first: make demo" >&2; exit 1; }
@@ -40,7 +40,7 @@ cargo build --quiet --release --manifest-path examples/service/Cargo.toml --targ
 bundles=$root/target/bundles
 mkdir -p "$bundles"
 build() { CARGO_TARGET_DIR=$root/target/steps "$countersign" build "examples/$1" --out "$bundles/${1##*/}" >/dev/null; }
-for name in pool-size pool-size-twin out-of-bounds; do
+for name in pool-size pool-size-twin hostile/out-of-bounds; do
   build "$name"
   echo "built $name"
 done
@@ -122,7 +122,7 @@ scene "3. a fix that reaches outside its grants is denied, with the grant that w
 run 3 propose "$bundles/out-of-bounds" "${arguments[@]}" --hypothesis "just the config, promise" --key "$work/agent"
 
 scene "4. an investigation that imports a write interface is refused before it is compiled"
-CARGO_TARGET_DIR=$root/target/steps run 3 build examples/writing-investigation --out "$work/refused"
+CARGO_TARGET_DIR=$root/target/steps run 3 build examples/hostile/writing-investigation --out "$work/refused"
 [ ! -e "$work/refused" ] || { echo "demo: a bundle was written" >&2; exit 1; }
 
 scene "what happened"

@@ -78,7 +78,9 @@ fn remapped(cargo: &OsStr, project: &Path) -> anyhow::Result<String> {
     let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo's answer cannot be read")?;
     for package in metadata.get("packages").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| package.get(key).and_then(Value::as_str);
-        let (Some(name), Some(manifest), None) = (text("name"), text("manifest_path"), text("source")) else { continue };
+        let (Some(name), Some(manifest), None) = (text("name"), text("manifest_path"), text("source")) else {
+            continue;
+        };
         match Path::new(manifest).parent() {
             Some(root) if !root.starts_with(project) => pairs.push((root.to_path_buf(), format!("/path/{name}"))),
             _ => {}
@@ -97,6 +99,7 @@ pub(crate) fn component(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
         anyhow::bail!("it is not WebAssembly");
     }
     let flat = |error: &dyn std::fmt::Display| anyhow::anyhow!("{error}");
-    let mut encoder = ComponentEncoder::default().validate(true).module(bytes).map_err(|error| flat(&format!("{error:#}")))?;
+    let mut encoder =
+        ComponentEncoder::default().validate(true).module(bytes).map_err(|error| flat(&format!("{error:#}")))?;
     encoder.encode().map_err(|error| flat(&format!("{error:#}")))
 }

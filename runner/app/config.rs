@@ -46,7 +46,11 @@ impl Config {
             anyhow::anyhow!("`{}`{line}: {}", path.display(), error.message())
         })?;
         if config.version != 1 {
-            anyhow::bail!("`{}` is of version {}, and this countersign reads version 1", path.display(), config.version);
+            anyhow::bail!(
+                "`{}` is of version {}, and this countersign reads version 1",
+                path.display(),
+                config.version
+            );
         }
         for name in config.targets.keys() {
             let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';

@@ -68,7 +68,11 @@ impl Environment {
         self.targets.get(name).ok_or_else(|| {
             let name = countersign_model::text::excerpt(name, 80);
             let known: Vec<_> = self.targets.keys().map(String::as_str).collect();
-            let known = if known.is_empty() { "there are none yet".to_owned() } else { format!("there are: {}", known.join(", ")) };
+            let known = if known.is_empty() {
+                "there are none yet".to_owned()
+            } else {
+                format!("there are: {}", known.join(", "))
+            };
             hinted(
                 format!("the target `{name}` is not configured"),
                 format!("add `[targets.{name}]` to `{}`; {known}", self.config.display()),

@@ -47,7 +47,9 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
         Err(error) => {
             let pipeline = error.downcast_ref::<PipelineError>();
             let code = pipeline.map_or(1, PipelineError::exit_code);
-            let hint = pipeline.and_then(PipelineError::hint).or_else(|| error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.as_str()));
+            let hint = pipeline
+                .and_then(PipelineError::hint)
+                .or_else(|| error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.as_str()));
             complain(format!("error: {error}"));
             for cause in error.chain().skip(1) {
                 complain(format!("caused by: {cause}"));
@@ -57,7 +59,8 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
             }
             if json {
                 let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
-                let object = json!({ "error": { "message": error.to_string(), "causes": causes, "hint": hint, "code": code } });
+                let object =
+                    json!({ "error": { "message": error.to_string(), "causes": causes, "hint": hint, "code": code } });
                 let _ = print(&object.to_string());
             }
             ExitCode::from(code)

@@ -1,7 +1,7 @@
 //! What the tests through the binary share: a state of their own, keys, the examples built, and the
 //! real service that they break and repair.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::fs::{self, File};
 use std::io::Write;

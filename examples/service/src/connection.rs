@@ -63,7 +63,7 @@ fn serve(mut stream: TcpStream, service: &Service) -> io::Result<()> {
         },
         "/healthz" => {
             let health = service.health();
-            let status = if health.reason.is_none() { 200 } else { 503 };
+            let status = if health.up { 200 } else { 503 };
             let body = format!(
                 "{{\"reason\":{},\"generation\":{},\"pool-size\":{},\"reload-error\":{}}}\n",
                 json(health.reason.as_deref()),

@@ -29,6 +29,8 @@ struct State {
 
 /// What `/healthz` tells.
 pub struct Health {
+    /// Whether it is up: it runs a configuration, even one that lets no order through.
+    pub up: bool,
     /// Why orders are not taken, if they are not.
     pub reason: Option<String>,
     pub generation: u64,
@@ -62,6 +64,7 @@ impl Service {
         let state = self.lock();
         let config = state.config.as_ref();
         Health {
+            up: config.is_ok(),
             reason: state.capacity().err(),
             generation: state.generation,
             pool_size: config.ok().map(|config| config.pool_size),

@@ -57,6 +57,9 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
         steps.insert(role, component);
     }
     let out = arguments.out.clone().unwrap_or_else(|| project.join("bundle"));
+    if let Some(parent) = out.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("`{}` cannot be made", parent.display()))?;
+    }
     let bundle = Bundle::write(&out, &manifest_bytes, &steps)?;
     write!(text, "bundle        {}\nin            {}", bundle.digest(), out.display())?;
     let json = json!({
@@ -111,7 +114,8 @@ fn admit(
     role: Role,
     component: &[u8],
 ) -> anyhow::Result<countersign_model::Digest> {
-    let inspection = countersign_sandbox::inspect(registry, component).map_err(|error| anyhow::anyhow!("the {role} step: {error}"))?;
+    let inspection = countersign_sandbox::inspect(registry, component)
+        .map_err(|error| anyhow::anyhow!("the {role} step: {error}"))?;
     let asked = manifest.capabilities(role);
     inspection.clone().admit(role, &asked).map_err(|refusal| {
         PipelineError::refused(format!("the {role} step: {refusal}")).with_hint("no bundle was written")

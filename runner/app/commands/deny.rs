@@ -9,7 +9,9 @@ use crate::environment::{Environment, load_key};
 use crate::output::{CommandResult, Done};
 
 #[derive(Args)]
-#[command(after_help = "Example: countersign deny p-0123456789ab --key ~/.ssh/id_ed25519 --reason 'not during the sale'")]
+#[command(
+    after_help = "Example: countersign deny p-0123456789ab --key ~/.ssh/id_ed25519 --reason 'not during the sale'"
+)]
 pub(crate) struct Arguments {
     /// The proposal
     proposal: String,

@@ -59,9 +59,10 @@ fn bundle(registry: &Registry, arguments: &Arguments) -> CommandResult {
         let Some(packed) = bundle.step(role) else { continue };
         let inspection = countersign_sandbox::inspect(registry, packed.bytes())
             .map_err(|error| anyhow::anyhow!("the {role} step: {error}"))?;
-        inspection.clone().admit(role, &manifest.capabilities(role)).map_err(|refusal| {
-            PipelineError::refused(format!("the {role} step: {refusal}"))
-        })?;
+        inspection
+            .clone()
+            .admit(role, &manifest.capabilities(role))
+            .map_err(|refusal| PipelineError::refused(format!("the {role} step: {refusal}")))?;
         step(&mut text, role, &inspection)?;
         for grant in manifest.requested(role) {
             writeln!(text, "  asks for  {grant}")?;

@@ -29,14 +29,8 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let bundle = Bundle::open(&arguments.bundle)?;
     let step = arguments.step.parse(&bundle)?;
     let principal = environment.operator();
-    let found = countersign_pipeline::investigate(
-        &environment.runner,
-        &bundle,
-        &arguments.target,
-        target,
-        &step,
-        &principal,
-    )?;
+    let found =
+        countersign_pipeline::investigate(&environment.runner, &bundle, &arguments.target, target, &step, &principal)?;
     let mut text = String::new();
     for finding in &found.findings {
         writeln!(text, "- {}", visible(&finding.summary))?;
@@ -52,7 +46,13 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         writeln!(text, "  {}  {}", evidence.id, evidence.digest)?;
     }
     for denial in &found.denied {
-        writeln!(text, "denied: `{}`: {}; the grant `{}` would allow it", visible(&denial.call), denial.why, denial.grant)?;
+        writeln!(
+            text,
+            "denied: `{}`: {}; the grant `{}` would allow it",
+            visible(&denial.call),
+            denial.why,
+            denial.grant
+        )?;
     }
     let mut code = if found.denied.is_empty() { 0 } else { 3 };
     if let Some(failure) = &found.failure {

@@ -39,7 +39,7 @@ pub(crate) fn role_grants(grants: &RoleGrants) -> Vec<Value> {
 }
 
 /// Changes with their diffs.
-pub(crate) fn changes(text: &mut String, changes: &[ChangeReview]) -> std::fmt::Result {
+pub(crate) fn changes(text: &mut String, changes: &[&ChangeReview]) -> std::fmt::Result {
     for (at, reviewed) in changes.iter().enumerate() {
         let change = &reviewed.change;
         writeln!(

@@ -23,7 +23,7 @@ fn write(text: &mut String, document: &RehearsalDocument, planned: &[ChangeRevie
     }
     writeln!(text, "check, on the overlay:   {}", verdict(&document.check_after))?;
     writeln!(text, "\nplan {}", document.plan.digest())?;
-    changes(text, planned)?;
+    changes(text, &planned.iter().collect::<Vec<_>>())?;
     if let Some(failure) = &document.fix_failure {
         writeln!(text, "  the fix failed: {}", visible(failure))?;
     }

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use countersign_model::text::{visible, visible_lines};
-use countersign_model::{Mode, RollbackBy, Verdict};
+use countersign_model::{Mode, Role, RollbackBy, Verdict};
 use countersign_pipeline::{Review, TargetReview};
 use serde_json::{Value, json};
 
@@ -67,7 +67,13 @@ fn standing(text: &mut String, target: &TargetReview, now: u64) -> std::fmt::Res
 
 fn effects(text: &mut String, target: &TargetReview) -> std::fmt::Result {
     writeln!(text, "\nEFFECTS on {}, plan {}", target.name, target.plan)?;
-    changes(text, &target.changes)?;
+    let (back, forward): (Vec<_>, Vec<_>) =
+        target.changes.iter().partition(|reviewed| reviewed.change.role == Role::Rollback);
+    changes(text, &forward)?;
+    if !back.is_empty() {
+        writeln!(text, "  and if it is rolled back, after the host's undo:")?;
+        changes(text, &back)?;
+    }
     writeln!(text, "\nIRREVERSIBLE")?;
     for summary in &target.irreversible {
         writeln!(text, "  {}", visible(summary))?;
@@ -85,7 +91,12 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
         Mode::Exact => writeln!(text, "  exactly this plan was done, in this order, and nothing else;")?,
         Mode::Scoped => writeln!(text, "  ANYTHING inside the grants was done (mode scoped);")?,
     }
-    write!(text, "  the check and every guard hold within {}, asked every {}", span(success.within_ms), span(success.every_ms))?;
+    write!(
+        text,
+        "  the check and every guard hold within {}, asked every {}",
+        span(success.within_ms),
+        span(success.every_ms)
+    )?;
     if success.hold_ms > 0 {
         write!(text, ", and go on holding for {}", span(success.hold_ms))?;
     }
@@ -95,7 +106,11 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
             writeln!(text, "  validator `{validator}` accepts what is written, before anything irreversible")?;
         }
         if target.check_before == Verdict::Healthy || target.check_now == Verdict::Healthy {
-            writeln!(text, "  NOTE: the check already passes on {}: its passing afterwards proves nothing", target.name)?;
+            writeln!(
+                text,
+                "  NOTE: the check already passes on {}: its passing afterwards proves nothing",
+                target.name
+            )?;
         }
     }
     writeln!(text, "FAILURE means")?;
@@ -150,7 +165,9 @@ fn history(text: &mut String, review: &Review) -> std::fmt::Result {
 }
 
 fn evidence(text: &mut String, review: &Review) -> std::fmt::Result {
-    for (cited, title) in [(true, "EVIDENCE cited, as this runner recorded it"), (false, "EVIDENCE not cited, read in the rehearsal")] {
+    for (cited, title) in
+        [(true, "EVIDENCE cited, as this runner recorded it"), (false, "EVIDENCE not cited, read in the rehearsal")]
+    {
         writeln!(text, "\n{title}")?;
         let mut none = true;
         for evidence in review.evidence.iter().filter(|evidence| evidence.cited == cited) {

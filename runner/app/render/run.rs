@@ -24,7 +24,13 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
     writeln!(text, "approved by: {}", report.approvers.join(", "))?;
     writeln!(text, "changes:")?;
     for change in &report.changes {
-        writeln!(text, "  {} ({}, by the {} step)", visible(&change.summary), reversibility(change.reversibility), change.role)?;
+        writeln!(
+            text,
+            "  {} ({}, by the {} step)",
+            visible(&change.summary),
+            reversibility(change.reversibility),
+            change.role
+        )?;
     }
     if report.changes.is_empty() {
         writeln!(text, "  none")?;
@@ -83,7 +89,13 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
     }
     writeln!(text, "changes")?;
     for change in &run.changes {
-        writeln!(text, "  {:<9} {} ({})", change.state, visible(&change.change.summary), reversibility(change.change.reversibility))?;
+        writeln!(
+            text,
+            "  {:<9} {} ({})",
+            change.state,
+            visible(&change.change.summary),
+            reversibility(change.change.reversibility)
+        )?;
         if let Some(before) = change.change.before {
             writeln!(text, "            before {before}")?;
         }

@@ -64,13 +64,13 @@ mod tests {
         assert_eq!(excess("a = [[1, 2], [{ b.c = 1.5 }]]\n[x.y.\"z.z\"]\nd = \"[[[[....\" # [[[\n"), None);
         assert_eq!(excess(&format!("a = {}1{}\n", "[".repeat(32), "]".repeat(32))), None);
         assert_eq!(excess(&format!("a = {}1{}\n", "[".repeat(33), "]".repeat(33))), Some(36));
-        assert!(excess(&format!("{} = 1\n", vec!["a"; 40].join("."))).is_some());
-        assert!(excess(&format!("[{}]\n", vec!["a"; 40].join("."))).is_some());
+        assert!(excess(&format!("{} = 1\n", ["a"; 40].join("."))).is_some());
+        assert!(excess(&format!("[{}]\n", ["a"; 40].join("."))).is_some());
         // Each alone is allowed, the product is not.
-        let keys = vec!["a"; 10].join(".");
+        let keys = ["a"; 10].join(".");
         assert!(excess(&format!("{keys} = {{ {keys} = {{ {keys} = {{ {keys} = 1 }} }} }}\n")).is_some());
         // Siblings do not add up.
-        assert_eq!(excess(&format!("a = [{}]\n", vec!["{ b.c.d = [1.5] }"; 100].join(", "))), None);
+        assert_eq!(excess(&format!("a = [{}]\n", ["{ b.c.d = [1.5] }"; 100].join(", "))), None);
         assert_eq!(excess(&"a.b.c = 1\n".repeat(100)), None);
     }
 

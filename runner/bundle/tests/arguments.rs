@@ -1,4 +1,5 @@
 //! Arguments against their schema, and in grants.
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use countersign_bundle::{ArgumentsError, MAX_ARGUMENTS_BYTES, Manifest};
 use countersign_model::{Grant, Role};

@@ -1,4 +1,5 @@
 //! Bundles written and read back.
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod support;
 

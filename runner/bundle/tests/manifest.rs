@@ -1,4 +1,5 @@
 //! What a `remediation.toml` may say.
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use countersign_bundle::{MAX_MANIFEST_BYTES, Manifest};
 use countersign_model::{Access, Mode, Role, RollbackBy, Success};

@@ -1,4 +1,5 @@
 //! Every way in which a directory can differ from the bundle that it says it is.
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod support;
 

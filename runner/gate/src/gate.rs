@@ -130,8 +130,7 @@ impl Gate {
             Access::Read => {
                 let result = read(sessions, work, &mut step.allowance, permit, call);
                 let capability = sessions.registry().get(&call.capability).map_err(|fault| Stop(fault.what))?;
-                let record =
-                    ReadRecord { role, call: &outline.text, reply: result.as_deref(), capability, raw: call };
+                let record = ReadRecord { role, call: &outline.text, reply: result.as_deref(), capability, raw: call };
                 witness
                     .read(&record)
                     .map_err(|fault| Stop(format!("the read was not recorded, so it is refused: {}", fault.what)))?;

@@ -149,7 +149,8 @@ impl Live {
     fn try_perform(&mut self, sessions: &mut Sessions, role: Role, change: Change) -> Result<Vec<u8>, Stop> {
         self.compare(role, &change)?;
         let irreversible = change.reversibility == Reversibility::Irreversible;
-        if irreversible {
+        // What the rollback step follows is the target's own before-image, good or bad: nothing may stop it.
+        if irreversible && role == Role::Fix {
             self.validate().map_err(Stop)?;
         }
         let seq = self
@@ -167,9 +168,9 @@ impl Live {
                 marked.map_err(|error| Stop(format!("the journal cannot be written: {error}")))?;
                 if role == Role::Fix {
                     self.forward += 1;
-                }
-                if !irreversible {
-                    self.written.push(subject);
+                    if !irreversible {
+                        self.written.push(subject);
+                    }
                 }
                 Ok(reply)
             }
@@ -247,11 +248,7 @@ impl Live {
                 continue;
             }
             let result = undo_one(journal, sessions, made);
-            undone.push(Undo {
-                subject: made.change.subject.clone(),
-                summary: made.change.summary.clone(),
-                result,
-            });
+            undone.push(Undo { subject: made.change.subject.clone(), summary: made.change.summary.clone(), result });
         }
         undone
     }

@@ -38,10 +38,7 @@ impl Usage {
 fn bounded(grant: &Grant, used: Used) -> Grant {
     let limits = match grant.access {
         Access::Read => Limits::default(),
-        Access::Write => Limits {
-            max_calls: Some(used.calls),
-            max_bytes: (used.bytes > 0).then_some(used.bytes),
-        },
+        Access::Write => Limits { max_calls: Some(used.calls), max_bytes: (used.bytes > 0).then_some(used.bytes) },
     };
     Grant { limits, ..grant.clone() }
 }

@@ -49,8 +49,10 @@ pub fn draft_approval(
     let mut owners: Vec<&str> = Vec::new();
     for (name, target) in targets {
         if stored.rehearsal(name)?.configuration != target.digest() {
-            return Err(PipelineError::refused(format!("the configuration of `{name}` was changed since the proposal"))
-                .with_hint("propose again: what was rehearsed is not what would run"));
+            return Err(PipelineError::refused(format!(
+                "the configuration of `{name}` was changed since the proposal"
+            ))
+            .with_hint("propose again: what was rehearsed is not what would run"));
         }
         crate::order::within_ceilings(runner, target, &document.grants)?;
         if !owners.contains(&target.rollback_owner.as_str()) {
@@ -78,7 +80,8 @@ pub fn draft_approval(
         evidence: document.evidence.clone(),
         policy: runner.pinned_policy(),
     };
-    countersign_trust::draft(&stored.proposal, draft).map_err(|error| PipelineError::failed(format!("the approval: {error}")))
+    countersign_trust::draft(&stored.proposal, draft)
+        .map_err(|error| PipelineError::failed(format!("the approval: {error}")))
 }
 
 /// Verifies a signature on a manifest and keeps both, if it is an approval of this very proposal by
@@ -93,13 +96,9 @@ pub fn keep_approval(
     signature: &str,
 ) -> Result<Approved, PipelineError> {
     open(runner, stored)?;
-    let approver = countersign_trust::verify_approval(
-        manifest,
-        signature.as_bytes(),
-        stored.proposal.proposer(),
-        runner.policy(),
-    )
-    .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+    let approver =
+        countersign_trust::verify_approval(manifest, signature.as_bytes(), stored.proposal.proposer(), runner.policy())
+            .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
     let terms: ApprovalManifest = countersign_model::strict::from_slice(manifest, countersign_trust::MAX_MANIFEST)
         .map_err(|error| PipelineError::refused(format!("the approval manifest: {error}")))?;
     if terms.predicate.proposal != stored.proposal.digest() {
@@ -114,7 +113,8 @@ pub fn keep_approval(
 /// # Errors
 /// When the key cannot sign.
 pub fn sign_approval(key: &SigningKey, manifest: &[u8]) -> Result<String, PipelineError> {
-    countersign_trust::sign(key, namespace::APPROVAL, manifest).map_err(|error| PipelineError::failed(error.to_string()))
+    countersign_trust::sign(key, namespace::APPROVAL, manifest)
+        .map_err(|error| PipelineError::failed(error.to_string()))
 }
 
 /// Signs and keeps a denial, which ends the proposal.
@@ -176,7 +176,9 @@ fn sufficient(runner: &Runner, stored: &Stored, grants: &RoleGrants) -> Result<(
                     enough |= contains(runner.registry(), &grant, needed).map_err(PipelineError::failed)?;
                 }
                 if !enough {
-                    let what = format!("narrowed so far, the {role} step could not do what the plan shows: it needs `{needed}`");
+                    let what = format!(
+                        "narrowed so far, the {role} step could not do what the plan shows: it needs `{needed}`"
+                    );
                     return Err(PipelineError::refused(what).with_hint("narrow less, or deny the proposal"));
                 }
             }

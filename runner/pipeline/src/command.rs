@@ -46,7 +46,8 @@ pub(crate) fn run(command: &[String], time: Duration) -> Result<(), String> {
         return Ok(());
     }
     let said = tail(output).unwrap_or_default();
-    let ending = status.code().map_or_else(|| "was killed by a signal".to_owned(), |code| format!("exited with {code}"));
+    let ending =
+        status.code().map_or_else(|| "was killed by a signal".to_owned(), |code| format!("exited with {code}"));
     let said = excerpt(said.trim(), 600);
     Err(if said.is_empty() { format!("`{program}` {ending}") } else { format!("`{program}` {ending}: {said}") })
 }
@@ -89,7 +90,10 @@ mod tests {
     fn tells_how_a_command_ended() {
         let time = Duration::from_secs(20);
         assert_eq!(run(&sh("exit 0"), time), Ok(()));
-        assert_eq!(run(&sh("echo no; echo way >&2; exit 3"), time), Err("`/bin/sh` exited with 3: no\\u{a}way".to_owned()));
+        assert_eq!(
+            run(&sh("echo no; echo way >&2; exit 3"), time),
+            Err("`/bin/sh` exited with 3: no\\u{a}way".to_owned())
+        );
         assert_eq!(run(&sh("kill -9 $$"), time), Err("`/bin/sh` was killed by a signal".to_owned()));
         assert!(run(&["/nowhere".to_owned()], time).is_err_and(|why| why.contains("did not start")));
     }

@@ -26,7 +26,13 @@ pub struct ReadResult {
 ///
 /// # Errors
 /// When the text is no read, the ceiling does not cover it (with the grant that would), or it failed.
-pub fn read(runner: &Runner, name: &str, target: &Target, principal: &str, text: &str) -> Result<ReadResult, PipelineError> {
+pub fn read(
+    runner: &Runner,
+    name: &str,
+    target: &Target,
+    principal: &str,
+    text: &str,
+) -> Result<ReadResult, PipelineError> {
     let registry = runner.registry();
     let call = crate::guards::parse_call(registry, text).map_err(PipelineError::failed)?;
     let capability = registry.get(&call.capability)?;

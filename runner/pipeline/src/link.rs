@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_bundle::Bundle;
-use countersign_gate::{Allowance, GatePort, Step};
 use countersign_capability::StepContext;
+use countersign_gate::{Allowance, GatePort, Step};
 use countersign_model::documents::RoleGrants;
 use countersign_model::{Access, Role};
 use countersign_sandbox::{Ended, Limits};
@@ -38,7 +38,8 @@ impl Linked {
         for (role, step, granted) in admitted {
             let failed = |error: &dyn std::fmt::Display| PipelineError::failed(format!("the {role} step: {error}"));
             let compiled = runner.sandbox().compile(&step).map_err(|error| failed(&error))?;
-            let linked = runner.sandbox().link(&compiled, runner.registry(), &granted).map_err(|error| failed(&error))?;
+            let linked =
+                runner.sandbox().link(&compiled, runner.registry(), &granted).map_err(|error| failed(&error))?;
             steps.insert(role, linked);
         }
         Ok(Self { steps })
@@ -58,10 +59,11 @@ impl Linked {
         allowance: Allowance,
         context: &StepContext,
     ) -> Result<Ended, PipelineError> {
-        let step = self.steps.get(&role).ok_or_else(|| PipelineError::failed(format!("the bundle has no {role} step")))?;
+        let step =
+            self.steps.get(&role).ok_or_else(|| PipelineError::failed(format!("the bundle has no {role} step")))?;
         gate.lock().begin(Step { role: Some(role), allowance });
         let ended = step.run(Box::new(gate.clone()), context.clone(), Limits::default());
-    
+
         gate.lock().end();
         Ok(ended)
     }

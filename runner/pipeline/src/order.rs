@@ -94,9 +94,11 @@ pub(crate) fn within_ceilings(
         for grant in grants {
             normalize(registry, runner.protected(), grant).map_err(PipelineError::refused)?;
             if !contained(registry, ceiling, grant).map_err(PipelineError::failed)? {
-                let what = format!("the {role} step asks for `{grant}`, which the target's {which} ceiling does not contain");
-                return Err(PipelineError::refused(what)
-                    .with_hint(format!("an operator may add `{grant}` to the {which} ceiling; an approval cannot exceed it")));
+                let what =
+                    format!("the {role} step asks for `{grant}`, which the target's {which} ceiling does not contain");
+                return Err(PipelineError::refused(what).with_hint(format!(
+                    "an operator may add `{grant}` to the {which} ceiling; an approval cannot exceed it"
+                )));
             }
         }
     }

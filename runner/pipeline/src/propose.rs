@@ -1,12 +1,10 @@
 use countersign_bundle::Bundle;
-use countersign_model::documents::{
-    DOCUMENT_VERSION, EvidenceReference, ProposalDocument, ProposedTarget, RoleGrants,
-};
+use countersign_model::documents::{DOCUMENT_VERSION, EvidenceReference, ProposalDocument, ProposedTarget, RoleGrants};
 use countersign_model::{Digest, Role};
 use serde_json::{Map, Value};
 
 use crate::error::PipelineError;
-use crate::rehearse::{Rehearsed, RehearsalRequest, rehearse, unfit};
+use crate::rehearse::{RehearsalRequest, Rehearsed, rehearse, unfit};
 use crate::runner::Runner;
 use crate::target::{Target, normalize};
 
@@ -57,7 +55,8 @@ pub fn requested(
         if bundle.step(role).is_none() {
             continue;
         }
-        let asked = bundle.manifest().grants(role, arguments).map_err(|error| PipelineError::failed(error.to_string()))?;
+        let asked =
+            bundle.manifest().grants(role, arguments).map_err(|error| PipelineError::failed(error.to_string()))?;
         let normalized = asked
             .iter()
             .map(|grant| normalize(runner.registry(), runner.protected(), grant))
@@ -142,7 +141,8 @@ fn cited(runner: &Runner, ids: &[String], targets: &[&str]) -> Result<Vec<Eviden
     for id in ids {
         let (record, digest) = runner.evidence(id)?;
         if !targets.contains(&record.target.as_str()) {
-            let what = format!("the evidence `{}` is about `{}`, which is not among the targets", record.id, record.target);
+            let what =
+                format!("the evidence `{}` is about `{}`, which is not among the targets", record.id, record.target);
             return Err(PipelineError::failed(what));
         }
         let reference = EvidenceReference { id: record.id, digest };

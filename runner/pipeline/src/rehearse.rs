@@ -204,10 +204,7 @@ impl Stage<'_> {
     }
 }
 
-fn with_rehearsal<T>(
-    gate: &GatePort,
-    f: impl FnOnce(&mut Rehearsal, &mut Sessions) -> T,
-) -> Result<T, PipelineError> {
+fn with_rehearsal<T>(gate: &GatePort, f: impl FnOnce(&mut Rehearsal, &mut Sessions) -> T) -> Result<T, PipelineError> {
     match gate.lock().parts() {
         (Work::Rehearse(rehearsal), sessions) => Ok(f(rehearsal, sessions)),
         _ => Err(PipelineError::failed("the rehearsal was lost")),
@@ -256,4 +253,3 @@ pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy) -> Optio
     }
     None
 }
-

@@ -1,9 +1,7 @@
 use countersign_capability::{Blobs, Phase, StepContext};
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Work};
 use countersign_model::documents::{ProposalDocument, RehearsalDocument};
-use countersign_model::{
-    Digest, Evidence, Grant, Mode, Reversibility, Role, RollbackBy, Success, Verdict,
-};
+use countersign_model::{Digest, Evidence, Grant, Mode, Reversibility, Role, RollbackBy, Success, Verdict};
 use countersign_trust::{PrincipalKind, Proposal};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,8 +9,8 @@ use serde_json::{Map, Value};
 use crate::error::PipelineError;
 use crate::guards::{self, GuardState};
 use crate::link::Linked;
-use crate::report::ReportedChange;
 use crate::listing::EarlierRun;
+use crate::report::ReportedChange;
 use crate::runner::Runner;
 use crate::stored::Stored;
 use crate::target::{Target, contains};
@@ -204,7 +202,10 @@ fn review_target(
     let irreversible = changes
         .iter()
         .filter(|reviewed| reviewed.change.reversibility == Reversibility::Irreversible)
-        .map(|reviewed| reviewed.change.summary.clone())
+        .map(|reviewed| match reviewed.change.role {
+            Role::Rollback => format!("{} (if it is rolled back)", reviewed.change.summary),
+            _ => reviewed.change.summary.clone(),
+        })
         .collect();
     Ok(TargetReview {
         name: name.to_owned(),

@@ -42,7 +42,8 @@ impl<'a> Run<'a> {
         linked: Linked,
     ) -> Result<Self, PipelineError> {
         if order.target.guards.is_empty() {
-            let what = format!("the target `{}` has no guards, and a run never commits on its own check alone", order.name);
+            let what =
+                format!("the target `{}` has no guards, and a run never commits on its own check alone", order.name);
             return Err(PipelineError::refused(what)
                 .with_hint(format!("add a `[[targets.{}.guards]]` to the configuration", order.name)));
         }
@@ -138,11 +139,17 @@ impl<'a> Run<'a> {
     /// Why the run has to be rolled back.
     pub(crate) fn await_success(&mut self) -> Result<(), String> {
         let success = self.terms().success;
+        let mut said = String::new();
         hold(success, |attempt| {
             let verdict = self.ask_check();
             let guards = guards::ask(self.runner, self.order.target);
             let failing = guards.iter().find(|guard| !guard.holds).cloned();
-            self.runner.note(&describe_attempt(attempt, &verdict, failing.as_ref()));
+            // Only what is news: the same answer forty times tells nobody anything.
+            let says = describe_answer(&verdict, failing.as_ref());
+            if says != said {
+                self.runner.note(&format!("check, asked {}: {says}", describe_attempt(attempt)));
+                said = says;
+            }
             self.check = Some(verdict.clone());
             self.guards_after = guards;
             match (verdict, failing) {
@@ -312,7 +319,11 @@ fn irreversible(changes: &[ReportedChange]) -> Vec<String> {
 }
 
 /// The subjects that are not as the plan found them, and how.
-pub(crate) fn drift(runner: &Runner, sessions: &mut Sessions, forward: &[Change]) -> Result<Vec<String>, PipelineError> {
+pub(crate) fn drift(
+    runner: &Runner,
+    sessions: &mut Sessions,
+    forward: &[Change],
+) -> Result<Vec<String>, PipelineError> {
     let mut blobs = runner.blobs();
     let mut seen = std::collections::BTreeSet::new();
     let mut drift = Vec::new();
@@ -354,7 +365,15 @@ fn describe_verdict(verdict: &Verdict) -> String {
     }
 }
 
-fn describe_attempt(attempt: Attempt, verdict: &Verdict, failing: Option<&GuardState>) -> String {
-    let guards = failing.map_or_else(|| "all guards hold".to_owned(), |guard| format!("guard {}", describe_guard(guard)));
-    format!("check, attempt {} after {} ms: {}; {guards}", attempt.number, attempt.after_ms, describe_verdict(verdict))
+fn describe_attempt(attempt: Attempt) -> String {
+    match attempt.number {
+        1 => "at once".to_owned(),
+        number => format!("for the {number}. time after {} ms", attempt.after_ms),
+    }
+}
+
+fn describe_answer(verdict: &Verdict, failing: Option<&GuardState>) -> String {
+    let guards =
+        failing.map_or_else(|| "all guards hold".to_owned(), |guard| format!("guard {}", describe_guard(guard)));
+    format!("{}; {guards}", describe_verdict(verdict))
 }

@@ -195,12 +195,7 @@ impl Runner {
     ///
     /// # Errors
     /// When the key's owner may not propose, or the state cannot be written.
-    pub fn keep_proposal(
-        &self,
-        bundle: &Bundle,
-        drafted: &Drafted,
-        key: &SigningKey,
-    ) -> Result<Digest, PipelineError> {
+    pub fn keep_proposal(&self, bundle: &Bundle, drafted: &Drafted, key: &SigningKey) -> Result<Digest, PipelineError> {
         let signature = countersign_trust::sign(key, namespace::PROPOSAL, &drafted.bytes)
             .map_err(|error| PipelineError::failed(error.to_string()))?;
         // The runner takes a proposal only as it will be read again.
@@ -264,7 +259,8 @@ impl Runner {
         let mut approvals = Vec::new();
         for approval in kept {
             if Digest::of(&approval.manifest) != approval.digest {
-                let what = format!("the approval manifest `{}` was changed since it was signed", approval.path.display());
+                let what =
+                    format!("the approval manifest `{}` was changed since it was signed", approval.path.display());
                 return Err(PipelineError::refused(what).with_hint("nothing changed; approve the proposal again"));
             }
             let signatures = approval.signatures.into_iter().map(String::into_bytes).collect();

@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn must_go_on_holding() {
-        let result = hold(success(60_000, 50, 120), |attempt| if attempt.number < 3 { Ok(()) } else { Err("gone".to_owned()) });
+        let result =
+            hold(success(60_000, 50, 120), |attempt| if attempt.number < 3 { Ok(()) } else { Err("gone".to_owned()) });
         assert!(result.is_err_and(|why| why.contains("no longer: gone")));
         let mut asked = 0;
         let result = hold(success(60_000, 50, 120), |_| {

@@ -144,7 +144,9 @@ impl Guard {
             (Some(call), true) => {
                 crate::guards::parse_call(registry, call)?;
                 if self.expect.is_empty() {
-                    return Err("`expect` is empty: say what the reply must be, e.g. `expect = { status = 200 }`".to_owned());
+                    return Err(
+                        "`expect` is empty: say what the reply must be, e.g. `expect = { status = 200 }`".to_owned()
+                    );
                 }
                 Ok(())
             }

@@ -34,7 +34,10 @@ impl Validators for CommandValidators {
                 continue;
             }
             let result = crate::command::run(&validator.command, validator.time());
-            let said = result.as_ref().err().map_or_else(|| "accepts what was written".to_owned(), |why| format!("refuses: {why}"));
+            let said = result
+                .as_ref()
+                .err()
+                .map_or_else(|| "accepts what was written".to_owned(), |why| format!("refuses: {why}"));
             self.progress.note(&format!("validator `{}` {said}", validator.name));
             result.map_err(|why| format!("validator `{}` refused what was written: {why}", validator.name))?;
         }

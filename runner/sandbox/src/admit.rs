@@ -20,7 +20,7 @@ impl Admitted {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refusal {
     /// It is a step for something else.
-    #[error("the component is a `{found}` step where a `{expected}` step is expected")]
+    #[error("the component is a step in the role `{found}`, where the role `{expected}` is expected")]
     Role {
         /// What it had to be.
         expected: Role,
@@ -29,7 +29,7 @@ pub enum Refusal {
     },
     /// It could write in a role that only reads.
     #[error(
-        "a `{role}` step may import `read` interfaces only, and this one imports `{import}`: refused before it was compiled"
+        "a step in the role `{role}` may import `read` interfaces only, and this one imports `{import}`: refused before it was compiled"
     )]
     Writes {
         /// Its role.

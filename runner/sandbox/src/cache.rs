@@ -164,8 +164,6 @@ impl Cache {
             }
             other => other?,
         };
-        // Whatever the umask took away.
-        rustix::fs::fchmod(&file, mode)?;
         let mut file = File::from(file);
         file.write_all(code)?;
         file.write_all(&crc32fast::hash(code).to_le_bytes())?;

@@ -109,7 +109,7 @@ impl Linked {
         store.set_max_component_handles(MAX_HANDLES);
         store.epoch_deadline_trap();
         store.set_epoch_deadline(ticks(limits.wall_clock));
-        if let Err(error) = store.set_fuel(u64::MAX / 2) {
+        if let Err(error) = store.set_fuel(limits.fuel) {
             return (Err(Failure::Host(one_line(&error))), 0);
         }
         let result = match self.call(&mut store) {

@@ -143,8 +143,11 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
 /// # Errors
 /// When they are not such a value.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
-    postcard::from_bytes(bytes)
-        .map_err(|error| Fault::new(FaultKind::Other, format!("a call was not decoded: {error}")))
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(Fault::new(FaultKind::Other, format!("a call has {} bytes too many", rest.len()))),
+        Err(error) => Err(Fault::new(FaultKind::Other, format!("a call was not decoded: {error}"))),
+    }
 }
 
 impl From<Fault> for step::types::Error {

@@ -23,6 +23,6 @@ countersign_sdk::investigation!(|arguments: Arguments| {
     });
 
     let master = process::inspect(&arguments.executable, &Selector::pid_file(arguments.pid_file))?;
-    findings.push(Finding::new("the master runs", format!("{master:?}")));
+    findings.push(Finding::new("the master runs", format!("process {}, in state {}", master.pid, master.state)));
     Ok(findings)
 });

@@ -16,7 +16,8 @@ countersign_sdk::investigation!(|arguments: Arguments| {
     });
 
     let processes = process::list(&arguments.executable)?;
-    let detail: Vec<_> = processes.iter().map(|process| format!("{process:?}")).collect();
+    let line = |process: &process::Process| format!("process {}, in state {}", process.pid, process.state);
+    let detail: Vec<_> = processes.iter().map(line).collect();
     findings.push(Finding::new(format!("processes that run it: {}", processes.len()), detail.join("\n")));
     Ok(findings)
 });

@@ -9,7 +9,7 @@ use crate::call::{self, Content, FilesCall};
 #[allow(missing_docs, unreachable_pub, reason = "generated; the documentation stands in the WIT")]
 mod bindings {
     wasmtime::component::bindgen!({
-        path: ["../../../sdk/wit/step", "wit"],
+        path: ["../../../sdk/wit/step", "../../../sdk/wit/files"],
         inline: "
             package countersign:files-host;
             world files {

@@ -52,7 +52,7 @@ impl Session<Files> for FilesSession {
         scope: &Scope,
         call: FilesCall,
     ) -> Result<Prepared<FilesChange>, Fault> {
-        
+        self.only(&[Phase::Rehearse, Phase::Live], "prepared")?;
         change::prepare(self, cx, scope, call)
     }
 

@@ -8,38 +8,9 @@ use crate::call::{Call, Named, Process, Signal, Which};
 
 mod bindings {
     wasmtime::component::bindgen!({
-        path: ["../../../sdk/wit/step"],
-        // A copy of sdk/wit/process, in which `write` gives the type `signal` another name than its
-        // function has: one interface cannot define a name twice.
+        path: ["../../../sdk/wit/step", "../../../sdk/wit/process"],
         inline: "
             package countersign:process-link;
-            package countersign:process@0.1.0 {
-                interface types {
-                    record process {
-                        pid: u32,
-                        started: u64,
-                        executable: string,
-                        parent: u32,
-                        user: u32,
-                        state: string,
-                        memory: u64,
-                        threads: u32,
-                    }
-                    variant selector { pid-file(string), started(u64) }
-                    enum signal { hup, int, quit, usr1, usr2, term, kill, winch }
-                }
-                interface read {
-                    use types.{process, selector};
-                    use countersign:step/types@0.1.0.{error};
-                    %list: func(executable: string) -> result<list<process>, error>;
-                    inspect: func(executable: string, process: selector) -> result<process, error>;
-                }
-                interface write {
-                    use types.{selector, signal as signal-name};
-                    use countersign:step/types@0.1.0.{error};
-                    signal: func(executable: string, process: selector, signal: signal-name) -> result<_, error>;
-                }
-            }
             world link {
                 import countersign:process/read@0.1.0;
                 import countersign:process/write@0.1.0;

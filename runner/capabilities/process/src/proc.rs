@@ -274,6 +274,21 @@ mod tests {
         assert_eq!(stat(""), None);
     }
 
+    /// As in another mount namespace, where the same path is another file.
+    #[test]
+    fn a_path_alone_is_not_an_executable() {
+        let path = std::env::current_exe().and_then(|path| path.canonicalize()).expect("this test");
+        let mut executable = Executable::find(path.to_str().expect("UTF-8")).expect("this test");
+        let (proc, own) = (Proc::open().expect("/proc"), std::process::id());
+        assert_eq!(proc.process(own, &executable).map(|process| process.pid), Ok(own));
+        executable.inode += 1;
+        let fault = proc.process(own, &executable).expect_err("another inode");
+        assert!(fault.kind == FaultKind::Changed && fault.what.contains("another file of the same name"), "{fault}");
+        executable.inode -= 1;
+        executable.device += 1;
+        assert!(proc.process(own, &executable).is_err());
+    }
+
     #[test]
     fn numbers_have_one_spelling() {
         assert_eq!(number("17"), Some(17));

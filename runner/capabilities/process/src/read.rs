@@ -5,13 +5,12 @@ use countersign_model::{Fault, FaultKind};
 use serde::Serialize;
 
 use crate::call::Call;
-use crate::proc::{Executable, in_time};
+use crate::proc::Executable;
 use crate::scope::Scope;
 use crate::session::ProcessSession;
 
 impl ProcessSession {
     pub(crate) fn look(&self, cx: &Context<'_>, scope: &Scope, call: &Call) -> Result<Vec<u8>, Fault> {
-        in_time(cx.deadline)?;
         call.check()?;
         if !scope.covers(call) {
             return Err(Fault::new(FaultKind::Denied, "the grant does not cover the call"));

@@ -226,7 +226,7 @@ fn a_reading_role_that_could_write_is_refused_before_it_is_compiled() {
         // Whatever is granted.
         let refusal = inspected(&wat).admit(role, &grants(&[Access::Read, Access::Write])).expect_err("refused");
         let why = format!(
-            "a `{role}` step may import `read` interfaces only, and this one imports \
+            "a step in the role `{role}` may import `read` interfaces only, and this one imports \
             `countersign:probe/write@0.1.0`: refused before it was compiled"
         );
         assert_eq!(refusal.to_string(), why);

@@ -300,9 +300,10 @@ fn arguments_reach_the_step() {
 fn steps_beyond_the_set_number_are_refused_and_slots_come_back() {
     let sandbox = Sandbox::new(Settings { concurrent_steps: 1, ..Settings::default() }, None).expect("a sandbox");
     let step = linked(&sandbox, &put(1));
-    let (entered, enters) = mpsc::channel();
-    let (leave, left) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
+        // In here, so that a failed assertion hangs up on the first step before it is waited for.
+        let (entered, enters) = mpsc::channel();
+        let (leave, left) = mpsc::channel::<()>();
         let first = scope.spawn(|| {
             let port = Answers(move |_| {
                 entered.send(()).expect("the test waits");

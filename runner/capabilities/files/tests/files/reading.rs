@@ -88,6 +88,12 @@ fn a_directory_of_too_many_names_is_refused() {
     let names: Vec<_> = host.list().expect("list").into_iter().map(|entry| entry.name).collect();
     assert_eq!(names.len(), MAX_ENTRIES);
     assert!(names.is_sorted());
+    // One more that is only pending, and then one on the target.
+    host.reopened(Phase::Rehearse);
+    let change = host.create("more", "", 0o600).expect("prepared");
+    host.rehearse(&change).expect("rehearsed");
+    refused(host.list(), FaultKind::TooLarge, "10000");
+    host.reopened(Phase::Observe);
     host.write("more", "");
     refused(host.list(), FaultKind::TooLarge, "10000");
 }

@@ -156,6 +156,19 @@ fn what_was_sent_is_said() {
         let fault = fault_of(&server);
         assert_eq!((fault.kind, fault.reached), (FaultKind::Unreachable, true), "{fault}");
     }
+    // One that is gone when the redirect is followed: the first request did reach it.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("address"));
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        drop(listener);
+        while !matches!(stream.read(&mut [0; 4096]), Ok(read) if read > 0) {}
+        let _ = stream.write_all(redirect("/").as_bytes());
+    });
+    let fault = fetch(&url, &url).expect_err("gone");
+    assert_eq!((fault.kind, fault.reached), (FaultKind::Unreachable, true), "{fault}");
+    thread.join().expect("server");
+
     let other = Server::answering(|_| "SSH-2.0-OpenSSH_9.2\r\n\r\n".to_owned());
     let fault = fault_of(&other);
     assert_eq!((fault.kind, fault.reached), (FaultKind::Other, true), "{fault}");

@@ -1,0 +1,18 @@
+//! The record through its public API, with real files, databases, threads and processes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests may fail like tests, and children talk to their parent on stdout"
+)]
+
+mod directory;
+mod disk;
+mod documents;
+mod journal;
+mod outcomes;
+mod processes;
+mod support;

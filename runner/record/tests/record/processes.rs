@@ -1,0 +1,160 @@
+//! The same rules between processes, and after one was killed. Children are this test binary again,
+//! running one of the ignored tests below; they talk on their standard input and output.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use countersign_model::{Digest, Role};
+use countersign_record::{BeginError, ChangeState, RunState, State};
+
+use crate::support::{TARGET, begin, change, fixture, signal};
+
+const DIR: &str = "COUNTERSIGN_RECORD_TEST_DIR";
+const PROPOSAL: &str = "COUNTERSIGN_RECORD_TEST_PROPOSAL";
+
+struct Other {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Other {
+    fn start(test: &str, dir: &Path, proposal: &Digest) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this binary"))
+            .args(["--exact", &format!("processes::{test}"), "--ignored", "--nocapture", "--test-threads=1"])
+            .env(DIR, dir)
+            .env(PROPOSAL, proposal.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a child");
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("its output"));
+        Self { child, stdin, stdout: BufReader::new(stdout) }
+    }
+
+    /// The rest of the next line that has the marker; other lines are the test harness's.
+    fn hear(&mut self, marker: &str) -> String {
+        for _ in 0..50 {
+            let mut line = String::new();
+            assert_ne!(self.stdout.read_line(&mut line).expect("a line"), 0, "the child ended before `{marker}`");
+            if let Some((_, rest)) = line.trim_end().split_once(marker) {
+                return rest.to_owned();
+            }
+        }
+        panic!("no `{marker}`");
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().expect("its input"), "{line}").expect("said");
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // SIGKILL.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a child was told, or nothing where it was started by hand.
+fn told() -> Option<(State, Digest, Digest)> {
+    let dir = std::env::var_os(DIR)?;
+    let proposal: Digest = std::env::var(PROPOSAL).ok()?.parse().ok()?;
+    let state = State::open(Path::new(&dir)).expect("opens");
+    let manifest = state.approvals().of(&proposal).expect("approvals").pop().expect("one").digest;
+    Some((state, proposal, manifest))
+}
+
+fn wait_for_end() {
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("the end");
+}
+
+#[test]
+#[ignore = "a child of the tests below"]
+fn child_begins() {
+    let Some((state, proposal, manifest)) = told() else { return };
+    println!("\nready:");
+    std::io::stdin().read_line(&mut String::new()).expect("go");
+    let result = begin(&state, TARGET, &proposal, &manifest, 100);
+    match &result {
+        Ok(journal) => println!("\nresult:won {}", journal.run()),
+        Err(BeginError::Busy { run: Some(run) }) => println!("\nresult:busy {run}"),
+        Err(other) => println!("\nresult:{other}"),
+    }
+    wait_for_end();
+}
+
+#[test]
+#[ignore = "a child of the tests below"]
+fn child_intends() {
+    let Some((state, proposal, manifest)) = told() else { return };
+    let mut journal = begin(&state, TARGET, &proposal, &manifest, 1).expect("begins");
+    let change = change(&mut journal, b"the bytes before", b"the bytes after");
+    let first = journal.intend(Role::Fix, &change).expect("intended");
+    journal.done(first).expect("done");
+    let second = journal.intend(Role::Fix, &signal()).expect("intended");
+    journal.done_now(second).expect("done");
+    let third = journal.intend(Role::Fix, &change).expect("intended");
+    // Rides along, with nothing to ride on.
+    journal.done(third).expect("done");
+    println!("\nready:{}", journal.run());
+    wait_for_end();
+}
+
+#[test]
+fn of_several_processes_one_begins() {
+    let run = fixture();
+    let mut others: Vec<_> = (0..4).map(|_| Other::start("child_begins", run.path(), &run.proposal)).collect();
+    for other in &mut others {
+        other.hear("ready:");
+    }
+    for other in &mut others {
+        other.say("go");
+    }
+    let mut results: Vec<_> = others.iter_mut().map(|other| other.hear("result:")).collect();
+    results.sort();
+    let winner = results.pop().expect("a result");
+    let id = winner.strip_prefix("won ").expect(&winner);
+    assert!(results.iter().all(|result| *result == format!("busy {id}")), "{results:?}");
+    assert_eq!(run.state.runs().running(TARGET).expect("told").as_deref(), Some(id));
+    match run.begin(100).expect_err("busy") {
+        BeginError::Busy { run } => assert_eq!(run.as_deref(), Some(id)),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_run_whose_process_was_killed_is_unfinished_and_keeps_its_images() {
+    let run = fixture();
+    let mut other = Other::start("child_intends", run.path(), &run.proposal);
+    let id = other.hear("ready:");
+    assert_eq!(run.state.runs().running(TARGET).expect("told").as_deref(), Some(id.as_str()));
+    assert!(run.state.runs().unfinished(TARGET).expect("told").is_none());
+    drop(other);
+
+    let blocked = run.state.runs().unfinished(TARGET).expect("told").expect("unfinished");
+    assert_eq!((blocked.run(), blocked.reason()), (id.as_str(), "the runner ended before the run did"));
+    let states: Vec<_> = blocked.changes().iter().map(|change| (change.seq, change.state)).collect();
+    assert_eq!(states, [(1, ChangeState::Done), (2, ChangeState::Done), (3, ChangeState::Intended)]);
+    let before = blocked.changes()[2].change.before.expect("a before-image");
+    assert_eq!(run.state.content(&before.digest).expect("the image"), b"the bytes before");
+    assert_eq!(run.state.runs().get(&id).expect("found").state, RunState::Unfinished);
+    match run.begin(1).expect_err("blocked") {
+        BeginError::Unfinished(unfinished) => assert_eq!(unfinished.changes().len(), 3),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_child_of_the_runner_does_not_keep_the_target_held() {
+    let run = fixture();
+    let journal = run.begin(1).expect("begins");
+    // It would inherit whatever is not closed on exec.
+    let mut sleeper = Command::new("cat").stdin(Stdio::piped()).spawn().expect("a child");
+    drop(journal);
+    assert!(run.state.runs().unfinished(TARGET).expect("told").is_some());
+    sleeper.kill().expect("killed");
+    sleeper.wait().expect("ended");
+}

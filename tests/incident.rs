@@ -1,0 +1,158 @@
+//! One incident, end to end, through the binary and on a real service.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use serde_json::Value;
+use support::{Incident, Runs, bundle};
+
+fn outcome(report: &Value) -> &str {
+    report["outcome"].as_str().expect("an outcome")
+}
+
+#[test]
+fn a_good_fix_is_committed() {
+    let incident = Incident::new();
+    assert_eq!(incident.status("/orders"), 503);
+    let before = fs::metadata(&incident.config).expect("the configuration is there");
+
+    let investigated = incident
+        .state
+        .command(&["--json", "investigate"])
+        .arg(bundle("pool-size"))
+        .args(incident.arguments())
+        .ran()
+        .expect(0)
+        .json();
+    assert!(investigated["findings"].as_array().is_some_and(|findings| !findings.is_empty()), "{investigated}");
+    let evidence = investigated["evidence"][0]["id"].as_str().expect("evidence").to_owned();
+
+    let proposed = incident.propose_with(&bundle("pool-size"), &["--evidence", &evidence]).expect(0).json();
+    let proposal = proposed["proposal"].as_str().expect("a proposal").to_owned();
+    assert_eq!(proposed["restores"], true);
+    assert_eq!(proposed["evidence"][0]["id"], evidence.as_str());
+    assert_eq!(incident.status("/orders"), 503, "proposing changes nothing");
+
+    let reviewed = incident.state.run(&["--json", "review", &proposal]).expect(0).json();
+    assert_eq!(reviewed["targets"][0]["check_now"]["verdict"], "unhealthy");
+    assert_eq!(reviewed["targets"][0]["drift"].as_array().map(Vec::len), Some(0));
+    assert_eq!(reviewed["plan"]["digest"], proposed["plan"]["digest"]);
+    assert!(reviewed["changes"][0]["diff"].as_str().is_some_and(|diff| diff.contains("+pool-size = 8")));
+    assert_eq!(reviewed["evidence"][0]["cited"], true);
+
+    incident.approve(&proposal);
+    let report = incident.run(&proposal).expect(0).json();
+    assert_eq!(outcome(&report), "committed");
+    assert_eq!(report["changes"][0]["subject"], incident.config.to_str().expect("UTF-8"));
+    assert_eq!(report["changes"][0]["reversibility"], "exact");
+    assert_eq!(report["changes"][1]["reversibility"], "irreversible");
+    assert_eq!(incident.status("/orders"), 200);
+
+    let after = fs::metadata(&incident.config).expect("the configuration is there");
+    assert_eq!((before.mode(), before.uid(), before.gid()), (after.mode(), after.uid(), after.gid()));
+    let left: Vec<_> = fs::read_dir(incident.config.parent().expect("a folder"))
+        .expect("it can be read")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with('.'))
+        .collect();
+    assert_eq!(left, Vec::<String>::new(), "nothing of the runner stays beside the file");
+
+    let run = report["run"].as_str().expect("a run");
+    let shown = incident.state.run(&["--json", "show", run]).expect(0).json();
+    assert_eq!((shown["outcome"].as_str(), shown["changes"][0]["state"].as_str()), (Some("committed"), Some("done")));
+    let runs = incident.state.run(&["--json", "runs"]).expect(0).json();
+    assert_eq!(runs["runs"][0]["run"], run);
+    incident.run(&proposal).expect(3).says("used up");
+}
+
+#[test]
+fn a_fix_that_makes_things_worse_is_rolled_back_with_proof() {
+    let incident = Incident::new();
+    let before = fs::read(&incident.config).expect("the configuration is there");
+    let metadata = fs::metadata(&incident.config).expect("the configuration is there");
+    let proposal = incident.propose("pool-size-twin");
+    incident.approve(&proposal);
+
+    let ran = incident.run(&proposal).expect(4);
+    let report = ran.json();
+    assert_eq!(outcome(&report), "rolled-back");
+    assert_eq!(report["check"]["verdict"], "unhealthy");
+    assert_eq!(report["left"].as_array().map(Vec::len), Some(0));
+    assert_eq!(fs::read(&incident.config).expect("it is there"), before);
+    let after = fs::metadata(&incident.config).expect("it is there");
+    assert_eq!((metadata.ino(), metadata.mtime_nsec()), (after.ino(), after.mtime_nsec()), "the very file is back");
+    assert_eq!(incident.status("/healthz"), 200, "the service answers again");
+    assert!(ran.stderr.contains("every subject read back equals its before-image"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_fix_that_reaches_outside_its_grants_is_denied_with_the_grant() {
+    let incident = Incident::new();
+    let outside = incident.config.with_file_name("orders.toml.authorized_keys");
+    incident
+        .propose_with(&bundle("hostile/out-of-bounds"), &[])
+        .expect(3)
+        .says("no grant covers it")
+        .says(&format!("files.write {}", outside.display()));
+    assert!(!outside.exists());
+
+    let rehearsed = incident
+        .state
+        .command(&["--json", "rehearse"])
+        .arg(bundle("hostile/out-of-bounds"))
+        .args(incident.arguments())
+        .ran()
+        .expect(3)
+        .json();
+    assert_eq!(rehearsed["denied"][0]["role"], "fix");
+    assert!(!outside.exists());
+}
+
+#[test]
+fn a_rehearsal_says_what_would_change_and_changes_nothing() {
+    let incident = Incident::new();
+    let before = fs::read(&incident.config).expect("the configuration is there");
+    let rehearsed = incident
+        .state
+        .command(&["--json", "rehearse"])
+        .arg(bundle("pool-size"))
+        .args(incident.arguments())
+        .ran()
+        .expect(0)
+        .json();
+    assert_eq!(rehearsed["restores"], true);
+    assert_eq!(rehearsed["rollback_rehearsed"], true);
+    assert_eq!(rehearsed["check"]["before"]["verdict"], "unhealthy");
+    // What the service would answer after its reload is not guessed.
+    assert_eq!(rehearsed["check"]["after"]["verdict"], "cannot-tell");
+    let grants: Vec<_> =
+        rehearsed["grants"].as_array().expect("grants").iter().map(|g| g["grant"].to_string()).collect();
+    let least = format!("files.write {} max-calls=1 max-bytes=", incident.config.display());
+    assert!(grants.iter().any(|grant| grant.contains(&least)), "{grants:?}");
+    assert_eq!(fs::read(&incident.config).expect("it is there"), before);
+    assert_eq!(incident.status("/orders"), 503);
+}
+
+#[test]
+fn a_drifted_target_is_refused_and_spends_no_use() {
+    let incident = Incident::new();
+    let proposal = incident.propose("pool-size");
+    incident.approve(&proposal);
+    let before = fs::read_to_string(&incident.config).expect("the configuration is there");
+    fs::write(&incident.config, format!("{before}# an edit\n")).expect("it can be edited");
+
+    incident.run(&proposal).expect(3).says("not as it was rehearsed");
+    assert_eq!(incident.status("/orders"), 503);
+    let reviewed = incident.state.run(&["--json", "review", &proposal]).expect(0).json();
+    assert_eq!(reviewed["targets"][0]["drift"].as_array().map(Vec::len), Some(1));
+
+    fs::write(&incident.config, before).expect("it can be put back");
+    fs::set_permissions(&incident.config, fs::Permissions::from_mode(0o600)).expect("its mode can be set");
+    incident.run(&proposal).expect(3).says("mode");
+    fs::set_permissions(&incident.config, fs::Permissions::from_mode(0o640)).expect("its mode can be set");
+    assert_eq!(outcome(&incident.run(&proposal).expect(0).json()), "committed");
+}
