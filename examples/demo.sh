@@ -92,8 +92,8 @@ arguments=(--target orders --arg config="$config" --arg origin="http://$address"
 
 scene "1. a good fix is investigated, proposed, reviewed, approved, run and committed"
 tell "The agent looks, read-only; every read becomes evidence that the runner signs."
-run 0 investigate "$bundles/pool-size" "${arguments[@]}"
-evidence=$("$countersign" --json read orders "files.read $config" 2>/dev/null | value id)
+run 0 investigate "$bundles/pool-size" "${arguments[@]}" --key "$work/agent"
+evidence=$("$countersign" --json read orders "files.read $config" --key "$work/agent" 2>/dev/null | value id)
 tell "It proposes a fix. The runner rehearses it itself; nothing is changed."
 proposal=$("$countersign" --json propose "$bundles/pool-size" "${arguments[@]}" --evidence "$evidence" \
   --hypothesis "pool-size is 0, so no worker takes orders" --key "$work/agent" | value proposal)

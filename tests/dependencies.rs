@@ -2,7 +2,7 @@
 //!
 //! `cargo deny` says the same and more; this holds where it is not installed.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use cargo_metadata::MetadataCommand;
 use spdx::{Expression, ParseMode};

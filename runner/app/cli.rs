@@ -80,9 +80,15 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // `--help` and `--version` come this way too, and they are no errors.
-            let code = if error.use_stderr() { 2 } else { 0 };
             let _ = error.print();
-            return ExitCode::from(code);
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            // What was asked for cannot be parsed, but that one object is wanted can be seen.
+            if std::env::args_os().any(|argument| argument == "--json") {
+                output::usage_error(&error.kind().to_string());
+            }
+            return ExitCode::from(2);
         }
     };
     crate::progress::log_to_stderr();

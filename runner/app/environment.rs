@@ -91,9 +91,12 @@ impl Environment {
         self.targets(stored.proposal.document().targets.iter().map(|target| target.name.as_str()))
     }
 
-    /// Who works on the command line, for the evidence: the user that the system knows.
-    pub(crate) fn operator(&self) -> String {
-        format!("uid:{}", rustix::process::getuid().as_raw())
+    /// Who reads, for the evidence: the key's owner in the trust policy, else the user that the system knows.
+    pub(crate) fn principal(&self, key: Option<&Path>) -> anyhow::Result<String> {
+        match key {
+            Some(key) => Ok(self.runner.policy().principal(load_key(key)?.fingerprint()).name().to_owned()),
+            None => Ok(format!("uid:{}", rustix::process::getuid().as_raw())),
+        }
     }
 }
 

@@ -45,20 +45,17 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
             ExitCode::from(done.code)
         }
         Err(error) => {
-            let pipeline = error.downcast_ref::<PipelineError>();
-            let code = pipeline.map_or(1, PipelineError::exit_code);
-            let hint = pipeline
-                .and_then(PipelineError::hint)
-                .or_else(|| error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.as_str()));
-            complain(format!("error: {error}"));
-            for cause in error.chain().skip(1) {
-                complain(format!("caused by: {cause}"));
+            let code = error.downcast_ref::<PipelineError>().map_or(1, PipelineError::exit_code);
+            let hint = hint(&error);
+            complain(format_args!("error: {error}"));
+            let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+            for cause in &causes {
+                complain(format_args!("caused by: {cause}"));
             }
             if let Some(hint) = hint {
-                complain(format!("hint: {hint}"));
+                complain(format_args!("hint: {hint}"));
             }
             if json {
-                let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
                 let object =
                     json!({ "error": { "message": error.to_string(), "causes": causes, "hint": hint, "code": code } });
                 let _ = print(&object.to_string());
@@ -66,6 +63,33 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+fn hint(error: &anyhow::Error) -> Option<&str> {
+    let pipeline = error.downcast_ref::<PipelineError>().and_then(PipelineError::hint);
+    pipeline.or_else(|| error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.as_str()))
+}
+
+/// A refusal that is a command's result too: said on stderr like every error.
+pub(crate) fn explain(error: &PipelineError) {
+    complain(format_args!("error: {error}"));
+    if let Some(hint) = error.hint() {
+        complain(format_args!("hint: {hint}"));
+    }
+}
+
+/// What a program gets that was misunderstood; people get clap's own words.
+pub(crate) fn usage_error(message: &str) {
+    let none: [&str; 0] = [];
+    let _ = print(
+        &json!({ "error": { "message": message, "causes": none, "hint": "see `--help`", "code": 2 } }).to_string(),
+    );
+}
+
+/// The `error` of a result's JSON.
+pub(crate) fn error_json(error: &PipelineError) -> Value {
+    let none: [&str; 0] = [];
+    json!({ "message": error.to_string(), "causes": none, "hint": error.hint(), "code": error.exit_code() })
 }
 
 /// An error of the command itself, with what to do next.

@@ -61,7 +61,7 @@ digest = \"{digest}\"
 ";
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let keys = |paths: &[PathBuf]| paths.iter().map(public_key).collect::<anyhow::Result<Vec<_>>>();
+    let keys = |paths: &[PathBuf]| paths.iter().map(|path| public_key(path)).collect::<anyhow::Result<Vec<_>>>();
     let (approvers, proposers) = (keys(&arguments.approver)?, keys(&arguments.proposer)?);
     let policy = StarterPolicy { approvers: &approvers, proposers: &proposers, unlisted: proposers.is_empty() }
         .render()
@@ -105,7 +105,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     Ok(Done::new(text, json))
 }
 
-fn public_key(path: &PathBuf) -> anyhow::Result<PublicKey> {
+fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
     let bytes = read_bounded(path, 64 * 1024)?;
     let text = String::from_utf8(bytes).with_context(|| format!("`{}` is not a public key", path.display()))?;
     PublicKey::from_openssh(text.trim()).with_context(|| format!("`{}` cannot be used", path.display()))

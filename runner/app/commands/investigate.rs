@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     target: String,
     #[command(flatten)]
     step: StepArguments,
+    /// The private key of whoever reads, to be named in the evidence
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
@@ -28,7 +31,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let target = environment.target(&arguments.target)?;
     let bundle = Bundle::open(&arguments.bundle)?;
     let step = arguments.step.parse(&bundle)?;
-    let principal = environment.operator();
+    let principal = environment.principal(arguments.key.as_deref())?;
     let found =
         countersign_pipeline::investigate(&environment.runner, &bundle, &arguments.target, target, &step, &principal)?;
     let mut text = String::new();

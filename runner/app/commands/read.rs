@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use clap::Args;
 use countersign_model::text::{visible, visible_lines};
 use serde_json::{Value, json};
@@ -13,12 +15,15 @@ pub(crate) struct Arguments {
     target: String,
     /// The call, e.g. 'files.read /etc/hosts'
     call: String,
+    /// The private key of whoever reads, to be named in the evidence
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let target = environment.target(&arguments.target)?;
-    let principal = environment.operator();
+    let principal = environment.principal(arguments.key.as_deref())?;
     let result =
         countersign_pipeline::read(&environment.runner, &arguments.target, target, &principal, &arguments.call)?;
     let mut text = match result.reply.get("content").or_else(|| result.reply.get("body")).and_then(Value::as_str) {

@@ -1,5 +1,7 @@
 use clap::Args;
-use countersign_pipeline::{Order, Stored};
+use countersign_model::Outcome;
+use countersign_pipeline::{Order, PipelineError, Stored};
+use serde_json::json;
 
 use crate::cli::Global;
 use crate::environment::Environment;
@@ -40,10 +42,21 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     };
     let report = match countersign_pipeline::remediate(runner, &order) {
         Ok(report) => report,
-        Err(error) => {
-            runner.keep_refusal(&order, &error);
-            return Err(error.into());
+        Err(error @ PipelineError::Refused { .. }) => {
+            let run = runner.keep_refusal(&order, &error);
+            crate::output::explain(&error);
+            let json = json!({
+                "run": run,
+                "target": name,
+                "outcome": Outcome::Refused,
+                "reason": error.to_string(),
+                "changes": [],
+                "error": crate::output::error_json(&error),
+            });
+            let text = format!("refused; target {name}: nothing changed, and no use of an approval is spent");
+            return Ok(Done::new(text, json).with_code(error.exit_code()));
         }
+        Err(error) => return Err(error.into()),
     };
     Ok(Done::new(render::run::text(&report), report.to_json()).with_code(report.outcome.exit_code()))
 }

@@ -40,7 +40,7 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
         writeln!(text, "  would have been allowed by: {}", denial.grant)?;
     }
     if let Some(check) = &report.check {
-        writeln!(text, "check: {}", verdict(check))?;
+        writeln!(text, "last check: {}", verdict(check))?;
     }
     guards(text, &report.guards)?;
     let owner = visible(&report.rollback_owner);

@@ -209,8 +209,9 @@ impl Runner {
         Ok(runs.into_iter().map(earlier).collect())
     }
 
-    /// Records that a run was refused, so that `runs` shows it; spends no use.
-    pub fn keep_refusal(&self, order: &Order<'_>, error: &PipelineError) {
+    /// Records that a run was refused, so that `runs` shows it; spends no use. Gives the run's name, if
+    /// it could be recorded.
+    pub fn keep_refusal(&self, order: &Order<'_>, error: &PipelineError) -> Option<String> {
         let refusal = countersign_record::Refusal {
             proposal: &order.proposal.digest(),
             target: order.name,
@@ -218,8 +219,7 @@ impl Runner {
             at: self.now(),
         };
         // The refusal stands whether or not it could be written down.
-        if let Err(error) = self.state().runs().refuse(refusal) {
-            tracing::warn!(%error, "the refusal was not recorded");
-        }
+        let kept = self.state().runs().refuse(refusal);
+        kept.inspect_err(|error| tracing::warn!(%error, "the refusal was not recorded")).ok()
     }
 }

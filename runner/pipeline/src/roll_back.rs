@@ -2,12 +2,11 @@ use countersign_gate::{Undo, Undone};
 use countersign_model::Role;
 
 use crate::error::PipelineError;
-use crate::run::Run;
+use crate::run::{Run, lost};
 
 /// The host's undo, the rollback step and the proof, in this order. Adds what is not restored to
 /// `left` and says whether something is in doubt.
 pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) -> Result<bool, PipelineError> {
-    let lost = PipelineError::failed;
     let marked = run.with_live(|live, _| live.journal().begin_rollback(reason)).map_err(lost)?;
     if let Err(error) = marked {
         // The intents are durable already; undoing must not wait for a mark.

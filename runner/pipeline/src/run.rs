@@ -60,6 +60,8 @@ impl<'a> Run<'a> {
                 "nothing changed and no use of the approval is spent; put the target back, or propose again",
             ));
         }
+        // Whatever can fail comes before the journal: a run that has begun must end.
+        let validators = CommandValidators::new(runner, order.target)?;
         let terms = &authorized.manifest().predicate;
         let start = RunStart {
             proposal: &order.proposal.digest(),
@@ -75,7 +77,6 @@ impl<'a> Run<'a> {
         let id = journal.run().to_owned();
         runner.note(&format!("run {id}: every precondition holds, the journal is open"));
 
-        let validators = CommandValidators::new(runner, order.target)?;
         let live = Live::new(journal, terms.mode, plan, Box::new(validators));
         let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
         let document = order.proposal.document();
@@ -195,7 +196,7 @@ impl<'a> Run<'a> {
     /// Only when even the journal's lock is lost.
     pub(crate) fn roll_back(mut self, reason: &str) -> Result<RunReport, PipelineError> {
         self.runner.note(&format!("rolling back: {reason}"));
-        let changed = self.with_live(|live, _| live.changed()).map_err(PipelineError::failed)?;
+        let changed = self.with_live(|live, _| live.changed()).map_err(lost)?;
         let mut left = Vec::new();
         let mut in_doubt = false;
         if changed {
@@ -292,7 +293,7 @@ impl<'a> Run<'a> {
                 let changes = live.made().map(|(role, change)| ReportedChange::new(role, change)).collect::<Vec<_>>();
                 (changes, live.denied().cloned())
             })
-            .map_err(PipelineError::failed)?;
+            .map_err(lost)?;
         let irreversible = if outcome == Outcome::Committed { Vec::new() } else { irreversible(&changes) };
         Ok(RunReport {
             run: self.id.clone(),
@@ -310,6 +311,14 @@ impl<'a> Run<'a> {
             independent: self.authorized.independent(),
             rollback_owner: self.terms().rollback_owner.clone(),
         })
+    }
+}
+
+/// A run that can no longer be told to an end blocks its target until a person has looked.
+pub(crate) fn lost(what: String) -> PipelineError {
+    PipelineError::PersonNeeded {
+        what: format!("the run cannot be brought to an end: {what}"),
+        hint: Some("its changes are in the journal: see `countersign runs` and `countersign show RUN`".to_owned()),
     }
 }
 

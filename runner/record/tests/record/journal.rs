@@ -104,7 +104,10 @@ fn a_journal_that_failed_takes_no_more_intents_but_the_outcome() {
     journal.done(first).expect("done");
     fail(&other, "INSERT ON changes");
     let error = journal.intend(Role::Fix, &signal()).expect_err("fails").full();
-    assert_eq!(error, "the database could not record an intent; nothing was changed: the disk is full");
+    assert!(
+        error.starts_with("the database could not record an intent; nothing was changed: the disk is full"),
+        "{error}"
+    );
     assert_eq!(journal.changes().len(), 1, "what is not durable was not applied");
     assert_eq!(states(&other), ["intended"]);
 

@@ -1,0 +1,24 @@
+//! The gate's rules, by calls that are sent through its port as a guest's are.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail like tests"
+)]
+
+mod deviating;
+mod failing;
+mod files;
+mod journaling;
+mod permitting;
+mod rehearsing;
+mod roles;
+mod rolling_back;
+mod subjects;
+mod support;
+mod undoing;
+mod validating;
+mod witnessing;

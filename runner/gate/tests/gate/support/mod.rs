@@ -1,0 +1,11 @@
+//! A target in memory, the capability that reaches it, and gates to send calls through.
+
+mod bench;
+mod run;
+mod store;
+mod target;
+
+pub(crate) use bench::{ALL, Bench, Host};
+pub(crate) use run::Run;
+pub(crate) use store::{get, put, put_mode, remove, ring, turn};
+pub(crate) use target::{Entry, Trouble};
