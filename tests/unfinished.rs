@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
@@ -53,4 +54,29 @@ fn a_run_that_was_killed_blocks_its_target() {
     assert_eq!(shown["changes"].as_array().map(Vec::len), Some(1));
     // Whoever the killed run left behind ends with the test.
     let _ = Command::new("pkill").args(["-f", "exec sleep 60"]).status();
+}
+
+#[test]
+fn a_signal_rolls_a_run_back() {
+    let incident = Incident::new();
+    let before = std::fs::read(&incident.config).expect("it is there");
+    let proposal = incident.propose("pool-size-twin");
+    incident.approve(&proposal);
+    let mut run = incident
+        .state
+        .command(&["run", &proposal])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut lines = BufReader::new(run.stderr.take().expect("its stderr")).lines();
+    let mut line = || lines.next().map(|line| line.expect("it is text"));
+    while !line().expect("it asks the check").starts_with("check, asked") {}
+    assert_ne!(std::fs::read(&incident.config).expect("it is there"), before);
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    while !line().expect("it says why").contains("rolling back: the run was interrupted") {}
+    while line().is_some() {}
+    assert_eq!(run.wait().expect("it ended").code(), Some(4));
+    assert_eq!(std::fs::read(&incident.config).expect("it is there"), before);
 }

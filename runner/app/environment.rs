@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use countersign_capability::{Protected, Registry};
@@ -30,6 +31,7 @@ pub(crate) struct Environment {
     pub(crate) runner: Runner,
     targets: BTreeMap<String, Target>,
     config: PathBuf,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Environment {
@@ -52,6 +54,7 @@ impl Environment {
                 .map_err(|why| anyhow::anyhow!("`{}`: target `{name}`: {why}", config_path.display()))?;
         }
         let policy = Policy::parse(&policy).context("the trust policy cannot be used")?;
+        let interrupted = Arc::new(AtomicBool::new(false));
         let runner = Runner::open(Setup {
             state,
             registry,
@@ -60,8 +63,18 @@ impl Environment {
             pinned_policy: config.trust.digest,
             progress: Arc::new(Narrator),
             clock: crate::time::now,
+            interrupted: Arc::clone(&interrupted),
         })?;
-        Ok(Self { runner, targets, config: config_path })
+        Ok(Self { runner, targets, config: config_path, interrupted })
+    }
+
+    /// From now on Ctrl-C, SIGTERM and SIGHUP end a run by rolling it back, and not the process at once.
+    pub(crate) fn roll_back_on_signals(&self) -> anyhow::Result<()> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&self.interrupted)).context("signals cannot be caught")?;
+        }
+        Ok(())
     }
 
     pub(crate) fn target(&self, name: &str) -> anyhow::Result<&Target> {
@@ -134,6 +147,12 @@ fn protected(state: &Path, config: &Path, loaded: &Config) -> anyhow::Result<Pro
 pub(crate) fn load_key(path: &Path) -> anyhow::Result<SigningKey> {
     let shown = path.display();
     let bytes = read_bounded(path, 64 * 1024).with_context(|| format!("the key `{shown}` cannot be read"))?;
+    if bytes.starts_with(b"ssh-") || !bytes.starts_with(b"-----BEGIN") {
+        return Err(hinted(
+            format!("`{shown}` is no private key in OpenSSH's format"),
+            "name the private key; what ends in `.pub` is the public one",
+        ));
+    }
     let mode = std::fs::metadata(path).map(|metadata| metadata.mode()).unwrap_or_default();
     if mode & 0o077 != 0 {
         return Err(hinted(format!("the key `{shown}` can be read by others"), format!("chmod go= {shown}")));

@@ -16,15 +16,23 @@ pub(crate) struct Done {
     pub(crate) json: Value,
     /// The exit code.
     pub(crate) code: u8,
+    /// Whether something was done that stays done when the result cannot be printed.
+    acted: bool,
 }
 
 impl Done {
     pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
-        Self { text: text.into(), json, code: 0 }
+        Self { text: text.into(), json, code: 0, acted: false }
     }
 
     pub(crate) const fn with_code(mut self, code: u8) -> Self {
         self.code = code;
+        self
+    }
+
+    /// Says that something was done, so that the exit code tells what it was even if nothing can be printed.
+    pub(crate) const fn acted(mut self) -> Self {
+        self.acted = true;
         self
     }
 }
@@ -37,10 +45,12 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
     match result {
         Ok(done) => {
             let text = if json { done.json.to_string() } else { done.text };
-            if print(&text).is_err() {
-                complain("the result could not be printed: stdout is closed");
-                // What was done stays done, and its code says what it was.
-                return ExitCode::from(if done.code == 0 { 1 } else { done.code });
+            if let Err(error) = print(&text) {
+                complain(format_args!("error: the result could not be printed: {error}"));
+                if !done.acted && done.code == 0 {
+                    return ExitCode::from(1);
+                }
+                complain("what the command did stays done, and its exit code says what it was");
             }
             ExitCode::from(done.code)
         }
@@ -56,8 +66,14 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
                 complain(format_args!("hint: {hint}"));
             }
             if json {
-                let object =
+                let mut object =
                     json!({ "error": { "message": error.to_string(), "causes": causes, "hint": hint, "code": code } });
+                if let (Some(fields), Some(PipelineError::PersonNeeded { run, changes, .. })) =
+                    (object.as_object_mut(), error.downcast_ref())
+                {
+                    fields.insert("run".to_owned(), json!(run));
+                    fields.insert("changes".to_owned(), json!(changes));
+                }
                 let _ = print(&object.to_string());
             }
             ExitCode::from(code)

@@ -1,15 +1,23 @@
 //! Writes the macro that makes a role's bindings inside the step's own crate.
 //!
 //! They cannot be made once in the library: a world's description is linked in whole wherever the
-//! library is, and a fix would import the types that only an investigation or a check uses. In the
-//! step's crate `generate!` looks for a relative path below that crate, so this one is absolute.
+//! library is, and a fix would import the types that only an investigation or a check uses. The
+//! contract's text stands in the macro itself, and not its path: projects may share a target directory.
 
-use std::path::PathBuf;
+use std::path::Path;
+
+const CONTRACT: &str = "../wit/step/step.wit";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap_or_default());
-    let wit = variable("CARGO_MANIFEST_DIR").join("../wit/step");
+    println!("cargo::rerun-if-changed={CONTRACT}");
+    let wit = match std::fs::read_to_string(CONTRACT) {
+        Ok(wit) => wit,
+        Err(error) => {
+            println!("cargo::error=the contract `{CONTRACT}` cannot be read: {error}");
+            return;
+        }
+    };
     let text = format!(
         r#"
 #[doc(hidden)]
@@ -17,7 +25,7 @@ fn main() {
 macro_rules! __bindings {{
     ($world:literal $($with:tt)*) => {{
         $crate::wit_bindgen::generate!({{
-            path: {wit:?},
+            inline: {wit:?},
             world: $world,
             runtime_path: "::countersign_sdk::wit_bindgen::rt",
             with: {{
@@ -29,7 +37,8 @@ macro_rules! __bindings {{
 }}
 "#
     );
-    let path = variable("OUT_DIR").join("bindings.rs");
+    let out = std::env::var_os("OUT_DIR").unwrap_or_default();
+    let path = Path::new(&out).join("bindings.rs");
     if let Err(error) = std::fs::write(&path, text) {
         println!("cargo::error=`{}` was not written: {error}", path.display());
     }

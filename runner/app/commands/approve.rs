@@ -94,5 +94,5 @@ fn approved(stored: &Stored, kept: &Approved) -> Done {
         "manifest": kept.manifest.display().to_string(),
         "signature": kept.signature.display().to_string(),
     });
-    Done::new(text, json)
+    Done::new(text, json).acted()
 }

@@ -30,5 +30,5 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let who = countersign_pipeline::deny(&environment.runner, &stored, &key, &arguments.reason)?;
     let name = proposal_name(&stored.proposal.digest());
     let text = format!("denied by {who}: {name} can no longer be approved or run");
-    Ok(Done::new(text, json!({ "proposal": name, "denied_by": who, "reason": arguments.reason })))
+    Ok(Done::new(text, json!({ "proposal": name, "denied_by": who, "reason": arguments.reason })).acted())
 }

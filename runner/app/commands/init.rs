@@ -34,6 +34,7 @@ digest = \"{digest}\"
 #
 # [targets.web]
 # rollback-owner = \"you@example.org\"
+# hold = 5    # seconds for which check and guards must go on holding, whatever a bundle asks for
 #
 # [targets.web.investigation]
 # ceiling = [
@@ -102,7 +103,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         "approvers": approvers.iter().map(PublicKey::fingerprint).collect::<Vec<_>>(),
         "proposers": proposers.iter().map(PublicKey::fingerprint).collect::<Vec<_>>(),
     });
-    Ok(Done::new(text, json))
+    Ok(Done::new(text, json).acted())
 }
 
 fn public_key(path: &Path) -> anyhow::Result<PublicKey> {

@@ -97,5 +97,5 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         "evidence": document.evidence,
         "expires": document.expires,
     });
-    Ok(Done::new(text, json))
+    Ok(Done::new(text, json).acted())
 }

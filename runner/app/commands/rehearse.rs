@@ -63,8 +63,17 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         "denied": document.denied,
         "check": { "before": document.check_before, "after": document.check_after },
         "evidence": document.evidence,
-        "error": document.fix_failure.as_ref().or(document.rollback_failure.as_ref()),
+        "error": match document.denied.first() {
+            Some(denial) => Some(format!("`{}` was denied: {}", denial.call, denial.why)),
+            None => document.fix_failure.clone().or_else(|| document.rollback_failure.clone()),
+        },
     });
+    for denial in &document.denied {
+        crate::output::complain(format_args!(
+            "error: the {} step was denied `{}`: {}; the grant `{}` would allow it",
+            denial.role, denial.call, denial.why, denial.grant
+        ));
+    }
     let code = if !document.denied.is_empty() {
         3
     } else if document.fix_failure.is_some() || document.rollback_failure.is_some() {

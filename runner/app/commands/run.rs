@@ -40,6 +40,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         name,
         target: environment.target(name)?,
     };
+    environment.roll_back_on_signals()?;
     let report = match countersign_pipeline::remediate(runner, &order) {
         Ok(report) => report,
         Err(error @ PipelineError::Refused { .. }) => {
@@ -58,5 +59,5 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         }
         Err(error) => return Err(error.into()),
     };
-    Ok(Done::new(render::run::text(&report), report.to_json()).with_code(report.outcome.exit_code()))
+    Ok(Done::new(render::run::text(&report), report.to_json()).with_code(report.exit_code()).acted())
 }

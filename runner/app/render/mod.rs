@@ -50,7 +50,12 @@ pub(crate) fn changes(text: &mut String, changes: &[&ChangeReview]) -> std::fmt:
             reversibility(change.reversibility),
             change.role
         )?;
-        for line in visible_lines(&reviewed.diff).lines() {
+        for (what, digest) in [("before", change.before), ("after", change.after)] {
+            if let Some(digest) = digest {
+                writeln!(text, "       {what:<6} {digest}")?;
+            }
+        }
+        for line in visible_lines(&reviewed.diff).split('\n') {
             writeln!(text, "       {line}")?;
         }
         if !reviewed.effect.is_null() {

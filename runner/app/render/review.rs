@@ -1,11 +1,11 @@
 use std::fmt::Write as _;
 
-use countersign_model::text::{visible, visible_lines};
+use countersign_model::text::{excerpt, visible, visible_lines};
 use countersign_model::{Mode, Role, RollbackBy, Verdict};
 use countersign_pipeline::{Review, TargetReview};
 use serde_json::{Value, json};
 
-use super::{changes, guards, verdict};
+use super::{changes, guards};
 use crate::time::{moment, span};
 
 /// The review for programs: the design's keys beside the whole.
@@ -50,7 +50,10 @@ fn standing(text: &mut String, target: &TargetReview, now: u64) -> std::fmt::Res
     if !target.description.is_empty() {
         writeln!(text, "  {}", visible(&target.description))?;
     }
-    writeln!(text, "  check now: {}", verdict(&target.check_now))?;
+    if let Some(blocked) = &target.blocked {
+        writeln!(text, "  BLOCKED: {}", visible_lines(blocked))?;
+    }
+    writeln!(text, "  check now: {}", spoken(&target.check_now))?;
     guards(text, &target.guards_now)?;
     if target.guards_now.is_empty() {
         writeln!(text, "  no guards: a run will be refused")?;
@@ -84,23 +87,35 @@ fn effects(text: &mut String, target: &TargetReview) -> std::fmt::Result {
     Ok(())
 }
 
+/// A verdict, with its reason marked as what it is: the step's own words.
+fn spoken(verdict: &Verdict) -> String {
+    match verdict.reason() {
+        None => verdict.name().to_owned(),
+        Some(reason) => format!("{} (the step's own words, unverified: \"{}\")", verdict.name(), excerpt(reason, 200)),
+    }
+}
+
 fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
-    let success = review.success;
     writeln!(text, "\nSUCCESS means")?;
     match review.mode {
         Mode::Exact => writeln!(text, "  exactly this plan was done, in this order, and nothing else;")?,
         Mode::Scoped => writeln!(text, "  ANYTHING inside the grants was done (mode scoped);")?,
     }
-    write!(
-        text,
-        "  the check and every guard hold within {}, asked every {}",
-        span(success.within_ms),
-        span(success.every_ms)
-    )?;
-    if success.hold_ms > 0 {
-        write!(text, ", and go on holding for {}", span(success.hold_ms))?;
+    for target in &review.targets {
+        let success = target.success;
+        let held = if success.hold_ms > 0 {
+            format!("and go on holding for {}", span(success.hold_ms))
+        } else {
+            "once".to_owned()
+        };
+        writeln!(
+            text,
+            "  the check and every guard hold on {} within {}, asked every {}, {held}",
+            target.name,
+            span(success.within_ms),
+            span(success.every_ms)
+        )?;
     }
-    writeln!(text)?;
     for target in &review.targets {
         for validator in &target.validators {
             writeln!(text, "  validator `{validator}` accepts what is written, before anything irreversible")?;
@@ -112,6 +127,15 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
                 target.name
             )?;
         }
+    }
+    for target in &review.targets {
+        writeln!(
+            text,
+            "  in the rehearsal on {}, the check said before the fix: {}",
+            target.name,
+            spoken(&target.check_before)
+        )?;
+        writeln!(text, "    and on the overlay after it: {}", spoken(&target.check_after))?;
     }
     writeln!(text, "FAILURE means")?;
     writeln!(text, "  any trap, limit, denial, deviation, refused validator, or check or guard that does not hold:")?;

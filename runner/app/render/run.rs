@@ -43,6 +43,16 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
         writeln!(text, "last check: {}", verdict(check))?;
     }
     guards(text, &report.guards)?;
+    for kept in &report.left_behind {
+        writeln!(text, "left behind on the target, harmless: {}", visible(kept))?;
+    }
+    if let Some(why) = &report.unrecorded {
+        writeln!(text, "NOT RECORDED: {}", visible(why))?;
+        writeln!(
+            text,
+            "  what stands here is so, but the state does not say it: the run counts as unfinished and blocks the target"
+        )?;
+    }
     let owner = visible(&report.rollback_owner);
     match report.outcome {
         Outcome::Committed => writeln!(text, "target {}: changed as approved; check and guards hold", report.target),

@@ -203,3 +203,29 @@ impl Bounds {
         grant.limits.max_bytes.is_none_or(|most| spent.bytes.saturating_add(bytes) <= most)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_files::Files;
+
+    use super::*;
+
+    fn bounds(grants: &[&str]) -> Bounds {
+        let grants: Vec<Grant> = grants.iter().map(|grant| grant.parse().expect("a grant")).collect();
+        Bounds::new(&Registry::default().with::<Files>(), &grants).expect("bounds")
+    }
+
+    /// A capability's adapter tests the permitting grant before the gate does; the gate does not count on it.
+    #[test]
+    fn a_subject_is_taken_in_by_grants_and_ceilings_alike() {
+        let (all, some) = (&["files.read /**", "files.write /**"], &["files.read /srv/**", "files.write /srv/**"]);
+        for (grants, ceiling, readable) in [(some, all, all), (all, some, all), (all, all, some)] {
+            let allowance = Allowance::rehearsed(bounds(grants), bounds(ceiling), bounds(readable));
+            assert!(allowance.takes_in("files", "/srv/a"));
+            assert!(!allowance.takes_in("files", "/etc/a"));
+            assert!(!allowance.takes_in("http", "/srv/a"));
+        }
+        let writable = Allowance::new(bounds(all), bounds(&["files.read /**"]));
+        assert!(!writable.takes_in("files", "/srv/a"), "to read is not to write");
+    }
+}

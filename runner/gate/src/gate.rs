@@ -101,7 +101,19 @@ impl Gate {
         (self.work, self.sessions)
     }
 
+    /// A stop is final: the step is over and its run failed, whatever the guest makes of it.
     fn perform(&mut self, call: &Call) -> Result<Reply, Stop> {
+        let result = self.try_perform(call);
+        if let Err(Stop(why)) = &result {
+            self.step = None;
+            if let Work::Live(live) = &mut self.work {
+                live.fail(why);
+            }
+        }
+        result
+    }
+
+    fn try_perform(&mut self, call: &Call) -> Result<Reply, Stop> {
         let Self { sessions, work, witness, step } = self;
         let step = step.as_mut().ok_or_else(|| Stop("a call came when no step was running".to_owned()))?;
         let role = step.role;
@@ -118,7 +130,7 @@ impl Gate {
         }
         let permit = match step.allowance.permit(call, &outline) {
             Ok(Ok(permit)) => permit,
-            Ok(Err(why)) => return deny(sessions, work, role, call, &outline, &why),
+            Ok(Err(why)) => return deny(sessions, work, role, call, &outline, &why, Remedy::LeastGrant),
             Err(fault) => return Ok(Reply::Fault(fault)),
         };
         if let (Work::Rehearse(rehearsal), Some(role)) = (&mut *work, role)
@@ -134,15 +146,40 @@ impl Gate {
                 witness
                     .read(&record)
                     .map_err(|fault| Stop(format!("the read was not recorded, so it is refused: {}", fault.what)))?;
-                Ok(reply(result))
+                answer(sessions, work, role, call, &outline, result)
             }
             Access::Write => write(sessions, work, &step.allowance, permit, role, call, &outline),
         }
     }
 }
 
-fn reply(result: Result<Vec<u8>, Fault>) -> Reply {
-    result.map_or_else(Reply::Fault, Reply::Value)
+/// A permitted call's answer. What a session denies by what it opened is a denied call like any other
+/// where a run's step would end with it; a check is asked again, and has its answer.
+fn answer(
+    sessions: &Sessions,
+    work: &mut Work,
+    role: Option<Role>,
+    call: &Call,
+    outline: &Outline,
+    result: Result<Vec<u8>, Fault>,
+) -> Result<Reply, Stop> {
+    match result {
+        Ok(value) => Ok(Reply::Value(value)),
+        Err(fault) if fault.kind == FaultKind::Denied && role.is_some_and(Role::may_write) => {
+            deny(sessions, work, role, call, outline, &fault.what, Remedy::None)?;
+            Ok(Reply::Fault(fault))
+        }
+        Err(fault) => Ok(Reply::Fault(fault)),
+    }
+}
+
+/// What would have allowed a denied call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    /// The least grant that covers it.
+    LeastGrant,
+    /// No grant that can be told from the call: one covers it already.
+    None,
 }
 
 /// A denied call: an answer while nothing can happen yet, the step's end in a run.
@@ -153,13 +190,18 @@ fn deny(
     call: &Call,
     outline: &Outline,
     why: &str,
+    remedy: Remedy,
 ) -> Result<Reply, Stop> {
     let least = sessions.registry().get(&call.capability).and_then(|known| known.least_grant(call));
-    let grant = match least {
-        Ok(grant) => grant,
-        Err(fault) => return Ok(Reply::Fault(fault)),
+    let mut what = format!("denied: `{}`: {why}", outline.text);
+    let grant = match (least, &*work) {
+        (Ok(grant), _) => grant,
+        (Err(_), Work::Live(_)) => return Err(Stop(what)),
+        (Err(fault), _) => return Ok(Reply::Fault(fault)),
     };
-    let what = format!("denied: `{}`: {why}; the grant `{grant}` would allow it", outline.text);
+    if remedy == Remedy::LeastGrant {
+        what.push_str(&format!("; the grant `{grant}` would allow it"));
+    }
     let denial =
         Denial { role: role.unwrap_or(Role::Investigation), call: outline.text.clone(), why: why.to_owned(), grant };
     match work {
@@ -222,13 +264,13 @@ fn write(
     let prepared = allowance.grant(permit).and_then(|grant| sessions.prepare(blobs, grant, call));
     let change = match prepared {
         Ok(change) => change,
-        Err(fault) => return Ok(Reply::Fault(fault)),
+        Err(fault) => return answer(sessions, work, role, call, outline, Err(fault)),
     };
     // The call was inside its bounds; what it turned out to change must be too.
     if !allowance.takes_in(&change.capability, &change.subject) {
         let subject = countersign_model::text::excerpt(&change.subject, 200);
         let why = format!("it would change `{subject}`, which no grant covers");
-        return deny(sessions, work, role, call, outline, &why);
+        return deny(sessions, work, role, call, outline, &why, Remedy::None);
     }
     let role = role.unwrap_or(Role::Fix);
     match work {
@@ -238,7 +280,7 @@ fn write(
             if result.is_ok() {
                 rehearsal.planned(role, change);
             }
-            Ok(reply(result))
+            answer(sessions, work, Some(role), call, outline, result)
         }
         Work::Live(live) => live.perform(sessions, role, change).map(Reply::Value),
     }

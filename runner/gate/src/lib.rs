@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod allowance;
+mod back;
 mod gate;
 mod live;
 mod rehearsal;

@@ -1,8 +1,12 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use countersign_capability::Blobs;
 use countersign_model::documents::Denial;
-use countersign_model::{Change, FaultKind, Image, Mode, Plan, Reversibility, Role, State, Stop};
+use countersign_model::{Change, FaultKind, Mode, Plan, Reversibility, Role, State, Stop};
 use countersign_record::Journal;
 
+use crate::back::BackPlan;
 use crate::rehearsal::first_per_subject;
 use crate::sessions::Sessions;
 
@@ -24,10 +28,15 @@ pub struct Live {
     /// What was journaled as about to happen, with what became of it.
     made: Vec<Made>,
     forward: usize,
+    back: BackPlan,
+    interrupted: Arc<AtomicBool>,
     written: Vec<String>,
     denied: Option<Denial>,
     failure: Option<String>,
 }
+
+/// Why the fix stops when somebody wants the run to end.
+const INTERRUPTED: &str = "the run was interrupted by a signal";
 
 /// One journaled change of this run.
 struct Made {
@@ -47,12 +56,6 @@ enum Fate {
     Missed,
     /// Put back by the host.
     Undone,
-}
-
-/// What the rollback step is held to in `exact` mode.
-struct BackPlan<'a> {
-    rehearsed: &'a [Change],
-    first: Vec<&'a Change>,
 }
 
 /// What the host's undo made of one change.
@@ -79,15 +82,24 @@ pub enum Undone {
 }
 
 impl Live {
-    /// Begins with a journal that is open and a plan, where the mode is `exact`.
+    /// Begins with a journal that is open and a plan, where the mode is `exact`. Once `interrupted` is
+    /// set, the fix changes nothing more.
     #[must_use]
-    pub fn new(journal: Journal, mode: Mode, plan: &Plan, validators: Box<dyn Validators>) -> Self {
+    pub fn new(
+        journal: Journal,
+        mode: Mode,
+        plan: &Plan,
+        validators: Box<dyn Validators>,
+        interrupted: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             journal,
             plan: (mode == Mode::Exact).then(|| plan.clone()),
             validators,
             made: Vec::new(),
             forward: 0,
+            back: BackPlan::default(),
+            interrupted,
             written: Vec::new(),
             denied: None,
             failure: None,
@@ -137,17 +149,17 @@ impl Live {
         self.denied.get_or_insert(denial);
     }
 
-    /// Compares, validates, journals, applies, marks: a write's only way to the target.
-    pub(crate) fn perform(&mut self, sessions: &mut Sessions, role: Role, change: Change) -> Result<Vec<u8>, Stop> {
-        let result = self.try_perform(sessions, role, change);
-        if let Err(Stop(why)) = &result {
-            self.failure.get_or_insert_with(|| why.clone());
-        }
-        result
+    /// Notes why the run cannot be committed; the first reason is the one that is kept.
+    pub(crate) fn fail(&mut self, why: &str) {
+        self.failure.get_or_insert_with(|| why.to_owned());
     }
 
-    fn try_perform(&mut self, sessions: &mut Sessions, role: Role, change: Change) -> Result<Vec<u8>, Stop> {
-        self.compare(role, &change)?;
+    /// Compares, validates, journals, applies, marks: a write's only way to the target.
+    pub(crate) fn perform(&mut self, sessions: &mut Sessions, role: Role, change: Change) -> Result<Vec<u8>, Stop> {
+        if role == Role::Fix && self.interrupted.load(Ordering::Relaxed) {
+            return Err(Stop(INTERRUPTED.to_owned()));
+        }
+        let rehearsed = self.compare(role, &change)?;
         let irreversible = change.reversibility == Reversibility::Irreversible;
         // What the rollback step follows is the target's own before-image, good or bad: nothing may stop it.
         if irreversible && role == Role::Fix {
@@ -157,6 +169,9 @@ impl Live {
             .journal
             .intend(role, &change)
             .map_err(|error| Stop(format!("the journal cannot be written, so nothing more is changed: {error}")))?;
+        if let Some(position) = rehearsed {
+            self.back.did(position);
+        }
         let at = self.made.len();
         self.made.push(Made { seq, role, change, fate: Fate::Unsure });
         let Some(made) = self.made.get_mut(at) else { return Err(Stop("the change was lost".to_owned())) };
@@ -185,15 +200,14 @@ impl Live {
         }
     }
 
-    /// In `exact` mode: the next planned change and no other.
-    fn compare(&self, role: Role, change: &Change) -> Result<(), Stop> {
-        let Some(plan) = &self.plan else { return Ok(()) };
+    /// In `exact` mode: the next planned change and no other; of a rollback, the place in its plan.
+    fn compare(&self, role: Role, change: &Change) -> Result<Option<usize>, Stop> {
+        let Some(plan) = &self.plan else { return Ok(None) };
         if role == Role::Rollback {
-            let back = BackPlan { rehearsed: &plan.back, first: first_per_subject(plan.forward.iter()) };
-            return back.allow(change);
+            return self.back.allow(plan, change);
         }
         match plan.forward.get(self.forward) {
-            Some(planned) if change.same_effect(planned) => Ok(()),
+            Some(planned) if change.same_effect(planned) => Ok(None),
             Some(planned) => Err(Stop(format!(
                 "deviation: change {} is `{}` where the approved plan has `{}`{}",
                 self.forward + 1,
@@ -207,6 +221,13 @@ impl Live {
                 plan.forward.len()
             ))),
         }
+    }
+
+    /// What the rollback step was rehearsed to do, nothing undoes, and it did not do.
+    #[must_use]
+    pub fn unanswered(&self) -> Vec<String> {
+        let missing = self.plan.as_ref().map(|plan| self.back.missing(plan)).unwrap_or_default();
+        missing.into_iter().map(|change| change.summary.clone()).collect()
     }
 
     /// Whether the whole plan was done, as far as it had to be.
@@ -301,33 +322,6 @@ fn undo_one(journal: &mut Journal, sessions: &mut Sessions, made: &mut Made) -> 
             if fault.reached && fault.kind != FaultKind::Changed { Undone::InDoubt } else { Undone::Left(fault.what) }
         }
     }
-}
-
-impl BackPlan<'_> {
-    /// A rollback may do again what was rehearsed, or put a subject back to its before-image.
-    fn allow(&self, change: &Change) -> Result<(), Stop> {
-        let rehearsed = self.rehearsed.iter().any(|planned| {
-            planned.capability == change.capability
-                && planned.subject == change.subject
-                && planned.reversibility == change.reversibility
-                && planned.after == change.after
-                && (change.reversibility != Reversibility::Irreversible || planned.effect == change.effect)
-        });
-        let restores = self.first.iter().any(|first| {
-            first.capability == change.capability && first.subject == change.subject && restores(first.before, change)
-        });
-        if rehearsed || restores {
-            return Ok(());
-        }
-        Err(Stop(format!(
-            "deviation: the rollback step's `{}` was neither rehearsed nor does it restore a before-image",
-            change.summary
-        )))
-    }
-}
-
-fn restores(before: Option<Image>, change: &Change) -> bool {
-    change.reversibility != Reversibility::Irreversible && change.after == before
 }
 
 fn difference(change: &Change, planned: &Change) -> &'static str {

@@ -16,6 +16,7 @@ pub struct Sessions {
     phase: Phase,
     protected: Arc<Protected>,
     open: BTreeMap<String, Box<dyn AnySession>>,
+    call_time: Duration,
 }
 
 impl Sessions {
@@ -28,7 +29,14 @@ impl Sessions {
         phase: Phase,
         protected: Arc<Protected>,
     ) -> Self {
-        Self { registry, settings, phase, protected, open: BTreeMap::new() }
+        Self { registry, settings, phase, protected, open: BTreeMap::new(), call_time: CALL_TIME }
+    }
+
+    /// The same with another time for one call, never longer than [`CALL_TIME`].
+    #[must_use]
+    pub fn within(mut self, call_time: Duration) -> Self {
+        self.call_time = call_time.min(CALL_TIME);
+        self
     }
 
     /// What they were opened for.
@@ -54,37 +62,44 @@ impl Sessions {
     }
 
     pub(crate) fn read(&mut self, blobs: &mut dyn Blobs, grant: &Grant, call: &Call) -> Result<Vec<u8>, Fault> {
-        self.get(&call.capability)?.read(&mut context(blobs), grant, call)
+        let deadline = self.deadline();
+        self.get(&call.capability)?.read(&mut Context { blobs, deadline }, grant, call)
     }
 
     pub(crate) fn prepare(&mut self, blobs: &mut dyn Blobs, grant: &Grant, call: &Call) -> Result<Change, Fault> {
         if self.phase == Phase::Observe {
             return Err(Fault::new(FaultKind::Denied, "nothing is written while observing"));
         }
-        self.get(&call.capability)?.prepare(&mut context(blobs), grant, call)
+        let deadline = self.deadline();
+        self.get(&call.capability)?.prepare(&mut Context { blobs, deadline }, grant, call)
     }
 
     pub(crate) fn rehearse(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<Vec<u8>, Fault> {
-        self.get(&change.capability)?.rehearse(&mut context(blobs), change)
+        let deadline = self.deadline();
+        self.get(&change.capability)?.rehearse(&mut Context { blobs, deadline }, change)
     }
 
     pub(crate) fn rehearse_undo(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
-        self.get(&change.capability)?.rehearse_undo(&mut context(blobs), change)
+        let deadline = self.deadline();
+        self.get(&change.capability)?.rehearse_undo(&mut Context { blobs, deadline }, change)
     }
 
     pub(crate) fn apply(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<Vec<u8>, Fault> {
         self.live()?;
-        self.get(&change.capability)?.apply(&mut context(blobs), change)
+        let deadline = self.deadline();
+        self.get(&change.capability)?.apply(&mut Context { blobs, deadline }, change)
     }
 
     pub(crate) fn undo(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
         self.live()?;
-        self.get(&change.capability)?.undo(&mut context(blobs), change)
+        let deadline = self.deadline();
+        self.get(&change.capability)?.undo(&mut Context { blobs, deadline }, change)
     }
 
     pub(crate) fn settle(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
         self.live()?;
-        self.get(&change.capability)?.settle(&mut context(blobs), change)
+        let deadline = self.deadline();
+        self.get(&change.capability)?.settle(&mut Context { blobs, deadline }, change)
     }
 
     /// Where a change's subject stands: on the target, or in a rehearsal on the overlay.
@@ -92,7 +107,8 @@ impl Sessions {
     /// # Errors
     /// When the target cannot be read.
     pub fn probe(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<State, Fault> {
-        self.get(&change.capability)?.probe(&mut context(blobs), change)
+        let deadline = self.deadline();
+        self.get(&change.capability)?.probe(&mut Context { blobs, deadline }, change)
     }
 
     fn live(&self) -> Result<(), Fault> {
@@ -101,8 +117,8 @@ impl Sessions {
         }
         Err(Fault::new(FaultKind::Denied, "only a run changes its target"))
     }
-}
 
-fn context(blobs: &mut dyn Blobs) -> Context<'_> {
-    Context { blobs, deadline: Instant::now() + CALL_TIME }
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.call_time
+    }
 }

@@ -7,9 +7,6 @@ use crate::runner::Runner;
 use crate::stored::Stored;
 use crate::target::{Target, contains};
 
-/// The most text of diffs that can be reviewed as a whole, in bytes.
-const MAX_SHOWN: usize = 1024 * 1024;
-
 /// What an approver decides.
 pub struct ApprovalTerms<'a> {
     /// Why.
@@ -44,7 +41,9 @@ pub fn draft_approval(
     terms: &ApprovalTerms<'_>,
 ) -> Result<(ApprovalManifest, Vec<u8>), PipelineError> {
     open(runner, stored)?;
-    showable(runner, stored)?;
+    for rehearsal in stored.rehearsals() {
+        crate::review::showable(runner, rehearsal)?;
+    }
     let document = stored.proposal.document();
     let mut owners: Vec<&str> = Vec::new();
     for (name, target) in targets {
@@ -58,6 +57,11 @@ pub fn draft_approval(
         if !owners.contains(&target.rollback_owner.as_str()) {
             owners.push(&target.rollback_owner);
         }
+    }
+    if terms.valid_for > runner.policy().max_validity_ms() {
+        let hours = runner.policy().max_validity_ms() / 3_600_000;
+        return Err(PipelineError::refused(format!("the trust policy lets an approval be good for {hours} h at most"))
+            .with_hint("choose a shorter `--expires`"));
     }
     let registry = runner.registry();
     let narrow = terms
@@ -104,6 +108,12 @@ pub fn keep_approval(
     if terms.predicate.proposal != stored.proposal.digest() {
         return Err(PipelineError::refused("the approval manifest is of another proposal"));
     }
+    let (span, uses) = (terms.predicate.expires.saturating_sub(terms.predicate.not_before), terms.predicate.uses);
+    if span > runner.policy().max_validity_ms() || uses > runner.policy().max_uses() {
+        return Err(PipelineError::refused(
+            "the approval is for longer, or for more runs, than the trust policy allows",
+        ));
+    }
     let kept = runner.keep_approval(&stored.proposal.digest(), manifest, signature)?;
     Ok(Approved { approver: approver.name().to_owned(), ..kept })
 }
@@ -142,22 +152,6 @@ fn open(runner: &Runner, stored: &Stored) -> Result<(), PipelineError> {
         None => Ok(()),
         Some(reason) => Err(PipelineError::refused(format!("the proposal was denied: {reason}"))),
     }
-}
-
-/// Whether a person can be shown the whole plan: nobody signs what they could not have seen.
-fn showable(runner: &Runner, stored: &Stored) -> Result<(), PipelineError> {
-    let mut blobs = runner.blobs();
-    let mut shown = 0;
-    for rehearsal in stored.rehearsals() {
-        for planned in rehearsal.plan.changes() {
-            shown += crate::review::change(&mut blobs, planned.role, planned.change)?.diff.len();
-            if shown > MAX_SHOWN {
-                let what = format!("the plan's diffs are over {MAX_SHOWN} bytes, too large to be reviewed as a whole");
-                return Err(PipelineError::refused(what));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Whether narrowed grants still allow what the plan does.

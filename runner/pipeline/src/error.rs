@@ -1,5 +1,7 @@
 use countersign_model::Fault;
 
+use crate::listing::ShownChange;
+
 /// Why the story did not go on. Each kind has its own exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -26,6 +28,10 @@ pub enum PipelineError {
         what: String,
         /// What to do next.
         hint: Option<String>,
+        /// The run that it is about.
+        run: Option<String>,
+        /// That run's journaled changes.
+        changes: Vec<ShownChange>,
     },
 }
 
@@ -49,7 +55,7 @@ impl PipelineError {
         match self {
             Self::Refused { what, .. } => Self::Refused { what, hint: next },
             Self::Failed { what, .. } => Self::Failed { what, hint: next },
-            Self::PersonNeeded { what, .. } => Self::PersonNeeded { what, hint: next },
+            Self::PersonNeeded { what, run, changes, .. } => Self::PersonNeeded { what, hint: next, run, changes },
         }
     }
 

@@ -47,7 +47,7 @@ fn ask_one(runner: &Runner, target: &Target, guard: &Guard) -> Result<(), String
     let known = registry.get(&call.capability).map_err(|fault| fault.what)?;
     let least = [known.least_grant(&call).map_err(|fault| fault.what)?];
     let bounds = || Bounds::new(registry, &least).map_err(|fault| fault.what);
-    let sessions = runner.sessions(&target.investigation, Phase::Observe);
+    let sessions = runner.sessions(&target.investigation, Phase::Observe).within(guard.time());
     let mut gate = Gate::new(sessions, Work::Observe { denied: Vec::new() }, Box::new(Unwitnessed));
     gate.begin(Step { role: None, allowance: Allowance::new(bounds()?, bounds()?) });
     let reply = match GatePort::new(gate).call(call.clone()) {

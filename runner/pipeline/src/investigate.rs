@@ -49,7 +49,7 @@ pub fn read(
     if let Work::Observe { denied } = port.lock().work()
         && let Some(denial) = denied.first()
     {
-        return Err(denied_read(name, denial));
+        return Err(denied_read(runner, name, denial));
     }
     let bytes = match reply {
         Reply::Value(bytes) => bytes,
@@ -59,9 +59,13 @@ pub fn read(
     Ok(ReadResult { call: capability.outline(&call)?.text, evidence, reply: capability.describe_reply(&call, &bytes) })
 }
 
-fn denied_read(target: &str, denial: &Denial) -> PipelineError {
+fn denied_read(runner: &Runner, target: &str, denial: &Denial) -> PipelineError {
     let what = format!("`{}` is denied: the investigation ceiling of `{target}` does not cover it", denial.call);
-    PipelineError::refused(what).with_hint(format!("an operator may add it to the ceiling: `{}`", denial.grant))
+    let hint = match crate::target::normalize(runner.registry(), runner.protected(), &denial.grant) {
+        Ok(grant) => format!("an operator may add it to the ceiling: `{grant}`"),
+        Err(why) => format!("no ceiling can allow it: {why}"),
+    };
+    PipelineError::refused(what).with_hint(hint)
 }
 
 /// What an investigation found and read.

@@ -4,6 +4,7 @@ use countersign_record::Unfinished;
 use countersign_trust::{Authorized, Proposal, Request};
 
 use crate::error::PipelineError;
+use crate::listing::ShownChange;
 use crate::runner::Runner;
 use crate::target::{Target, contained, contains, normalize};
 
@@ -43,9 +44,13 @@ pub(crate) fn blocked(target: &str, run: &Unfinished) -> PipelineError {
     PipelineError::PersonNeeded {
         what,
         hint: Some(format!(
-            "an `intended` change may or may not have been made: compare each subject with `countersign show {}` and put it right by hand",
+            "an `intended` change may or may not have been made. What a replaced file was before is kept beside it, in a \
+             file whose name begins with `.countersign-`. Put each subject right by hand (`countersign show {}`), then \
+             describe the target under another name: this version does not release a blocked one",
             run.run()
         )),
+        run: Some(run.run().to_owned()),
+        changes: changes.iter().map(ShownChange::from).collect(),
     }
 }
 
@@ -69,7 +74,7 @@ pub(crate) fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized
         arguments: &document.arguments,
         plan: order.rehearsal.plan.digest(),
         // What cannot be counted is taken for used up.
-        uses_spent: &|manifest| runner.uses(manifest).unwrap_or(u32::MAX),
+        uses_spent: &|manifest| runner.uses(manifest, order.name).unwrap_or(u32::MAX),
         now: runner.now(),
         contains: &|wide, narrow| contains(registry, wide, narrow),
     })

@@ -87,6 +87,9 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
         if targets.iter().any(|known| known.name == *name) {
             return Err(PipelineError::failed(format!("the target `{name}` is named twice")));
         }
+        if let Some(run) = runner.unfinished(name)? {
+            return Err(crate::order::blocked(name, &run));
+        }
         crate::order::within_ceilings(runner, target, &grants)?;
         let rehearsed = rehearse(
             runner,
@@ -104,6 +107,7 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
         if let Some(unfit) = unfit(rehearsed.document(), manifest.rollback()) {
             return Err(unfit);
         }
+        crate::review::showable(runner, rehearsed.document())?;
         targets.push(ProposedTarget {
             name: (*name).to_owned(),
             configuration: target.digest(),

@@ -245,6 +245,10 @@ pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy) -> Optio
     if let Some(failure) = &document.rollback_failure {
         return Some(PipelineError::refused(format!("the rollback failed in rehearsal: {failure}")));
     }
+    if let Some(subject) = document.unrestored.first() {
+        let what = format!("the rollback does not put everything back, as the rehearsal shows: {subject}");
+        return Some(PipelineError::refused(what).with_hint("a rollback may only put back what the fix changed"));
+    }
     let inexact = document.plan.forward.iter().find(|change| change.reversibility != Reversibility::Exact);
     if let (RollbackBy::Undo, Some(change)) = (rollback, inexact) {
         let what = format!("`{}` is {}, which undo alone cannot answer", change.summary, change.reversibility.name());

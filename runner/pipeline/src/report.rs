@@ -21,6 +21,12 @@ pub struct RunReport {
     pub changes: Vec<ReportedChange>,
     /// What is not as before after a rollback; empty unless a person is needed.
     pub left: Vec<String>,
+    /// Why the outcome could not be recorded, if it could not: the run then blocks its target.
+    #[serde(default)]
+    pub unrecorded: Option<String>,
+    /// Files of the runner's own that could not be removed from the target; they harm nothing.
+    #[serde(default)]
+    pub left_behind: Vec<String>,
     /// What was done on the way that nothing undoes.
     pub irreversible: Vec<String>,
     /// The call whose denial ended the run.
@@ -79,13 +85,9 @@ impl RunReport {
         serde_json::to_value(self).unwrap_or_default()
     }
 
-    /// The same as something that a person has to look at.
+    /// The exit code of `countersign run`: a person is also needed where the outcome could not be recorded.
     #[must_use]
-    pub(crate) fn left_incomplete(mut self, what: String) -> Self {
-        if self.outcome == Outcome::RolledBack {
-            self.outcome = Outcome::RollbackIncomplete;
-        }
-        self.left.push(what);
-        self
+    pub const fn exit_code(&self) -> u8 {
+        if self.unrecorded.is_some() { 5 } else { self.outcome.exit_code() }
     }
 }

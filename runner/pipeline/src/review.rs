@@ -14,7 +14,7 @@ use crate::report::ReportedChange;
 use crate::runner::Runner;
 use crate::stored::Stored;
 use crate::target::{Target, contains};
-use crate::witness::LogWitness;
+use crate::witness::Unwitnessed;
 
 /// What an approver needs to see, in the order in which they need it. The agent's own words come last.
 #[derive(Debug, Serialize)]
@@ -58,6 +58,10 @@ pub struct TargetReview {
     pub name: String,
     /// The operator's description.
     pub description: String,
+    /// The run that died here without an outcome and blocks the target, if there is one.
+    pub blocked: Option<String>,
+    /// When check and guards are asked here: the proposal's terms, cut by the operator's own.
+    pub success: Success,
     /// The check, asked now.
     pub check_now: Verdict,
     /// The guards, asked now.
@@ -210,6 +214,8 @@ fn review_target(
     Ok(TargetReview {
         name: name.to_owned(),
         description: target.description.clone(),
+        blocked: runner.unfinished(name)?.map(|run| crate::order::blocked(name, &run).to_string()),
+        success: target.success(document.success),
         check_now: check_now(runner, document, linked, target)?,
         guards_now: guards::ask(runner, target),
         check_before: rehearsal.check_before.clone(),
@@ -249,7 +255,7 @@ fn check_now(
     let registry = runner.registry();
     let sessions = runner.sessions(&target.investigation, Phase::Observe);
     let work = Work::Observe { denied: Vec::new() };
-    let gate = GatePort::new(Gate::new(sessions, work, Box::new(LogWitness::new(runner))));
+    let gate = GatePort::new(Gate::new(sessions, work, Box::new(Unwitnessed)));
     let granted = document.grants.get(&Role::Check).map(Vec::as_slice).unwrap_or_default();
     let ceiling = Bounds::new(registry, &target.investigation.ceiling)?;
     let allowance = Allowance::new(Bounds::new(registry, granted)?, ceiling);
@@ -313,6 +319,33 @@ fn proposer(proposal: &Proposal) -> ProposerReview {
         },
         key: proposal.document().proposer.clone(),
     }
+}
+
+/// The most changes, and the most bytes of their diffs and terms, that can be reviewed as a whole.
+const MAX_CHANGES: usize = 200;
+const MAX_SHOWN: usize = 512 * 1024;
+
+/// Whether a person can be shown the whole plan: nobody signs what they could not have seen.
+///
+/// # Errors
+/// When it is too large.
+pub(crate) fn showable(runner: &Runner, rehearsal: &RehearsalDocument) -> Result<(), PipelineError> {
+    let too_large = |what: String| {
+        PipelineError::refused(format!("the plan is too large to be reviewed as a whole: {what}"))
+            .with_hint("make the fix smaller, or several fixes of it")
+    };
+    let count = rehearsal.plan.changes().count();
+    if count > MAX_CHANGES {
+        return Err(too_large(format!("{count} changes are more than {MAX_CHANGES}")));
+    }
+    let mut shown = 0;
+    for reviewed in planned_changes(runner, rehearsal)? {
+        shown += reviewed.diff.len() + reviewed.change.summary.len() + reviewed.effect.to_string().len();
+        if shown > MAX_SHOWN {
+            return Err(too_large(format!("its changes are over {MAX_SHOWN} bytes")));
+        }
+    }
+    Ok(())
 }
 
 /// Every change of a rehearsal with its diff, forward and then the rollback step's.

@@ -21,6 +21,9 @@ pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) 
             Ok(ended) => ended.result.err().map(|failure| failure.to_string()),
             Err(why) => Some(why),
         };
+        for summary in run.with_live(|live, _| live.unanswered()).map_err(lost)? {
+            left.push(format!("the rollback step did not do what was rehearsed: {summary}"));
+        }
         if let Some(failure) = failure {
             left.push(format!("the rollback step failed: {failure}"));
             // What it did change of its own is undone too, so that the proof below is about the fix alone.
@@ -29,7 +32,13 @@ pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) 
         }
     }
 
-    let unrestored = run.with_live(|live, sessions| live.unrestored(sessions)).map_err(lost)?;
+    let mut unrestored = run.with_live(|live, sessions| live.unrestored(sessions)).map_err(lost)?;
+    if !unrestored.is_empty() {
+        // Perhaps the rollback step left it so: then what it changed is undone as well.
+        let own = run.with_live(|live, sessions| live.undo(sessions, Role::Rollback)).map_err(lost)?;
+        in_doubt |= note(run, &own, left);
+        unrestored = run.with_live(|live, sessions| live.unrestored(sessions)).map_err(lost)?;
+    }
     let subjects = undone.iter().filter(|undo| undo.result == Undone::Restored).count();
     if unrestored.is_empty() {
         run.runner().note(&format!("proof: {subjects} undone, every subject read back equals its before-image"));

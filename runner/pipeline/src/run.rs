@@ -77,7 +77,7 @@ impl<'a> Run<'a> {
         let id = journal.run().to_owned();
         runner.note(&format!("run {id}: every precondition holds, the journal is open"));
 
-        let live = Live::new(journal, terms.mode, plan, Box::new(validators));
+        let live = Live::new(journal, terms.mode, plan, Box::new(validators), runner.interruption());
         let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
         let document = order.proposal.document();
         let context = StepContext {
@@ -139,26 +139,31 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Why the run has to be rolled back.
     pub(crate) fn await_success(&mut self) -> Result<(), String> {
-        let success = self.terms().success;
+        let success = self.order.target.success(self.terms().success);
         let mut said = String::new();
-        hold(success, |attempt| {
-            let verdict = self.ask_check();
-            let guards = guards::ask(self.runner, self.order.target);
-            let failing = guards.iter().find(|guard| !guard.holds).cloned();
-            // Only what is news: the same answer forty times tells nobody anything.
-            let says = describe_answer(&verdict, failing.as_ref());
-            if says != said {
-                self.runner.note(&format!("check, asked {}: {says}", describe_attempt(attempt)));
-                said = says;
-            }
-            self.check = Some(verdict.clone());
-            self.guards_after = guards;
-            match (verdict, failing) {
-                (Verdict::Healthy, None) => Ok(()),
-                (Verdict::Healthy, Some(guard)) => Err(format!("guard {}", describe_guard(&guard))),
-                (verdict, _) => Err(describe_verdict(&verdict)),
-            }
-        })
+        let runner = self.runner;
+        hold(
+            success,
+            || runner.interrupted(),
+            |attempt| {
+                let verdict = self.ask_check();
+                let guards = guards::ask(self.runner, self.order.target);
+                let failing = guards.iter().find(|guard| !guard.holds).cloned();
+                // Only what is news: the same answer forty times tells nobody anything.
+                let says = describe_answer(&verdict, failing.as_ref());
+                if says != said {
+                    self.runner.note(&format!("check, asked {}: {says}", describe_attempt(attempt)));
+                    said = says;
+                }
+                self.check = Some(verdict.clone());
+                self.guards_after = guards;
+                match (verdict, failing) {
+                    (Verdict::Healthy, None) => Ok(()),
+                    (Verdict::Healthy, Some(guard)) => Err(format!("guard {}", describe_guard(&guard))),
+                    (verdict, _) => Err(describe_verdict(&verdict)),
+                }
+            },
+        )
     }
 
     fn ask_check(&self) -> Verdict {
@@ -182,11 +187,11 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Never after the commit is durable; before that the run is rolled back instead.
     pub(crate) fn commit(self) -> Result<RunReport, PipelineError> {
-        let report = self.report(Outcome::Committed, "check and guards hold", Vec::new())?;
+        let mut report = self.report(Outcome::Committed, "check and guards hold", Vec::new())?;
         if let Err(why) = self.finish(&report) {
             return self.roll_back(&format!("the commit could not be recorded: {why}"));
         }
-        self.let_go();
+        report.left_behind = self.let_go();
         Ok(report)
     }
 
@@ -210,20 +215,17 @@ impl<'a> Run<'a> {
             (false, true) => Outcome::RolledBack,
             (false, false) => Outcome::RollbackIncomplete,
         };
-        let report = self.report(outcome, reason, left)?;
+        let mut report = self.report(outcome, reason, left)?;
         match self.finish(&report) {
             Ok(()) => {
                 if outcome == Outcome::RolledBack {
-                    self.let_go();
+                    report.left_behind = self.let_go();
                 }
                 Ok(report)
             }
-            // Nobody may be told that all is well when the record does not say so.
+            // The target is as the report says; that the record does not say so is a person's business too.
             Err(why) => {
-                let report = report.left_incomplete(format!("the outcome could not be recorded: {why}"));
-                if let Err(why) = self.finish(&report) {
-                    tracing::warn!("the run stays unfinished and blocks its target: {why}");
-                }
+                report.unrecorded = Some(why);
                 Ok(report)
             }
         }
@@ -238,12 +240,16 @@ impl<'a> Run<'a> {
 
     /// Gives what was put back the time that success was given, and lists the guards that stay worse than before.
     fn await_recovery(&mut self, left: &mut Vec<String>) {
-        let terms = Success { hold_ms: 0, ..self.terms().success };
-        let recovered = hold(terms, |_| {
-            self.guards_after = guards::ask(self.runner, self.order.target);
-            let worse = guards::worse(&self.guards_before, &self.guards_after);
-            if worse.is_empty() { Ok(()) } else { Err("a guard is worse than before".to_owned()) }
-        });
+        let terms = Success { hold_ms: 0, ..self.order.target.success(self.terms().success) };
+        let recovered = hold(
+            terms,
+            || false,
+            |_| {
+                self.guards_after = guards::ask(self.runner, self.order.target);
+                let worse = guards::worse(&self.guards_before, &self.guards_after);
+                if worse.is_empty() { Ok(()) } else { Err("a guard is worse than before".to_owned()) }
+            },
+        );
         if recovered.is_err() {
             for guard in guards::worse(&self.guards_before, &self.guards_after) {
                 left.push(format!("guard {} (it held before the run)", describe_guard(&guard)));
@@ -280,11 +286,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn let_go(&self) {
-        match self.with_live(Live::settle) {
-            Ok(kept) => kept.iter().for_each(|what| tracing::warn!("left behind on the target: {what}")),
-            Err(why) => tracing::warn!("{why}"),
-        }
+    /// Lets go of what was kept on the target for undo; gives what could not be removed.
+    fn let_go(&self) -> Vec<String> {
+        self.with_live(Live::settle).unwrap_or_else(|why| vec![why])
     }
 
     fn report(&self, outcome: Outcome, reason: &str, left: Vec<String>) -> Result<RunReport, PipelineError> {
@@ -302,6 +306,8 @@ impl<'a> Run<'a> {
             reason: reason.to_owned(),
             changes,
             left,
+            unrecorded: None,
+            left_behind: Vec::new(),
             irreversible,
             denied,
             check: self.check.clone(),
@@ -319,6 +325,8 @@ pub(crate) fn lost(what: String) -> PipelineError {
     PipelineError::PersonNeeded {
         what: format!("the run cannot be brought to an end: {what}"),
         hint: Some("its changes are in the journal: see `countersign runs` and `countersign show RUN`".to_owned()),
+        run: None,
+        changes: Vec::new(),
     }
 }
 

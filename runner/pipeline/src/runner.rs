@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_bundle::Bundle;
 use countersign_capability::{Phase, Protected, Registry};
@@ -40,6 +41,8 @@ pub struct Setup {
     pub progress: Arc<dyn Progress>,
     /// The time.
     pub clock: Clock,
+    /// Set when somebody wants the run to end: it is rolled back.
+    pub interrupted: Arc<AtomicBool>,
 }
 
 /// A state directory opened, with the runner's key, a sandbox and the capabilities: what every verb works with.
@@ -53,6 +56,7 @@ pub struct Runner {
     pinned_policy: Digest,
     progress: Arc<dyn Progress>,
     clock: Clock,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Runner {
@@ -77,6 +81,7 @@ impl Runner {
             pinned_policy: setup.pinned_policy,
             progress: setup.progress,
             clock: setup.clock,
+            interrupted: setup.interrupted,
         })
     }
 
@@ -135,6 +140,14 @@ impl Runner {
 
     pub(crate) fn progress(&self) -> Arc<dyn Progress> {
         Arc::clone(&self.progress)
+    }
+
+    pub(crate) fn interruption(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.interrupted)
+    }
+
+    pub(crate) fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn note(&self, line: &str) {
@@ -301,8 +314,8 @@ impl Runner {
         Ok(self.state.runs().unfinished(target)?)
     }
 
-    pub(crate) fn uses(&self, manifest: &Digest) -> Result<u32, PipelineError> {
-        Ok(self.state.runs().uses(manifest)?)
+    pub(crate) fn uses(&self, manifest: &Digest, target: &str) -> Result<u32, PipelineError> {
+        Ok(self.state.runs().uses(manifest, target)?)
     }
 
     pub(crate) fn begin_run(&self, start: RunStart<'_>) -> Result<Journal, BeginError> {
@@ -319,6 +332,12 @@ pub(crate) fn random_hex() -> Result<String, PipelineError> {
 
 impl From<RecordError> for PipelineError {
     fn from(error: RecordError) -> Self {
-        Self::failed(error.to_string())
+        let mut what = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            what.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Self::failed(what)
     }
 }

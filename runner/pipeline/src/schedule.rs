@@ -11,11 +11,15 @@ pub(crate) struct Attempt {
     pub(crate) after_ms: u128,
 }
 
-/// Asks every `every` until the answer is good, for at most `within`, and then on for `hold`.
+/// Asks every `every` until the answer is good, for at most `within`, and then on for `hold`, unless interrupted.
 ///
 /// # Errors
 /// The last reason, when the answer was never good in time or stopped being good.
-pub(crate) fn hold(success: Success, mut ask: impl FnMut(Attempt) -> Result<(), String>) -> Result<(), String> {
+pub(crate) fn hold(
+    success: Success,
+    interrupted: impl Fn() -> bool,
+    mut ask: impl FnMut(Attempt) -> Result<(), String>,
+) -> Result<(), String> {
     let begun = Instant::now();
     let every = Duration::from_millis(success.every_ms.max(50));
     let within = Duration::from_millis(success.within_ms);
@@ -23,6 +27,9 @@ pub(crate) fn hold(success: Success, mut ask: impl FnMut(Attempt) -> Result<(), 
     let mut good_since: Option<Instant> = None;
     let mut number = 0;
     loop {
+        if interrupted() {
+            return Err("the run was interrupted by a signal".to_owned());
+        }
         number += 1;
         let asked = Instant::now();
         match (ask(Attempt { number, after_ms: begun.elapsed().as_millis() }), good_since) {
@@ -38,7 +45,9 @@ pub(crate) fn hold(success: Success, mut ask: impl FnMut(Attempt) -> Result<(), 
             }
             (Err(_), None) => {}
         }
-        std::thread::sleep(every.saturating_sub(asked.elapsed()));
+        while asked.elapsed() < every && !interrupted() {
+            std::thread::sleep(every.saturating_sub(asked.elapsed()).min(Duration::from_millis(100)));
+        }
     }
 }
 
@@ -53,29 +62,46 @@ mod tests {
     #[test]
     fn asks_until_it_is_good() {
         let mut left = 2;
-        let result = hold(success(60_000, 50, 0), |_| {
-            left -= 1;
-            if left == 0 { Ok(()) } else { Err("not yet".to_owned()) }
-        });
+        let result = hold(
+            success(60_000, 50, 0),
+            || false,
+            |_| {
+                left -= 1;
+                if left == 0 { Ok(()) } else { Err("not yet".to_owned()) }
+            },
+        );
         assert_eq!((result, left), (Ok(()), 0));
     }
 
     #[test]
+    fn ends_when_it_is_interrupted() {
+        let result = hold(success(60_000, 50, 60_000), || true, |_| Ok(()));
+        assert!(result.is_err_and(|why| why.contains("interrupted")));
+    }
+
+    #[test]
     fn gives_up_with_the_last_reason() {
-        let result = hold(success(100, 60, 0), |attempt| Err(format!("no {}", attempt.number)));
+        let result = hold(success(100, 60, 0), || false, |attempt| Err(format!("no {}", attempt.number)));
         assert!(result.is_err_and(|why| why.starts_with("no ") && why.contains("within 100 ms")));
     }
 
     #[test]
     fn must_go_on_holding() {
-        let result =
-            hold(success(60_000, 50, 120), |attempt| if attempt.number < 3 { Ok(()) } else { Err("gone".to_owned()) });
+        let result = hold(
+            success(60_000, 50, 120),
+            || false,
+            |attempt| if attempt.number < 3 { Ok(()) } else { Err("gone".to_owned()) },
+        );
         assert!(result.is_err_and(|why| why.contains("no longer: gone")));
         let mut asked = 0;
-        let result = hold(success(60_000, 50, 120), |_| {
-            asked += 1;
-            Ok(())
-        });
+        let result = hold(
+            success(60_000, 50, 120),
+            || false,
+            |_| {
+                asked += 1;
+                Ok(())
+            },
+        );
         assert_eq!(result, Ok(()));
         assert!(asked >= 3, "{asked}");
     }

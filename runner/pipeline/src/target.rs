@@ -2,9 +2,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use countersign_capability::{Protected, Registry};
-use countersign_model::{Access, Digest, Grant, Selector};
+use countersign_model::{Access, Digest, Grant, Selector, Success};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// The longest pause between two looks at check and guards, in milliseconds.
+const MOST_SELDOM: u64 = 5000;
 
 /// A host or environment that the operator's configuration names.
 ///
@@ -17,6 +20,9 @@ pub struct Target {
     pub description: String,
     /// Who answers for the target if a rollback does not restore it.
     pub rollback_owner: String,
+    /// For how many seconds check and guards must at least go on holding, whatever a bundle asks for; 0 to 3,600.
+    #[serde(default)]
+    pub hold: u64,
     /// Who looks: investigations, rehearsals and checks.
     #[serde(default)]
     pub investigation: Identity,
@@ -90,6 +96,17 @@ impl Target {
         Digest::of(&serde_json::to_vec(self).unwrap_or_default())
     }
 
+    /// When check and guards are asked here: as the terms say, but held for as long as the operator wants, and
+    /// never asked more seldom than every five seconds.
+    #[must_use]
+    pub fn success(&self, terms: Success) -> Success {
+        Success {
+            within_ms: terms.within_ms,
+            every_ms: terms.every_ms.min(MOST_SELDOM),
+            hold_ms: terms.hold_ms.max(self.hold.saturating_mul(1000)),
+        }
+    }
+
     /// Tests everything that can be wrong in a target's configuration before it is used.
     ///
     /// # Errors
@@ -97,6 +114,9 @@ impl Target {
     pub fn validate(&mut self, registry: &Registry, protected: &Protected) -> Result<(), String> {
         if self.rollback_owner.trim().is_empty() {
             return Err("`rollback-owner` is empty: name who answers for the target".to_owned());
+        }
+        if self.hold > 3600 {
+            return Err("`hold` must be 0 to 3600 seconds".to_owned());
         }
         let investigation = ceiling(registry, protected, &self.investigation.ceiling)
             .map_err(|why| format!("investigation ceiling: {why}"))?;
@@ -148,7 +168,7 @@ impl Guard {
                         "`expect` is empty: say what the reply must be, e.g. `expect = { status = 200 }`".to_owned()
                     );
                 }
-                Ok(())
+                time(self.timeout)
             }
             (None, false) => command(&self.command, self.timeout),
             _ => Err("it needs either `call` and `expect`, or `command`".to_owned()),
@@ -166,10 +186,11 @@ fn command(command: &[String], timeout: u64) -> Result<(), String> {
         Some(program) => return Err(format!("`{program}` must be an absolute path")),
         None => return Err("`command` is empty".to_owned()),
     }
-    if !(1..=300).contains(&timeout) {
-        return Err("`timeout` must be 1 to 300 seconds".to_owned());
-    }
-    Ok(())
+    time(timeout)
+}
+
+fn time(timeout: u64) -> Result<(), String> {
+    if (1..=300).contains(&timeout) { Ok(()) } else { Err("`timeout` must be 1 to 300 seconds".to_owned()) }
 }
 
 /// The ceiling's grants normalized, none of which may reach what is the runner's own.

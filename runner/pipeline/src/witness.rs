@@ -16,6 +16,9 @@ use crate::runner::{Clock, Runner, random_hex};
 /// The longest excerpt of a reply, in characters.
 const MAX_EXCERPT: usize = 2048;
 
+/// The most reads of one investigation or rehearsal: what a proposal can refer to.
+const MAX_READS: usize = 1000;
+
 /// What a read is part of.
 pub(crate) enum Purpose {
     /// `countersign read`.
@@ -77,6 +80,9 @@ impl EvidenceWitness {
 
 impl Witness for EvidenceWitness {
     fn read(&mut self, record: &ReadRecord<'_>) -> Result<(), Fault> {
+        if self.recorded.references().len() >= MAX_READS {
+            return Err(Fault::new(FaultKind::Denied, format!("it is over {MAX_READS} reads")));
+        }
         let (bytes, shown) = match record.reply {
             Ok(bytes) => (bytes, described(&record.capability.describe_reply(record.raw, bytes))),
             Err(fault) => (fault.what.as_bytes(), fault.what.clone()),
@@ -146,7 +152,7 @@ impl Witness for LogWitness {
     }
 }
 
-/// For guards, which are the operator's own and log nothing.
+/// For guards, which are the operator's own, and for a review, in which a step says nothing but its verdict.
 pub(crate) struct Unwitnessed;
 
 impl Witness for Unwitnessed {

@@ -141,7 +141,7 @@ impl Runs<'_> {
             let unfinished = self.load_unfinished(tx, id, start.target, rollback)?;
             return Ok(Err(BeginError::Unfinished(Box::new(unfinished))));
         }
-        let used = count_uses(tx, &manifest).map_err(failed)?;
+        let used = count_uses(tx, &manifest, start.target).map_err(failed)?;
         if used >= start.max_uses {
             return Ok(Err(BeginError::UsedUp { used, max: start.max_uses }));
         }

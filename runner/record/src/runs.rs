@@ -227,12 +227,12 @@ impl Runs<'_> {
         found.ok_or_else(|| RecordError::NotFound { noun: "run", name: text::excerpt(run, 80) })
     }
 
-    /// How many uses of an approval are spent: by every run that began and was not refused before its first change.
+    /// How many uses of an approval are spent on a target: by every run that began and was not refused before its first change.
     ///
     /// # Errors
     /// Where the database cannot be read.
-    pub fn uses(&self, manifest: &Digest) -> Result<u32, RecordError> {
-        self.0.read("count the uses of an approval", |connection| count_uses(connection, &manifest.to_string()))
+    pub fn uses(&self, manifest: &Digest, target: &str) -> Result<u32, RecordError> {
+        self.0.read("count the uses of an approval", |connection| count_uses(connection, &manifest.to_string(), target))
     }
 }
 
@@ -242,9 +242,9 @@ pub(crate) fn open_run(connection: &Connection, target: &str) -> rusqlite::Resul
     connection.query_row(sql, [target], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
-pub(crate) fn count_uses(connection: &Connection, manifest: &str) -> rusqlite::Result<u32> {
-    let sql = "SELECT count(*) FROM runs WHERE manifest = ?1 AND outcome IS NOT 'refused'";
-    connection.query_row(sql, [manifest], |row| row.get(0))
+pub(crate) fn count_uses(connection: &Connection, manifest: &str, target: &str) -> rusqlite::Result<u32> {
+    let sql = "SELECT count(*) FROM runs WHERE manifest = ?1 AND target = ?2 AND outcome IS NOT 'refused'";
+    connection.query_row(sql, [manifest, target], |row| row.get(0))
 }
 
 fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {

@@ -19,7 +19,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 
 /// Makes the tables in an empty file, all or none.
 pub(crate) fn create(path: &Path) -> Result<(), RecordError> {
-    let failed = |error| RecordError::database("make its tables", error);
+    let failed = |error| RecordError::database("make its tables", error).in_transaction();
     let mut connection = connect(path)?;
     set_up(&connection, path)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;

@@ -116,7 +116,11 @@ impl State {
         };
         owned(&database, &metadata)?;
         private(&database, &metadata, 0o077, FILE_MODE)?;
+        let durable = Durable::new(disk);
         let connection = schema::open(&database)?;
+        // SQLite syncs the name of a new -wal by itself, but takes no notice if that fails. It exists
+        // now, and stays while this connection does.
+        durable.sync_dir(dir)?;
         for suffix in ["-wal", "-shm"] {
             let beside = dir.join(format!("{DATABASE}{suffix}"));
             // SQLite gives them the database's mode; a copied directory may have others.
@@ -125,7 +129,7 @@ impl State {
                 Err(error) => return Err(RecordError::file("set the mode of", &beside, error.into())),
             }
         }
-        Ok(Self { dir: dir.clone(), durable: Arc::new(Durable::new(disk)), connection: Mutex::new(connection) })
+        Ok(Self { dir: dir.clone(), durable: Arc::new(durable), connection: Mutex::new(connection) })
     }
 
     /// The directory, with all symbolic links resolved.

@@ -140,7 +140,9 @@ fn a_rehearsed_write_of_what_may_not_be_read_is_denied() {
     bench.begin_readable(Role::Fix, ALL, ALL, &["shelf.read public", "shelf.write *", "attic.read *"]);
     let what = bench.denial(put("shelf", "secret", "3"));
     assert!(
-        what.contains("the plan would show `secret`, which the target's investigation ceiling does not let anyone read"),
+        what.contains(
+            "the plan would show `secret`, which the target's investigation ceiling does not let anyone read"
+        ),
         "{what}"
     );
     assert_eq!(host.shelf.asked(), [""; 0], "its before-image was not read");
@@ -183,12 +185,11 @@ fn a_step_moves_256_mib_at_most() {
     bench.begin(Role::Fix, ALL);
     bench.value(put("shelf", "small", "s"));
     (0..3).for_each(|_| drop(bench.value(get("shelf", "large"))));
+    // The byte that was written counts, so that the fourth does not fit.
     let what = bench.denial(get("shelf", "large"));
     assert!(what.contains("67108864 bytes are over"), "{what}");
 
-    // The write's one byte counted: with another three of it, and the fourth but four, nothing is left.
-    let left = 64 * 1024 * 1024 - 1;
-    host.shelf.set("left", &"x".repeat(left));
+    host.shelf.set("left", &"x".repeat(64 * 1024 * 1024 - 1));
     bench.value(get("shelf", "left"));
     bench.denial(get("shelf", "rest"));
     let what = bench.denial(put("shelf", "small", "t"));

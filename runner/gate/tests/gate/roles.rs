@@ -1,8 +1,8 @@
 //! Who may call at all, and who may write.
 
-use countersign_capability::{LogLine, Phase, Port};
-use countersign_gate::{Gate, GatePort, Live, ReadRecord, Validators, Witness, Work};
-use countersign_model::{Access, Fault, FaultKind, Mode, Plan, Role};
+use countersign_capability::Phase;
+use countersign_gate::Undone;
+use countersign_model::{Mode, Plan, Role};
 
 use crate::support::{ALL, Host, Run, get, put, ring};
 
@@ -62,31 +62,25 @@ fn a_step_that_was_stopped_is_over() {
     bench.value(get("shelf", "a"));
 }
 
-/// Sessions of a rehearsal, which have the investigation's credentials, apply nothing even for a live gate.
+/// Sessions of a rehearsal have the investigation's credentials: they change nothing even for a live gate.
 #[test]
-fn only_sessions_that_were_opened_for_a_run_apply() {
-    struct Silent;
-    impl Validators for Silent {
-        fn validate(&mut self, _: &[String]) -> Result<(), String> {
-            Ok(())
-        }
-    }
-    impl Witness for Silent {
-        fn read(&mut self, _: &ReadRecord<'_>) -> Result<(), Fault> {
-            Ok(())
-        }
-        fn log(&mut self, _: Option<Role>, _: LogLine) {}
-    }
+fn only_sessions_that_were_opened_for_a_run_change_a_target() {
     let host = Host::with(&[("a", "1")]);
-    for phase in [Phase::Observe, Phase::Rehearse] {
-        let run = Run::scoped(&host);
-        let (Work::Live(live), _) = take(run) else { panic!("a run") };
-        let live = Live::new(live.into_journal(), Mode::Scoped, &Plan::default(), Box::new(Silent));
-        let gate = Gate::new(host.sessions(phase), Work::Live(Box::new(live)), Box::new(Silent));
-        let mut bench = Bound(GatePort::new(gate));
-        bench.begin(&host);
-        bench.0.call(put("shelf", "a", "2")).map(drop).unwrap_or_default();
-        assert_eq!(host.shelf.asked().iter().filter(|asked| asked.starts_with("apply")).count(), 0, "{phase:?}");
+    for (phase, asked) in [(Phase::Observe, &[][..]), (Phase::Rehearse, &["prepare a"])] {
+        let mut run = Run::in_phase(&host, phase, Mode::Scoped, &Plan::default());
+        run.begin(Role::Fix, ALL);
+        run.stop(put("shelf", "a", "2"));
+        assert_eq!(host.shelf.asked(), asked, "{phase:?}");
         assert_eq!(host.shelf.content("a"), "1");
+    }
+    let mut run = Run::scoped(&host);
+    run.value(put("shelf", "a", "2"));
+    host.shelf.asked();
+    for phase in [Phase::Observe, Phase::Rehearse] {
+        let mut sessions = host.sessions(phase);
+        let undone = run.with_live(|live, _| live.undo(&mut sessions, Role::Fix));
+        assert!(matches!(&undone[0].result, Undone::Left(why) if why.contains("only a run changes its target")));
+        assert_eq!(run.with_live(|live, _| live.settle(&mut sessions)).len(), 1);
+        assert_eq!((host.shelf.content("a").as_str(), host.shelf.asked()), ("2", Vec::new()));
     }
 }

@@ -84,6 +84,7 @@ fn a_blob_is_synced_before_and_after_it_gets_its_name() {
     let run = fixture();
     let disk = Watched::default();
     let state = State::open_with(run.path(), Box::new(disk.clone())).expect("opens");
+    disk.take();
     let digest = state.blobs().put(b"bytes").expect("put");
     let (hex, folder) = (digest.hex(), digest.hex()[..2].to_owned());
     let once =
@@ -93,6 +94,22 @@ fn a_blob_is_synced_before_and_after_it_gets_its_name() {
     assert_eq!(state.blobs().put(b"bytes").expect("put again"), digest);
     assert_eq!(disk.take(), [format!("sync-dir {folder}")]);
     assert_eq!(state.blobs().get(&digest).expect("got"), b"bytes");
+}
+
+#[test]
+fn the_name_of_a_new_write_ahead_log_is_durable_before_anything_is_in_it() {
+    let run = fixture();
+    let (path, disk) = (run.path().to_owned(), Watched::default());
+    drop(run.state);
+    assert!(!path.join("countersign.db-wal").exists());
+    disk.fail(Some("sync-dir"));
+    let error = State::open_with(&path, Box::new(disk.clone())).expect_err("not durable");
+    assert!(matches!(error, RecordError::NotDurable { .. }), "{error}");
+    disk.fail(None);
+    disk.take();
+    let _state = State::open_with(&path, Box::new(disk.clone())).expect("opens");
+    assert!(path.join("countersign.db-wal").exists());
+    assert_eq!(disk.take(), ["sync-dir state"]);
 }
 
 #[test]

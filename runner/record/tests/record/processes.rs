@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use countersign_model::{Digest, Role};
-use countersign_record::{BeginError, ChangeState, RunState, State};
+use countersign_model::{Digest, Outcome, Plan, Role};
+use countersign_record::{BeginError, ChangeState, RecordError, RunStart, RunState, State};
 
 use crate::support::{TARGET, begin, change, fixture, signal};
 
@@ -21,7 +21,13 @@ struct Other {
 
 impl Other {
     fn start(test: &str, dir: &Path, proposal: &Digest) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this binary"))
+        Self::spawn(Command::new("env"), test, dir, proposal)
+    }
+
+    /// Through another command, which ends in this test binary.
+    fn spawn(mut command: Command, test: &str, dir: &Path, proposal: &Digest) -> Self {
+        let mut child = command
+            .arg(std::env::current_exe().expect("this binary"))
             .args(["--exact", &format!("processes::{test}"), "--ignored", "--nocapture", "--test-threads=1"])
             .env(DIR, dir)
             .env(PROPOSAL, proposal.to_string())
@@ -45,6 +51,12 @@ impl Other {
         panic!("no `{marker}`");
     }
 
+    /// SIGKILL.
+    fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
     fn say(&mut self, line: &str) {
         writeln!(self.stdin.as_mut().expect("its input"), "{line}").expect("said");
     }
@@ -52,7 +64,6 @@ impl Other {
 
 impl Drop for Other {
     fn drop(&mut self) {
-        // SIGKILL.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -88,6 +99,7 @@ fn child_begins() {
 
 #[test]
 #[ignore = "a child of the tests below"]
+#[expect(clippy::zombie_processes, reason = "the grandchild is to outlive this process, which is killed")]
 fn child_intends() {
     let Some((state, proposal, manifest)) = told() else { return };
     let mut journal = begin(&state, TARGET, &proposal, &manifest, 1).expect("begins");
@@ -99,6 +111,13 @@ fn child_intends() {
     let third = journal.intend(Role::Fix, &change).expect("intended");
     // Rides along, with nothing to ride on.
     journal.done(third).expect("done");
+    // It outlives this process, as a validator may, and must not keep the target held.
+    let mut grandchild = Command::new("sh");
+    grandchild.args(["-c", "echo up; exec cat >&2"]).stdin(Stdio::inherit()).stdout(Stdio::piped());
+    let mut grandchild = grandchild.spawn().expect("a grandchild");
+    let mut up = String::new();
+    // Only now has it surely closed what it inherited.
+    BufReader::new(grandchild.stdout.take().expect("its output")).read_line(&mut up).expect("up");
     println!("\nready:{}", journal.run());
     wait_for_end();
 }
@@ -132,7 +151,8 @@ fn a_run_whose_process_was_killed_is_unfinished_and_keeps_its_images() {
     let id = other.hear("ready:");
     assert_eq!(run.state.runs().running(TARGET).expect("told").as_deref(), Some(id.as_str()));
     assert!(run.state.runs().unfinished(TARGET).expect("told").is_none());
-    drop(other);
+    // The grandchild lives until `other` is dropped, which ends its input.
+    other.kill();
 
     let blocked = run.state.runs().unfinished(TARGET).expect("told").expect("unfinished");
     assert_eq!((blocked.run(), blocked.reason()), (id.as_str(), "the runner ended before the run did"));
@@ -148,13 +168,59 @@ fn a_run_whose_process_was_killed_is_unfinished_and_keeps_its_images() {
 }
 
 #[test]
-fn a_child_of_the_runner_does_not_keep_the_target_held() {
+#[ignore = "a child of the test below"]
+fn child_fills_its_disk() {
+    let Some((state, proposal, manifest)) = told() else { return };
+    let mut journal = begin(&state, TARGET, &proposal, &manifest, 1).expect("begins");
+    // More than the file size that it was started with allows.
+    let error = (0..100_u32)
+        .find_map(|n| {
+            let image: Vec<u8> = n.to_le_bytes().repeat(10_000);
+            let change = change(&mut journal, &image, b"");
+            journal.intend(Role::Fix, &change).err()
+        })
+        .expect("the disk fails");
+    assert!(matches!(error, RecordError::DatabaseWrite { .. }), "{}", error.full());
+    let last = journal.intend(Role::Fix, &signal()).expect_err("no more intents");
+    assert!(matches!(last, RecordError::JournalStopped { .. }), "{last}");
+    // Nothing at all is written after that, by whatever way.
+    let finish = journal.finish(Outcome::InDoubt, "", &serde_json::json!({}), 3_000).expect_err("not recorded");
+    assert!(matches!(finish, RecordError::Stopped(_)), "{finish}");
+    assert!(matches!(state.rehearsals().add(b"{}", ""), Err(RecordError::Stopped(_))));
+    assert!(matches!(state.blobs().put(b"x"), Err(RecordError::Stopped(_))));
+    // A run that cannot begin for the same reason ends all writing as well.
+    let other = State::open(state.dir()).expect("opens");
+    let long = ["x".repeat(60_000)];
+    let plan = Plan::default();
+    let start = RunStart {
+        proposal: &proposal,
+        manifest: &manifest,
+        target: "web-2",
+        max_uses: 9,
+        approvers: &long,
+        independent: true,
+        at: 2_000,
+        plan: &plan,
+    };
+    let begun = other.runs().begin(start).expect_err("the disk fails");
+    assert!(matches!(begun, BeginError::Record(RecordError::DatabaseWrite { .. })), "{begun}");
+    assert!(matches!(other.rehearsals().add(b"{}", ""), Err(RecordError::Stopped(_))));
+    println!("\nready:{}", journal.changes().len());
+}
+
+#[test]
+fn a_disk_that_fails_under_the_journal_ends_all_writing() {
     let run = fixture();
-    let journal = run.begin(1).expect("begins");
-    // It would inherit whatever is not closed on exec.
-    let mut sleeper = Command::new("cat").stdin(Stdio::piped()).spawn().expect("a child");
-    drop(journal);
-    assert!(run.state.runs().unfinished(TARGET).expect("told").is_some());
-    sleeper.kill().expect("killed");
-    sleeper.wait().expect("ended");
+    let mut shell = Command::new("sh");
+    // Files of at most 512 KiB; writing beyond is an error, not a signal.
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 1024; exec \"$@\"", "sh"]);
+    let mut other = Other::spawn(shell, "child_fills_its_disk", run.path(), &run.proposal);
+    let intended: usize = other.hear("ready:").parse().expect("a number");
+    drop(other);
+    let blocked = run.state.runs().unfinished(TARGET).expect("told").expect("unfinished");
+    assert!(intended > 0);
+    assert_eq!(blocked.changes().len(), intended, "exactly what was intended is durable");
+    for change in blocked.changes() {
+        run.state.content(&change.change.before.expect("a before-image").digest).expect("readable");
+    }
 }

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_capability::{Blobs, LogLine, Phase, Port, Protected, Registry};
 use countersign_files::Files;
-use countersign_gate::{
-    Allowance, Bounds, Gate, GatePort, Live, ReadRecord, Rehearsal, Sessions, Step, Witness, Work,
-};
+use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, ReadRecord, Rehearsal, Sessions, Step, Witness, Work};
 use countersign_model::documents::Denial;
 use countersign_model::{Call, Digest, Fault, FaultKind, Grant, Plan, Reply, Role, Stop};
 
@@ -58,8 +56,8 @@ impl Host {
         self.bench(Phase::Rehearse, Work::Rehearse(Box::new(rehearsal)))
     }
 
-    pub(crate) fn live(&self, live: Live) -> Bench {
-        self.bench(Phase::Live, Work::Live(Box::new(live)))
+    pub(crate) fn live(&self, phase: Phase, live: Live) -> Bench {
+        self.bench(phase, Work::Live(Box::new(live)))
     }
 
     /// What a rehearsal of these calls of a fix, and after the host's undo of a rollback, plans.

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
 
+use countersign_capability::Phase;
 use countersign_gate::{Live, Undo, Undone, Validators};
 use countersign_model::{Call, Digest, Mode, Plan, Role};
 use countersign_record::{NewProposal, RunStart, State};
@@ -54,6 +55,11 @@ impl Run {
 
     /// Begins a run; no step runs yet.
     pub(crate) fn of(host: &Host, mode: Mode, plan: &Plan) -> Self {
+        Self::in_phase(host, Phase::Live, mode, plan)
+    }
+
+    /// Begins a run with sessions of this phase; only those of [`Phase::Live`] are right.
+    pub(crate) fn in_phase(host: &Host, phase: Phase, mode: Mode, plan: &Plan) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let state = Arc::new(State::create(&directory.path().join("state")).expect("a new state directory"));
         let new = NewProposal {
@@ -79,8 +85,8 @@ impl Run {
         let journal = state.runs().begin(start).expect("the run begins");
         let id = journal.run().to_owned();
         let validators = Arc::<Mutex<Asked>>::default();
-        let live = Live::new(journal, mode, plan, Box::new(Recording(Arc::clone(&validators))));
-        Self { bench: host.live(live), state, id, validators, _directory: directory }
+        let live = Live::new(journal, mode, plan, Box::new(Recording(Arc::clone(&validators))), Arc::default());
+        Self { bench: host.live(phase, live), state, id, validators, _directory: directory }
     }
 
     /// From now on the rollback step runs, as it does after the host's undo.

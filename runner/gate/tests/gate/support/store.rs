@@ -10,6 +10,9 @@ use serde_json::json;
 
 use super::target::{Entry, Target, Trouble};
 
+/// A key that has no least scope.
+pub(crate) const NAMELESS: &str = "?";
+
 /// Tells the capabilities of this sort apart.
 pub(crate) trait Kind: Send + Sync + 'static {
     const NAME: &'static str;
@@ -156,6 +159,9 @@ impl<K: Kind> Capability for Store<K> {
     }
 
     fn least_scope(call: &StoreCall) -> Result<Scope, Fault> {
+        if call.key == NAMELESS {
+            return Err(Fault::new(FaultKind::Invalid, "no scope is that of this key alone"));
+        }
         Ok(Scope(call.access(), call.key.clone()))
     }
 
@@ -259,7 +265,8 @@ impl<K: Kind> Session<Store<K>> for StoreSession {
         let after = match call.op {
             Op::Remove => None,
             Op::Put => Some(Entry { contents: call.contents, mode: call.mode }),
-            _ => before.clone().map(|entry| Entry { mode: call.mode, ..entry }),
+            Op::Turn => before.clone().map(|entry| Entry { mode: call.mode, ..entry }),
+            _ => before.clone(),
         };
         if !self.target.lock().forgetful {
             for entry in [&before, &after].into_iter().flatten() {
@@ -267,10 +274,11 @@ impl<K: Kind> Session<Store<K>> for StoreSession {
             }
         }
         let (before, after) = (before.as_ref().map(kept), after.as_ref().map(kept));
+        // What tells the sorts of change apart is their reversibility alone.
         let (reversibility, images) = match call.op {
             Op::Put | Op::Remove => (Reversibility::Exact, true),
             Op::Turn => (Reversibility::Compensating, false),
-            _ => (Reversibility::Irreversible, false),
+            _ => (Reversibility::Irreversible, true),
         };
         let image = |kept: Option<Kept>| kept.filter(|_| images).map(|kept| kept.image);
         Ok(Prepared {
@@ -279,13 +287,16 @@ impl<K: Kind> Session<Store<K>> for StoreSession {
             summary: format!("{:?} `{key}`", call.op).to_lowercase(),
             before: image(before),
             after: image(after),
-            effect: json!({ "op": call.op, "mode": call.mode }),
+            effect: json!({ "mode": call.mode }),
             change: StoreChange { op: call.op, key, before, after },
         })
     }
 
     fn rehearse(&mut self, cx: &mut Context<'_>, change: &StoreChange) -> Result<Vec<u8>, Fault> {
         self.note("rehearse", &change.key);
+        if self.target.lock().trouble.take().is_some() {
+            return Err(Fault::new(FaultKind::TooLarge, "no more is held pending"));
+        }
         if change.op == Op::Ring {
             self.rung.insert(change.key.clone());
             return Ok(Vec::new());

@@ -11,7 +11,7 @@ pub(crate) struct Entry {
     pub(crate) mode: u32,
 }
 
-/// How the next `apply` goes wrong.
+/// How the next `apply` goes wrong; any of them for the next `rehearse`, which just fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// It fails, and says that nothing was reached.

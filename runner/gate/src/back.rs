@@ -1,0 +1,121 @@
+//! What a rollback step is held to in `exact` mode.
+
+use std::collections::BTreeSet;
+
+use countersign_model::{Change, Plan, Reversibility, Stop};
+
+use crate::rehearsal::first_per_subject;
+
+/// The rollback step's part of the plan, with what was done of it.
+#[derive(Default)]
+pub(crate) struct BackPlan {
+    done: BTreeSet<usize>,
+}
+
+impl BackPlan {
+    /// The rehearsed change that this one is, each of which may be done once, or `None` where it puts a
+    /// subject of the plan back to its before-image, which may be done again.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub(crate) fn allow(&self, plan: &Plan, change: &Change) -> Result<Option<usize>, Stop> {
+        let rehearsed = plan.back.iter().enumerate().find(|(position, planned)| {
+            !self.done.contains(position)
+                && planned.capability == change.capability
+                && planned.subject == change.subject
+                && planned.reversibility == change.reversibility
+                && planned.after == change.after
+                && planned.effect == change.effect
+        });
+        if let Some((position, _)) = rehearsed {
+            return Ok(Some(position));
+        }
+        let restores = first_per_subject(plan.forward.iter()).into_iter().any(|first| {
+            first.capability == change.capability && first.subject == change.subject && restores(first, change)
+        });
+        if restores {
+            return Ok(None);
+        }
+        Err(Stop(format!(
+            "deviation: the rollback step's `{}` was not rehearsed, or not so often, and restores no before-image",
+            change.summary
+        )))
+    }
+
+    /// Notes that a rehearsed change was done.
+    pub(crate) fn did(&mut self, position: usize) {
+        self.done.insert(position);
+    }
+
+    /// What was rehearsed, cannot be undone, and was not done: what the target still waits for.
+    pub(crate) fn missing<'a>(&self, plan: &'a Plan) -> Vec<&'a Change> {
+        let undone = plan.back.iter().enumerate().filter(|(position, _)| !self.done.contains(position));
+        undone.map(|(_, change)| change).filter(|change| change.reversibility == Reversibility::Irreversible).collect()
+    }
+}
+
+/// Whether `change` leaves the content that `first` found. Without content, effects alone would have to tell.
+fn restores(first: &Change, change: &Change) -> bool {
+    let of_content = |change: &Change| change.before.is_some() || change.after.is_some();
+    change.reversibility != Reversibility::Irreversible
+        && of_content(first)
+        && of_content(change)
+        && change.after == first.before
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_model::Image;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn signal() -> Change {
+        Change {
+            capability: "process".to_owned(),
+            format: 1,
+            subject: "exe=/x".to_owned(),
+            reversibility: Reversibility::Irreversible,
+            summary: "send HUP".to_owned(),
+            before: None,
+            after: None,
+            effect: json!({ "signal": "HUP" }),
+            body: Value::Null,
+        }
+    }
+
+    fn replace(path: &str, before: &str, after: &str) -> Change {
+        Change {
+            capability: "files".to_owned(),
+            subject: path.to_owned(),
+            reversibility: Reversibility::Exact,
+            before: Some(Image::of(before.as_bytes())),
+            after: Some(Image::of(after.as_bytes())),
+            effect: json!({ "op": "replace" }),
+            ..signal()
+        }
+    }
+
+    #[test]
+    fn what_was_rehearsed_once_may_be_done_once() {
+        let plan = Plan { forward: vec![replace("/a", "old", "new")], back: vec![signal()] };
+        let mut back = BackPlan::default();
+        assert_eq!(back.missing(&plan).len(), 1);
+        let position = back.allow(&plan, &signal()).expect("it was rehearsed").expect("it has a place");
+        back.did(position);
+        assert!(back.allow(&plan, &signal()).is_err(), "a second one was not");
+        assert!(back.missing(&plan).is_empty());
+    }
+
+    #[test]
+    fn a_subject_may_be_put_back_and_no_other_may_be_touched() {
+        let plan = Plan { forward: vec![replace("/a", "old", "new")], back: Vec::new() };
+        let back = BackPlan::default();
+        for _ in 0..2 {
+            assert_eq!(back.allow(&plan, &replace("/a", "new", "old")), Ok(None));
+        }
+        assert!(back.allow(&plan, &replace("/a", "old", "other")).is_err());
+        assert!(back.allow(&plan, &replace("/b", "new", "old")).is_err());
+        assert!(back.allow(&plan, &signal()).is_err());
+    }
+}
