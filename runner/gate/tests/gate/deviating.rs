@@ -1,5 +1,7 @@
 //! A run is held to its plan: whatever else is done stops before it is journaled, let alone applied.
 
+use std::sync::atomic::Ordering;
+
 use countersign_model::{Call, FaultKind, Mode, Plan, Role};
 
 use crate::support::{ALL, Host, NAMELESS, Run, get, put, put_mode, remove, ring, turn};
@@ -186,4 +188,22 @@ fn an_empty_plan_allows_nothing() {
     run.begin(Role::Fix, ALL);
     run.stop(put("shelf", "a", "2"));
     assert_eq!(run.journaled(), 0);
+}
+
+/// Who wants the run to end gets no more changes of the fix, and the rollback all the same.
+#[test]
+fn an_interrupted_fix_changes_nothing_more() {
+    let host = Host::with(&[("a", "1"), ("bell", "b")]);
+    let fix = [put("shelf", "a", "2"), ring("shelf", "bell", 1)];
+    let mut run = Run::exact(&host, &fix, &[ring("shelf", "bell", 2)]);
+    run.value(fix[0].clone());
+    run.interrupted.store(true, Ordering::Relaxed);
+    let why = run.stop(fix[1].clone());
+    assert_eq!(why, "the run was interrupted by a signal");
+    assert_eq!((run.failure(), run.journaled()), (Some(why), 1));
+    assert!(!host.shelf.asked().contains(&"apply bell".to_owned()));
+    run.undo();
+    run.begin_rollback();
+    run.value(ring("shelf", "bell", 2));
+    assert_eq!(host.shelf.content("a"), "1");
 }

@@ -1,5 +1,7 @@
 //! Permit: a call is inside a grant, inside a ceiling, and inside their limits.
 
+use std::time::Duration;
+
 use countersign_capability::Registry;
 use countersign_gate::Bounds;
 use countersign_model::{Call, FaultKind, Role};
@@ -194,6 +196,19 @@ fn a_step_moves_256_mib_at_most() {
     bench.denial(get("shelf", "rest"));
     let what = bench.denial(put("shelf", "small", "t"));
     assert!(what.contains("a step may move 268435456 bytes at most"), "{what}");
+}
+
+#[test]
+fn a_call_has_thirty_seconds_at_most() {
+    let host = Host::with(&[("a", "1")]);
+    let seconds = Duration::from_secs;
+    let benches = [host.observing(), host.observing_within(seconds(3600)), host.observing_within(seconds(5))];
+    for (mut bench, most) in benches.into_iter().zip([30, 30, 5]) {
+        bench.begin(None, ALL);
+        bench.value(get("shelf", "a"));
+        let time = host.shelf.lock().times.pop().expect("a read");
+        assert!(time <= seconds(most) && time > seconds(most - 2), "{time:?} of {most} s");
+    }
 }
 
 #[test]

@@ -41,8 +41,12 @@ fn refused(calls: &[Call]) {
     }
 }
 
+fn unanswered(run: &Run) -> Vec<String> {
+    run.with_live(|live, _| live.unanswered())
+}
+
 #[test]
-fn what_was_rehearsed_is_done_in_any_order() {
+fn what_was_rehearsed_is_done_in_any_order_and_once() {
     let host = host();
     let mut run = rolling_back(&host);
     for call in [2, 0, 1].map(|at: usize| back()[at].clone()) {
@@ -50,8 +54,36 @@ fn what_was_rehearsed_is_done_in_any_order() {
     }
     assert_eq!(host.shelf.content("b"), "two");
     let made = run.with_live(|live, _| live.made().filter(|(role, _)| *role == Role::Rollback).count());
-    assert_eq!(made, 3);
+    assert_eq!((made, run.journaled()), (3, 6));
+    for again in back() {
+        run.begin(Role::Rollback, ALL);
+        run.stop(again);
+    }
     assert_eq!(run.journaled(), 6);
+}
+
+#[test]
+fn what_was_rehearsed_twice_is_done_twice() {
+    let host = host();
+    let mut run = Run::exact(&host, &[], &[ring("shelf", "bell", 1), ring("shelf", "bell", 1)]);
+    run.begin_rollback();
+    run.value(ring("shelf", "bell", 1));
+    assert_eq!(unanswered(&run), ["ring `bell`"]);
+    run.value(ring("shelf", "bell", 1));
+    assert_eq!(unanswered(&run), [""; 0]);
+    run.stop(ring("shelf", "bell", 1));
+}
+
+/// What can be read back from the target is proven; a reload that was never sent is not.
+#[test]
+fn what_is_irreversible_and_was_left_out_is_named() {
+    let host = host();
+    let mut run = rolling_back(&host);
+    run.value(back()[1].clone());
+    assert_eq!(unanswered(&run), ["ring `bell`"]);
+    run.value(back()[0].clone());
+    assert_eq!(unanswered(&run), [""; 0]);
+    assert_eq!(unanswered(&Run::scoped(&host)), [""; 0], "nothing was rehearsed that it is held to");
 }
 
 #[test]
@@ -63,6 +95,8 @@ fn a_before_image_is_restored() {
     host.shelf.set("new", "half");
     run.value(put("shelf", "a", "1"));
     run.value(remove("shelf", "new"));
+    // Once more than needed does no harm.
+    run.value(put("shelf", "a", "1"));
     assert_eq!(["a", "new"].map(|key| host.shelf.content(key)), ["1", "-"]);
     assert_eq!(run.unrestored(), []);
 }

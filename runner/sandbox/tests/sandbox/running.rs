@@ -5,7 +5,7 @@ use countersign_capability::StepContext;
 use countersign_model::{Reply, Role, Stop, Verdict};
 use countersign_sandbox::{Failure, Finding, Limits, Output, Sandbox, Settings};
 
-use crate::support::{Answers, agreeable, linked, run, sandbox, step, trivial};
+use crate::support::{Answers, agreeable, linked, nothing, run, sandbox, step, trivial};
 
 const FOREVER: &str = r#"(func (export "run") (result i32) (loop $again (br $again)) unreachable)"#;
 
@@ -124,8 +124,9 @@ fn endless_host_calls_end_with_their_time() {
         (loop $again (call $get (i32.const 64) (i32.const 8) (i32.const 0)) (br $again)) unreachable)"#;
     let (calls, called) = mpsc::channel();
     let port = Answers(move |call| {
+        let answer = nothing(&call);
         let _ = calls.send(call);
-        Ok(Reply::Value(vec![0]))
+        Ok(answer)
     });
     let limits = Limits { wall_clock: Duration::from_millis(50), ..Limits::default() };
     let ended = run(&step(Role::Fix, &["get"], body), Box::new(port), limits);
@@ -142,10 +143,10 @@ fn a_slow_host_call_counts_but_is_never_abandoned() {
         r#"(func (export "run") (result i32) (call $put (i32.const 0) (i32.const 0) (i32.const 64)) (i32.const 0))"#,
     ] {
         let (finished, finishes) = mpsc::channel();
-        let port = Answers(move |_| {
+        let port = Answers(move |call| {
             std::thread::sleep(Duration::from_millis(120));
             let _ = finished.send(());
-            Ok(Reply::Value(vec![0]))
+            Ok(nothing(&call))
         });
         let limits = Limits { wall_clock: Duration::from_millis(30), ..Limits::default() };
         let ended = run(&step(Role::Fix, &["put"], body), Box::new(port), limits);
@@ -240,9 +241,9 @@ fn a_stop_ends_the_step() {
     let body = r#"(func (export "run") (result i32)
         (loop $again (call $put (i32.const 0) (i32.const 0) (i32.const 64)) (br $again)) unreachable)"#;
     let mut left = 3;
-    let port = Answers(move |_| {
+    let port = Answers(move |call| {
         left -= 1;
-        if left == 0 { Err(Stop("the plan has no such change".to_owned())) } else { Ok(Reply::Value(vec![0])) }
+        if left == 0 { Err(Stop("the plan has no such change".to_owned())) } else { Ok(nothing(&call)) }
     });
     let ended = run(&step(Role::Fix, &["put"], body), Box::new(port), Limits::default());
     assert_eq!(ended.result, Err(Failure::Stopped(Stop("the plan has no such change".to_owned()))));
@@ -267,11 +268,13 @@ fn a_panic_of_the_host_is_a_failure_of_this_step_only() {
 fn a_reply_that_does_not_decode_is_a_failure() {
     let body = r#"(func (export "run") (result i32)
         (call $get (i32.const 0) (i32.const 0) (i32.const 64)) (i32.const 0))"#;
-    // A list of seven bytes that has one.
-    let port = Answers(|_| Ok(Reply::Value(vec![7, 7])));
-    let ended = run(&step(Role::Fix, &["get"], body), Box::new(port), Limits::default());
-    let failure = ended.result.expect_err("not a reply").to_string();
-    assert!(failure.starts_with("the step trapped: a call was not decoded"), "{failure}");
+    // A list of seven bytes that has one; an empty list with something after it.
+    for (reply, why) in [(vec![7, 7], "a call was not decoded"), (vec![0, 0], "a call has 1 bytes too many")] {
+        let port = Answers(move |_| Ok(Reply::Value(reply.clone())));
+        let ended = run(&step(Role::Fix, &["get"], body), Box::new(port), Limits::default());
+        let failure = ended.result.expect_err("not a reply").to_string();
+        assert!(failure.starts_with(&format!("the step trapped: {why}")), "{failure}");
+    }
 }
 
 #[test]
@@ -305,10 +308,10 @@ fn steps_beyond_the_set_number_are_refused_and_slots_come_back() {
         let (entered, enters) = mpsc::channel();
         let (leave, left) = mpsc::channel::<()>();
         let first = scope.spawn(|| {
-            let port = Answers(move |_| {
+            let port = Answers(move |call| {
                 entered.send(()).expect("the test waits");
                 left.recv().expect("the test answers");
-                Ok(Reply::Value(vec![0]))
+                Ok(nothing(&call))
             });
             step.run(Box::new(port), StepContext::default(), Limits::default()).result
         });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use countersign_capability::{Blobs, LogLine, Phase, Port, Protected, Registry};
 use countersign_files::Files;
@@ -42,13 +43,22 @@ impl Host {
     }
 
     fn bench(&self, phase: Phase, work: Work) -> Bench {
+        self.bench_on(self.sessions(phase), work)
+    }
+
+    fn bench_on(&self, sessions: Sessions, work: Work) -> Bench {
         let seen = Arc::<Mutex<Seen>>::default();
-        let gate = Gate::new(self.sessions(phase), work, Box::new(Recorder(Arc::clone(&seen))));
+        let gate = Gate::new(sessions, work, Box::new(Recorder(Arc::clone(&seen))));
         Bench { port: GatePort::new(gate), seen, registry: Arc::clone(&self.registry) }
     }
 
     pub(crate) fn observing(&self) -> Bench {
         self.bench(Phase::Observe, Work::Observe { denied: Vec::new() })
+    }
+
+    /// With this much time for a call.
+    pub(crate) fn observing_within(&self, time: Duration) -> Bench {
+        self.bench_on(self.sessions(Phase::Observe).within(time), Work::Observe { denied: Vec::new() })
     }
 
     pub(crate) fn rehearsing(&self) -> Bench {

@@ -1,6 +1,7 @@
 //! A run: a live gate over a real journal.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use countersign_capability::Phase;
@@ -18,6 +19,7 @@ pub(crate) struct Run {
     pub(crate) state: Arc<State>,
     pub(crate) id: String,
     pub(crate) validators: Arc<Mutex<Asked>>,
+    pub(crate) interrupted: Arc<AtomicBool>,
     _directory: TempDir,
 }
 
@@ -85,8 +87,10 @@ impl Run {
         let journal = state.runs().begin(start).expect("the run begins");
         let id = journal.run().to_owned();
         let validators = Arc::<Mutex<Asked>>::default();
-        let live = Live::new(journal, mode, plan, Box::new(Recording(Arc::clone(&validators))), Arc::default());
-        Self { bench: host.live(phase, live), state, id, validators, _directory: directory }
+        let interrupted = Arc::<AtomicBool>::default();
+        let recording = Box::new(Recording(Arc::clone(&validators)));
+        let live = Live::new(journal, mode, plan, recording, Arc::clone(&interrupted));
+        Self { bench: host.live(phase, live), state, id, validators, interrupted, _directory: directory }
     }
 
     /// From now on the rollback step runs, as it does after the host's undo.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
+use std::time::Instant;
 
 use countersign_capability::{Capability, Context, Linker, Opening, Prepared, Protected, Session, TypedCall};
 use countersign_model::{Access, Call, Fault, FaultKind, Image, Reversibility, Selector, State};
@@ -245,8 +246,9 @@ fn entry(cx: &mut Context<'_>, kept: Kept) -> Result<Entry, Fault> {
 }
 
 impl<K: Kind> Session<Store<K>> for StoreSession {
-    fn read(&mut self, _: &mut Context<'_>, _: &Scope, call: StoreCall) -> Result<Vec<u8>, Fault> {
+    fn read(&mut self, cx: &mut Context<'_>, _: &Scope, call: StoreCall) -> Result<Vec<u8>, Fault> {
         self.note("read", &call.key);
+        self.target.lock().times.push(cx.deadline.saturating_duration_since(Instant::now()));
         let key = self.resolve(&call.key)?;
         if self.rung.contains(&key) {
             return Err(Fault::new(FaultKind::Unknowable, "what it is like after a ring"));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// One named entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) struct Content {
     pub(crate) forbidden: BTreeSet<String>,
     /// Everything that sessions were asked, in order.
     pub(crate) asked: Vec<String>,
+    /// How long each read had.
+    pub(crate) times: Vec<Duration>,
     pub(crate) trouble: Option<Trouble>,
     /// Whether an undo gets stuck.
     pub(crate) stuck: bool,
