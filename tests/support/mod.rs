@@ -32,6 +32,23 @@ fn built() -> PathBuf {
     target.to_path_buf()
 }
 
+/// What `cargo metadata` says of the packages. Its own crate would change the features of what wasmtime is
+/// built with, and so build it twice.
+pub fn packages(arguments: &[&str]) -> Vec<Value> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("cargo starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut metadata: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    match metadata["packages"].take() {
+        Value::Array(packages) => packages,
+        _ => panic!("there are no packages"),
+    }
+}
+
 /// One process builds at a time: the examples' steps have the same names.
 fn build_lock() -> File {
     let file = File::create(built().join("steps.lock")).expect("the lock can be made");

@@ -67,7 +67,12 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
                 writeln!(text, "  {}", visible(left))?;
             }
             sent(text, report)?;
-            writeln!(text, "next: put right by hand what is listed; `countersign show {}` has every change", report.run)
+            writeln!(
+                text,
+                "next: put right by hand what is listed; `countersign show {}` has every change, and what a replaced file \
+                 was before is kept beside it, in a file whose name begins with `.countersign-`",
+                report.run
+            )
         }
     }
 }
