@@ -15,7 +15,7 @@ test: setup setup-test
 	$(CARGO) test --workspace --locked
 
 bench: setup
-	$(CARGO) bench --workspace --locked
+	$(CARGO) bench --locked --bench ratios
 
 lint: setup
 	$(CARGO) fmt --all --check
