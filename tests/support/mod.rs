@@ -16,8 +16,17 @@ use tempfile::TempDir;
 /// The binary under test.
 pub fn countersign() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-    command.env_remove("COUNTERSIGN_STATE").env_remove("COUNTERSIGN_CONFIG").env_remove("RUST_LOG");
+    for variable in ["COUNTERSIGN_STATE", "COUNTERSIGN_CONFIG", "COUNTERSIGN_TEST_NOW", "RUST_LOG"] {
+        command.env_remove(variable);
+    }
     command.stdin(Stdio::null());
+    command
+}
+
+/// The binary under test with its clock pinned, in milliseconds since 1970-01-01 UTC.
+pub fn countersign_at(now: u64) -> Command {
+    let mut command = countersign();
+    command.env("COUNTERSIGN_TEST_NOW", now.to_string());
     command
 }
 
