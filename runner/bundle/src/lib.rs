@@ -12,7 +12,6 @@ mod document;
 mod duration;
 mod error;
 mod manifest;
-mod nesting;
 mod oci;
 mod open;
 mod save;

@@ -1,14 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_model::text::{excerpt, visible};
+use countersign_model::text::{excerpt, hides};
+use countersign_model::toml::{self, TomlError};
 use countersign_model::{Access, Grant, Mode, Role, RollbackBy, Success};
 use serde_json::{Map, Value};
 
+use crate::MAX_MANIFEST_BYTES;
 use crate::arguments::{Arguments, ArgumentsError};
 use crate::document::{Check, Document};
 use crate::duration::milliseconds;
 use crate::template::Template;
-use crate::{MAX_MANIFEST_BYTES, nesting};
 
 const MAX_NAME_BYTES: usize = 64;
 const MAX_DESCRIPTION: usize = 200;
@@ -42,23 +43,9 @@ struct StepManifest {
 /// Why bytes are not a `remediation.toml`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ManifestError {
-    /// They are more than [`MAX_MANIFEST_BYTES`].
-    #[error("{size} bytes are more than the {MAX_MANIFEST_BYTES} that are read")]
-    TooLarge {
-        /// Their number.
-        size: usize,
-    },
-    /// They are not UTF-8.
-    #[error("it is not UTF-8 text")]
-    NotText,
-    /// They are not TOML of the expected shape.
-    #[error("line {line}: {why}")]
-    Syntax {
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        why: String,
-    },
+    /// They are more than [`MAX_MANIFEST_BYTES`], or not TOML of the expected shape.
+    #[error(transparent)]
+    Toml(#[from] TomlError),
     /// A value is not one that can stand there.
     #[error("{0}")]
     Value(String),
@@ -71,21 +58,7 @@ impl Manifest {
     /// When it is too large or too deeply nested, is not TOML, has an unknown key, or when a value
     /// cannot be used: every rule that does not depend on the arguments' values is tested here.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        if bytes.len() > MAX_MANIFEST_BYTES {
-            return Err(ManifestError::TooLarge { size: bytes.len() });
-        }
-        let text = str::from_utf8(bytes).map_err(|_| ManifestError::NotText)?;
-        let syntax = |offset: usize, why: String| {
-            let line = bytes.iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
-            ManifestError::Syntax { line, why }
-        };
-        if let Some(offset) = nesting::excess(text) {
-            return Err(syntax(offset, "it is nested too deeply, or a bracket has no partner".to_owned()));
-        }
-        let document: Document = toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            syntax(offset, excerpt(error.message(), 300))
-        })?;
+        let document: Document = toml::from_slice(bytes, MAX_MANIFEST_BYTES)?;
         Self::from_document(document).map_err(ManifestError::Value)
     }
 
@@ -97,10 +70,7 @@ impl Manifest {
                 MAX_NAME_BYTES - 1
             ));
         }
-        if description.trim().is_empty()
-            || description.chars().count() > MAX_DESCRIPTION
-            || visible(&description) != description
-        {
+        if description.trim().is_empty() || description.chars().count() > MAX_DESCRIPTION || hides(&description) {
             return Err(format!(
                 "`description`: expected one line of at most {MAX_DESCRIPTION} characters, none of them invisible"
             ));
@@ -260,7 +230,7 @@ fn is_name(text: &str) -> bool {
 
 fn is_module(path: &str) -> bool {
     path.len() <= MAX_MODULE_BYTES
-        && visible(path) == path
+        && !hides(path)
         && !path.contains(['\\', ':'])
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }

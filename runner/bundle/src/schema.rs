@@ -66,7 +66,7 @@ fn is_argument_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// The depth is bounded by [`crate::nesting`].
+/// The depth is bounded by [`countersign_model::toml`].
 fn object(table: &toml::Table, at: &str) -> Result<Map<String, Value>, String> {
     table.iter().map(|(key, value)| Ok((key.clone(), json(value, &format!("{at}.{}", excerpt(key, 80)))?))).collect()
 }

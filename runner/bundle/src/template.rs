@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign_model::text::{excerpt, visible};
+use countersign_model::text::{excerpt, hides};
 use countersign_model::{Access, Grant, Selector};
 use serde_json::{Map, Value};
 
@@ -121,7 +121,7 @@ impl Place {
         if value.is_empty() {
             return Err("it is empty".to_owned());
         }
-        if visible(value) != value || value.chars().any(|c| c.is_whitespace() && c != ' ') {
+        if hides(value) || value.chars().any(|c| c.is_whitespace() && c != ' ') {
             return Err("it holds a control or invisible character".to_owned());
         }
         let holds = |characters: &[char]| value.chars().find(|c| characters.contains(c));

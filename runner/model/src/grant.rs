@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -247,10 +247,11 @@ fn write_word(f: &mut fmt::Formatter<'_>, word: &str, force: bool) -> fmt::Resul
         return f.write_str(word);
     }
     f.write_str("\"")?;
-    for c in word.chars() {
+    for (c, misleads) in crate::text::marked(word) {
         match c {
             '"' | '\\' => write!(f, "\\{c}")?,
-            c => f.write_str(&crate::text::visible(c.encode_utf8(&mut [0; 4])))?,
+            c if misleads => write!(f, "{}", c.escape_unicode())?,
+            c => f.write_char(c)?,
         }
     }
     f.write_str("\"")
@@ -294,7 +295,7 @@ fn take_word(text: &str) -> Result<(String, &str), String> {
     let Some(quoted) = text.strip_prefix('"') else {
         let (word, rest) = text.split_at(text.find(' ').unwrap_or(text.len()));
         if word.contains(['"', '\\']) || crate::text::visible(word) != word {
-            return Err("a word with a quote, a backslash or an invisible character must be quoted".to_owned());
+            return Err("a word with a quote, a backslash, an invisible character or one that looks like another must be quoted".to_owned());
         }
         return Ok((word.to_owned(), rest));
     };
@@ -342,6 +343,8 @@ mod tests {
             "process.write exe=/usr/sbin/nginx signals=HUP",
             "postgres.write orders verbs=terminate-backend max-calls=5",
             r#"files.read "/srv/a b\"c\\d\u{202e}""#,
+            r#"files.read "/srv/c\u{43e}nf""#,
+            "files.read /srv/Übung",
             r#"files.read "exe=x""#,
             r#"files.read "" a="""#,
         ] {

@@ -9,12 +9,14 @@ mod digest;
 pub mod documents;
 mod evidence;
 mod grant;
+mod nesting;
 mod outcome;
 mod plan;
 mod role;
 pub mod strict;
 mod terms;
 pub mod text;
+pub mod toml;
 
 pub use call::{Call, Fault, FaultKind, Reply, Stop};
 pub use change::{Change, Image, Reversibility, State};

@@ -1,29 +1,28 @@
 //! Text from people and guests who may lie, made safe to show.
 
-/// The text with everything that could move a terminal's cursor, change its colours or reorder what
-/// is read made visible as `\u{…}`: control characters, bidirectional and invisible formatting
-/// characters. Line feeds and tabs are escaped too; see [`visible_lines`] to keep lines.
+use unicode_security::skeleton;
+
+/// The text with everything that could move a terminal's cursor, change its colours, reorder what is
+/// read or be taken for something else made visible as `\u{…}`: control characters, bidirectional and
+/// invisible formatting characters, and characters that look like ASCII in a word that would be read as
+/// ASCII, such as a Cyrillic `о` in `nginx.conf`. Line feeds and tabs are escaped too; see
+/// [`visible_lines`] to keep lines.
 #[must_use]
 pub fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        push_visible(&mut out, c);
-    }
-    out
+    escaped(text, |_| false)
 }
 
 /// Like [`visible`], but line feeds and tabs stay.
 #[must_use]
 pub fn visible_lines(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c == '\n' || c == '\t' {
-            out.push(c);
-        } else {
-            push_visible(&mut out, c);
-        }
-    }
-    out
+    escaped(text, |c| c == '\n' || c == '\t')
+}
+
+/// Whether the text holds a character that cannot be seen, or that changes how others are seen. What only looks like
+/// something else hides nothing: it is a name that somebody may have given.
+#[must_use]
+pub fn hides(text: &str) -> bool {
+    text.chars().any(hidden)
 }
 
 /// The first `limit` characters, made [`visible`], with `…` where something was cut.
@@ -39,12 +38,55 @@ pub fn excerpt(text: &str, limit: usize) -> String {
     }
 }
 
-fn push_visible(out: &mut String, c: char) {
-    if hidden(c) {
-        out.extend(c.escape_unicode());
-    } else {
-        out.push(c);
+fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (c, misleads) in marked(text) {
+        if misleads && !stays(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
     }
+    out
+}
+
+/// Each character, and whether it must be shown as `\u{…}`.
+pub(crate) fn marked(text: &str) -> impl Iterator<Item = (char, bool)> {
+    words(text).flat_map(|word| {
+        let reads_as_ascii = !word.is_ascii() && reads_as_ascii(word);
+        // A dash between spaces parts a sentence; in a name it would pass for a hyphen.
+        let parts = move |c| c == '\u{2013}' && word.contains(' ');
+        word.chars().map(move |c| (c, hidden(c) || (reads_as_ascii && imitates(c) && !parts(c))))
+    })
+}
+
+/// The text in pieces: runs of letters and digits, and what is between them.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let inside = |c: char| c.is_alphanumeric() || c == '_';
+        let first = inside(rest.chars().next()?);
+        let end = rest.find(|c| inside(c) != first).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        rest = after;
+        Some(word)
+    })
+}
+
+/// Whether a word that is not ASCII would be read as if it were: it has ASCII letters or digits beside what imitates
+/// them, or nothing but imitations. A word in another script is what it looks like, though some of its letters also
+/// look like ASCII's; so is the punctuation that people write.
+fn reads_as_ascii(word: &str) -> bool {
+    word.chars().any(|c| c.is_ascii_alphanumeric()) || word.chars().all(|c| c.is_ascii() || imitates(c))
+}
+
+/// Whether a character is not ASCII and looks like something that is, by Unicode's table of confusables (UTS 39).
+fn imitates(c: char) -> bool {
+    let mut buffer = [0; 4];
+    // Typographic quotes and the ellipsis are in every other sentence, and nobody loses by them.
+    !c.is_ascii()
+        && !matches!(c, '\u{2018}' | '\u{2019}' | '\u{201c}' | '\u{201d}' | '\u{2026}')
+        && skeleton(c.encode_utf8(&mut buffer)).all(|c| c.is_ascii())
 }
 
 /// Characters that are not what they look like or do not look like anything: Unicode's `Cc`, the
@@ -70,6 +112,32 @@ mod tests {
         assert_eq!(visible("a\u{1b}[31mb\u{202e}c\r\n"), "a\\u{1b}[31mb\\u{202e}c\\u{d}\\u{a}");
         assert_eq!(visible_lines("a\n\tb\r"), "a\n\tb\\u{d}");
         assert_eq!(visible("grün 漢字"), "grün 漢字");
+    }
+
+    #[test]
+    fn shows_what_looks_like_something_else() {
+        // One letter of another script, a word of nothing but imitations, and other widths.
+        assert_eq!(visible("/etc/nginx.c\u{43e}nf"), "/etc/nginx.c\\u{43e}nf");
+        assert_eq!(visible("\u{440}\u{430}\u{443}"), "\\u{440}\\u{430}\\u{443}");
+        assert_eq!(visible("\u{ff45}xit"), "\\u{ff45}xit");
+        assert_eq!(visible("a\u{2215}b\u{2024}c"), "a\\u{2215}b\\u{2024}c");
+        assert_eq!(visible_lines("p\u{430}y\n"), "p\\u{430}y\n");
+    }
+
+    #[test]
+    fn leaves_what_people_write() {
+        for text in [
+            "naïve Übung, déjà vu",
+            "привет, мир",
+            "Ελληνικά",
+            "CPU使用率が高い",
+            "don’t “guess” — or – look…",
+            "日本語のファイル_1",
+            "5 µs",
+        ] {
+            assert_eq!(visible(text), text);
+        }
+        assert!(!hides("c\u{43e}nf") && hides("c\u{200b}nf"));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_model::Digest;
-use countersign_model::text::{excerpt, visible};
+use countersign_model::text::excerpt;
+use countersign_model::toml::{self, TomlError};
 use serde::Deserialize;
 
 use crate::duration::{DurationError, parse_duration};
@@ -36,15 +37,9 @@ pub struct Policy {
 /// Why a trust policy was not taken.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PolicyError {
-    /// It is larger than is read.
-    #[error("{size} bytes are more than the {MAX_POLICY} that are read")]
-    TooLarge {
-        /// Its size in bytes.
-        size: usize,
-    },
-    /// It is not the TOML that is expected.
-    #[error("{0}")]
-    Malformed(String),
+    /// It is larger than is read, or not the TOML that is expected.
+    #[error(transparent)]
+    Toml(#[from] TomlError),
     /// Its version is another one.
     #[error("its version is `{0}`, expected `{POLICY_VERSION}`")]
     Version(u32),
@@ -162,11 +157,7 @@ impl Policy {
     /// When it is larger than [`MAX_POLICY`], is not as the format says, or makes no sense: doubled
     /// names or keys, weak keys, people without keys, a quorum that cannot be reached.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        if bytes.len() > MAX_POLICY {
-            return Err(PolicyError::TooLarge { size: bytes.len() });
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| PolicyError::Malformed("it is not UTF-8".to_owned()))?;
-        let file: File = toml::from_str(text).map_err(|error| malformed(text, &error))?;
+        let file: File = toml::from_slice(bytes, MAX_POLICY)?;
         if file.version != POLICY_VERSION {
             return Err(PolicyError::Version(file.version));
         }
@@ -315,15 +306,6 @@ pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= MAX_NAME
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b))
-}
-
-fn malformed(text: &str, error: &toml::de::Error) -> PolicyError {
-    let message = visible(error.message());
-    let before = error.span().and_then(|span| text.get(..span.start));
-    PolicyError::Malformed(match before {
-        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
-        None => message,
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Absolute paths in one spelling.
 
-use countersign_model::text::{excerpt, visible};
+use countersign_model::text::{excerpt, hides};
 
 /// The longest path, in bytes.
 const MAX_PATH: usize = 4_095;
@@ -17,7 +17,7 @@ pub(crate) fn check(key: &str, path: &str) -> Result<(), String> {
     if path.contains('*') {
         return refuse("names one file: `*` stands for nothing here");
     }
-    if visible(path) != path {
+    if hides(path) {
         return refuse("holds an invisible character");
     }
     if segments.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
