@@ -1,8 +1,7 @@
 //! What a command works with: state, configuration, trust policy and the capabilities of this binary.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::Global;
 use crate::config::Config;
+use crate::files::{only_ours, read_bounded, shown};
 use crate::output::hinted;
 use crate::progress::Narrator;
 
@@ -43,6 +43,7 @@ impl Environment {
                 "make one with `countersign init --approver KEY.pub`, or name yours with `--state` or COUNTERSIGN_STATE",
             ));
         }
+        only_ours(&state)?;
         let config_path = config_path(global, &state);
         let (config, policy) = Config::load(&config_path)?;
         let registry = Arc::new(registry());
@@ -145,8 +146,8 @@ fn protected(state: &Path, config: &Path, loaded: &Config) -> anyhow::Result<Pro
 
 /// A private key in OpenSSH's format; asks for its passphrase on the terminal where it has one.
 pub(crate) fn load_key(path: &Path) -> anyhow::Result<SigningKey> {
-    let shown = path.display();
-    let bytes = read_bounded(path, 64 * 1024).with_context(|| format!("the key `{shown}` cannot be read"))?;
+    let shown = shown(path);
+    let bytes = read_bounded(path, 64 * 1024)?;
     if bytes.starts_with(b"ssh-") || !bytes.starts_with(b"-----BEGIN") {
         return Err(hinted(
             format!("`{shown}` is no private key in OpenSSH's format"),
@@ -165,33 +166,4 @@ pub(crate) fn load_key(path: &Path) -> anyhow::Result<SigningKey> {
 /// Asks on the terminal, without echo; `None` where there is none.
 fn ask_passphrase(path: &Path) -> Option<String> {
     rpassword::prompt_password(format!("passphrase for {}: ", path.display())).ok()
-}
-
-/// A regular file of at most `limit` bytes.
-pub(crate) fn read_bounded(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
-    let shown = path.display();
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-        .open(path)
-        .with_context(|| format!("`{shown}` cannot be read"))?;
-    if !file.metadata().with_context(|| format!("`{shown}` cannot be read"))?.is_file() {
-        anyhow::bail!("`{shown}` is not a regular file");
-    }
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("`{shown}` cannot be read"))?;
-    if bytes.len() as u64 > limit {
-        anyhow::bail!("`{shown}` is larger than {limit} bytes");
-    }
-    Ok(bytes)
-}
-
-/// Writes a file that does not exist yet.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .with_context(|| format!("`{}` cannot be made", path.display()))?;
-    file.write_all(bytes).with_context(|| format!("`{}` cannot be written", path.display()))
 }

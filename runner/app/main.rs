@@ -7,6 +7,8 @@ mod commands;
 mod componentize;
 mod config;
 mod environment;
+mod files;
+mod hints;
 mod output;
 mod progress;
 mod render;

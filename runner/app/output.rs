@@ -62,7 +62,7 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
             for cause in &causes {
                 complain(format_args!("caused by: {cause}"));
             }
-            if let Some(hint) = hint {
+            if let Some(hint) = &hint {
                 complain(format_args!("hint: {hint}"));
             }
             if json {
@@ -81,9 +81,10 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
     }
 }
 
-fn hint(error: &anyhow::Error) -> Option<&str> {
+fn hint(error: &anyhow::Error) -> Option<String> {
+    let own = || error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone());
     let pipeline = error.downcast_ref::<PipelineError>().and_then(PipelineError::hint);
-    pipeline.or_else(|| error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.as_str()))
+    pipeline.map(str::to_owned).or_else(own).or_else(|| crate::hints::of(error))
 }
 
 /// A refusal that is a command's result too: said on stderr like every error.
@@ -119,6 +120,15 @@ pub(crate) struct Hinted {
 /// An error before anything changed, with what to do next.
 pub(crate) fn hinted(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Hinted { what: what.into(), hint: hint.into() })
+}
+
+/// The same, where another error is the cause.
+pub(crate) fn hinted_by(
+    cause: impl std::error::Error + Send + Sync + 'static,
+    what: impl Into<String>,
+    hint: impl Into<String>,
+) -> anyhow::Error {
+    anyhow::Error::new(cause).context(Hinted { what: what.into(), hint: hint.into() })
 }
 
 fn print(text: &str) -> std::io::Result<()> {

@@ -6,7 +6,8 @@ use countersign_pipeline::{ApprovalTerms, Approved, Stored, proposal_name};
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::environment::{Environment, load_key, read_bounded, write_new};
+use crate::environment::{Environment, load_key};
+use crate::files::{read_bounded, write_new};
 use crate::output::{CommandResult, Done};
 
 #[derive(Args)]

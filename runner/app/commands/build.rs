@@ -11,7 +11,8 @@ use countersign_pipeline::PipelineError;
 use serde_json::json;
 
 use crate::componentize::{self, cargo};
-use crate::environment::{read_bounded, registry};
+use crate::environment::registry;
+use crate::files::read_bounded;
 use crate::output::{CommandResult, Done, hinted};
 
 #[derive(Args)]

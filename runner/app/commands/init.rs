@@ -7,7 +7,8 @@ use countersign_trust::{PublicKey, SigningKey, StarterPolicy};
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::environment::{read_bounded, state_directory};
+use crate::environment::state_directory;
+use crate::files::read_bounded;
 use crate::output::{CommandResult, Done, hinted};
 
 #[derive(Args)]

@@ -11,7 +11,8 @@ use countersign_pipeline::PipelineError;
 use countersign_sandbox::Inspection;
 use serde_json::{Value, json};
 
-use crate::environment::{read_bounded, registry};
+use crate::environment::registry;
+use crate::files::read_bounded;
 use crate::output::{CommandResult, Done};
 
 #[derive(Args)]

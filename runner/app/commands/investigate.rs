@@ -10,6 +10,7 @@ use super::StepArguments;
 use crate::cli::Global;
 use crate::environment::Environment;
 use crate::output::{CommandResult, Done};
+use crate::render;
 
 #[derive(Args)]
 #[command(after_help = "Example: countersign investigate ./bundle --target web --arg config=/etc/orders.conf")]
@@ -49,13 +50,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         writeln!(text, "  {}  {}", evidence.id, evidence.digest)?;
     }
     for denial in &found.denied {
-        writeln!(
-            text,
-            "denied: `{}`: {}; the grant `{}` would allow it",
-            visible(&denial.call),
-            denial.why,
-            denial.grant
-        )?;
+        writeln!(text, "denied: `{}`: {}{}", visible(&denial.call), denial.why, render::remedy(denial))?;
     }
     let mut code = if found.denied.is_empty() { 0 } else { 3 };
     if let Some(failure) = &found.failure {

@@ -6,7 +6,8 @@ use clap::Args;
 use countersign_model::Access;
 use serde_json::json;
 
-use crate::environment::{registry, write_new};
+use crate::environment::registry;
+use crate::files::write_new;
 use crate::output::{CommandResult, Done, hinted};
 use crate::template::{self, File};
 

@@ -70,8 +70,11 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     });
     for denial in &document.denied {
         crate::output::complain(format_args!(
-            "error: the {} step was denied `{}`: {}; the grant `{}` would allow it",
-            denial.role, denial.call, denial.why, denial.grant
+            "error: the {} step was denied `{}`: {}{}",
+            denial.role,
+            denial.call,
+            denial.why,
+            render::remedy(denial)
         ));
     }
     let code = if !document.denied.is_empty() {

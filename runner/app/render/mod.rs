@@ -6,7 +6,7 @@ pub(crate) mod run;
 
 use std::fmt::Write as _;
 
-use countersign_model::documents::RoleGrants;
+use countersign_model::documents::{Denial, RoleGrants};
 use countersign_model::text::{excerpt, visible, visible_lines};
 use countersign_model::{Reversibility, Verdict};
 use countersign_pipeline::{ChangeReview, GuardState};
@@ -36,6 +36,11 @@ pub(crate) fn role_grants(grants: &RoleGrants) -> Vec<Value> {
         .iter()
         .flat_map(|(role, grants)| grants.iter().map(move |grant| json!({ "role": role, "grant": grant })))
         .collect()
+}
+
+/// What would have allowed a denied call, to follow why it was not.
+pub(crate) fn remedy(denial: &Denial) -> String {
+    denial.grant.as_ref().map_or_else(String::new, |grant| format!("; the grant `{grant}` would allow it"))
 }
 
 /// Changes with their diffs.

@@ -46,7 +46,9 @@ fn write(text: &mut String, document: &RehearsalDocument, planned: &[ChangeRevie
         writeln!(text, "\ndenied")?;
         for denial in &document.denied {
             writeln!(text, "  {:<13} {}: {}", denial.role.name(), visible(&denial.call), denial.why)?;
-            writeln!(text, "                would be allowed by: {}", denial.grant)?;
+            if let Some(grant) = &denial.grant {
+                writeln!(text, "                would be allowed by: {grant}")?;
+            }
         }
     }
     writeln!(text, "\nevidence: {} reads recorded", document.evidence.len())

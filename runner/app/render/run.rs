@@ -37,7 +37,9 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
     }
     if let Some(denial) = &report.denied {
         writeln!(text, "denied: {}: {}", visible(&denial.call), denial.why)?;
-        writeln!(text, "  would have been allowed by: {}", denial.grant)?;
+        if let Some(grant) = &denial.grant {
+            writeln!(text, "  would have been allowed by: {grant}")?;
+        }
     }
     if let Some(check) = &report.check {
         writeln!(text, "last check: {}", verdict(check))?;

@@ -93,6 +93,28 @@ pub struct Allowance {
     bytes: u64,
 }
 
+/// What would have allowed a denied call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// The least grant that covers it.
+    LeastGrant,
+    /// No grant that can be told from the call: one covers it already, or none ever will.
+    None,
+}
+
+/// Why a call is not permitted, in a sentence fragment, and what would change that.
+#[derive(Debug)]
+pub(crate) struct Denied {
+    pub(crate) why: String,
+    pub(crate) remedy: Remedy,
+}
+
+impl Denied {
+    const fn short(why: String) -> Self {
+        Self { why, remedy: Remedy::LeastGrant }
+    }
+}
+
 /// A permitted call: which grant permits it, to be charged with what comes back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Permit {
@@ -115,17 +137,18 @@ impl Allowance {
         Self { grants, ceiling, readable: Some(readable), calls: 0, bytes: 0 }
     }
 
-    /// Permits a call and charges it, or says why not in a sentence fragment.
-    pub(crate) fn permit(&mut self, call: &Call, outline: &Outline) -> Result<Result<Permit, String>, Fault> {
+    /// Permits a call and charges it, or says why not.
+    pub(crate) fn permit(&mut self, call: &Call, outline: &Outline) -> Result<Result<Permit, Denied>, Fault> {
+        let bound = |why: String| Ok(Err(Denied { why, remedy: Remedy::None }));
         if self.calls >= MAX_CALLS {
-            return Ok(Err(format!("a step may make {MAX_CALLS} calls at most")));
+            return bound(format!("a step may make {MAX_CALLS} calls at most"));
         }
         if self.bytes.saturating_add(outline.payload) > MAX_BYTES {
-            return Ok(Err(format!("a step may move {MAX_BYTES} bytes at most")));
+            return bound(format!("a step may move {MAX_BYTES} bytes at most"));
         }
         let grant = match self.grants.fit(call, outline.payload)? {
             Ok(position) => position,
-            Err(short) => return Ok(Err(self.grants.describe(&short, "grant"))),
+            Err(short) => return Ok(Err(Denied::short(self.grants.describe(&short, "grant")))),
         };
         let bounds = match (&self.readable, outline.access) {
             (Some(readable), Access::Read) => readable,
@@ -133,15 +156,15 @@ impl Allowance {
         };
         let ceiling = match bounds.fit(call, outline.payload)? {
             Ok(position) => position,
-            Err(short) => return Ok(Err(bounds.describe(&short, "ceiling of the target"))),
+            Err(short) => return Ok(Err(Denied::short(bounds.describe(&short, "ceiling of the target")))),
         };
         if let (Some(readable), Access::Write) = (&self.readable, outline.access)
             && !readable.reaches(&call.capability, Access::Read, &outline.subject)
         {
             let subject = countersign_model::text::excerpt(&outline.subject, 200);
-            return Ok(Err(format!(
+            return Ok(Err(Denied::short(format!(
                 "the plan would show `{subject}`, which the target's investigation ceiling does not let anyone read"
-            )));
+            ))));
         }
         let permit = Permit { grant, ceiling };
         self.calls += 1;

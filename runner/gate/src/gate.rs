@@ -4,7 +4,7 @@ use countersign_capability::{AnyCapability, Blobs, LogLine, Outline, Port};
 use countersign_model::documents::Denial;
 use countersign_model::{Access, Call, Digest, Fault, FaultKind, Reply, Role, Stop};
 
-use crate::allowance::{Allowance, Permit};
+use crate::allowance::{Allowance, Permit, Remedy};
 use crate::live::Live;
 use crate::rehearsal::Rehearsal;
 use crate::sessions::Sessions;
@@ -130,7 +130,7 @@ impl Gate {
         }
         let permit = match step.allowance.permit(call, &outline) {
             Ok(Ok(permit)) => permit,
-            Ok(Err(why)) => return deny(sessions, work, role, call, &outline, &why, Remedy::LeastGrant),
+            Ok(Err(denied)) => return deny(sessions, work, role, call, &outline, &denied.why, denied.remedy),
             Err(fault) => return Ok(Reply::Fault(fault)),
         };
         if let (Work::Rehearse(rehearsal), Some(role)) = (&mut *work, role)
@@ -173,15 +173,6 @@ fn answer(
     }
 }
 
-/// What would have allowed a denied call.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Remedy {
-    /// The least grant that covers it.
-    LeastGrant,
-    /// No grant that can be told from the call: one covers it already.
-    None,
-}
-
 /// A denied call: an answer while nothing can happen yet, the step's end in a run.
 fn deny(
     sessions: &Sessions,
@@ -192,14 +183,10 @@ fn deny(
     why: &str,
     remedy: Remedy,
 ) -> Result<Reply, Stop> {
-    let least = sessions.registry().get(&call.capability).and_then(|known| known.least_grant(call));
     let mut what = format!("denied: `{}`: {why}", outline.text);
-    let grant = match (least, &*work) {
-        (Ok(grant), _) => grant,
-        (Err(_), Work::Live(_)) => return Err(Stop(what)),
-        (Err(fault), _) => return Ok(Reply::Fault(fault)),
-    };
-    if remedy == Remedy::LeastGrant {
+    let least = || sessions.registry().get(&call.capability).and_then(|known| known.least_grant(call)).ok();
+    let grant = if remedy == Remedy::LeastGrant { least() } else { None };
+    if let Some(grant) = &grant {
         what.push_str(&format!("; the grant `{grant}` would allow it"));
     }
     let denial =

@@ -34,8 +34,9 @@ pub struct Denial {
     pub call: String,
     /// Why, in a sentence fragment.
     pub why: String,
-    /// The grant that would have allowed it.
-    pub grant: Grant,
+    /// The grant that would have allowed it, where one would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
 }
 
 /// What the runner found when it rehearsed one bundle on one target; signed by the runner in the

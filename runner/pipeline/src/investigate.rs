@@ -61,9 +61,11 @@ pub fn read(
 
 fn denied_read(runner: &Runner, target: &str, denial: &Denial) -> PipelineError {
     let what = format!("`{}` is denied: the investigation ceiling of `{target}` does not cover it", denial.call);
-    let hint = match crate::target::normalize(runner.registry(), runner.protected(), &denial.grant) {
-        Ok(grant) => format!("an operator may add it to the ceiling: `{grant}`"),
-        Err(why) => format!("no ceiling can allow it: {why}"),
+    let grant = denial.grant.as_ref();
+    let hint = match grant.map(|grant| crate::target::normalize(runner.registry(), runner.protected(), grant)) {
+        Some(Ok(grant)) => format!("an operator may add it to the ceiling: `{grant}`"),
+        Some(Err(why)) => format!("no ceiling can allow it: {why}"),
+        None => format!("no ceiling can allow it: {}", denial.why),
     };
     PipelineError::refused(what).with_hint(hint)
 }

@@ -233,7 +233,10 @@ pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy) -> Optio
         let more = document.denied.len() - 1;
         let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
         let what = format!("the {} step was denied `{}`: {}{more}", denial.role, denial.call, denial.why);
-        let hint = format!("the grant that would have allowed it: `{}`", denial.grant);
+        let hint = match &denial.grant {
+            Some(grant) => format!("the grant that would have allowed it: `{grant}`"),
+            None => "no grant would have allowed it: the step must do without".to_owned(),
+        };
         return Some(PipelineError::refused(what).with_hint(hint));
     }
     if let Some(failure) = &document.fix_failure {

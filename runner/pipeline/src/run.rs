@@ -364,7 +364,12 @@ fn not_begun(order: &Order<'_>, error: &BeginError) -> PipelineError {
         BeginError::UsedUp { .. } => PipelineError::refused(error.to_string())
             .with_hint("approve the proposal again; an approval is good for as many runs as it says, and no more"),
         BeginError::Unfinished(run) => crate::order::blocked(order.name, run),
-        other => PipelineError::refused(other.to_string()),
+        BeginError::Busy { .. } => PipelineError::refused(error.to_string())
+            .with_hint("wait until it has ended, as `countersign runs` shows; nothing changed and no use is spent"),
+        BeginError::Record(error) => match error.hint() {
+            Some(hint) => PipelineError::refused(error.full()).with_hint(hint),
+            None => PipelineError::refused(error.full()),
+        },
     }
 }
 

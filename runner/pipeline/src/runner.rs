@@ -338,6 +338,10 @@ impl From<RecordError> for PipelineError {
             what.push_str(&format!(": {error}"));
             cause = error.source();
         }
-        Self::failed(what)
+        let failed = Self::failed(what);
+        match error.hint() {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
     }
 }

@@ -197,6 +197,59 @@ impl RecordError {
         }
     }
 
+    /// What to do next, in one line, where something can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        const ROOM: &str = "make room on the disk of the state directory, and try again";
+        const WRITABLE: &str = "the state directory must be writable by whoever runs this: see how its file system is mounted, \
+                                and its owner and mode";
+        match self {
+            Self::File { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(ROOM),
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Some(WRITABLE),
+                _ => None,
+            },
+            Self::Database { source, .. } | Self::DatabaseWrite { source, .. } => match source.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => Some(ROOM),
+                Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Some(WRITABLE),
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                    Some("another process holds the database: try again when it is done")
+                }
+                _ => None,
+            },
+            Self::NotDurable { .. } | Self::Stopped(_) => {
+                Some("see to the disk of the state directory before anything else is run")
+            }
+            Self::Damaged { .. } => {
+                Some("restore the state directory from a backup; nothing is run from a damaged one")
+            }
+            Self::NoState(_) => {
+                Some("make one with `countersign init --approver KEY.pub`, or name yours with `--state`")
+            }
+            Self::NotAState { .. } => Some("name the directory that `countersign init` made"),
+            Self::NotEmpty(_) => Some("name another directory with `--state`"),
+            Self::OtherOwner { .. } => {
+                Some("run it as the owner, or name a state directory of your own with `--state`")
+            }
+            Self::Exposed { .. } => Some("set its mode with chmod, and find out who used it"),
+            Self::Newer { .. } => Some("use the version of countersign that made it, or a later one"),
+            Self::NotFound { noun, .. } | Self::Ambiguous { noun, .. } | Self::BadName { noun, .. } => match *noun {
+                "proposal" => {
+                    Some("`countersign pending` lists the proposals that wait, `countersign runs` those that were run")
+                }
+                "run" => Some("`countersign runs` lists the runs"),
+                "evidence" => {
+                    Some("`countersign read` and `countersign investigate` print the ids of what they recorded")
+                }
+                _ => None,
+            },
+            Self::Duplicate { .. } | Self::TooLarge { .. } | Self::JournalStopped { .. } | Self::JournalRule { .. } => {
+                None
+            }
+            Self::Random(_) => Some("try again"),
+        }
+    }
+
     /// Whether nothing may be written after this: the disk did not do as it was told.
     pub(crate) const fn is_final(&self) -> bool {
         matches!(self, Self::NotDurable { .. } | Self::Stopped(_) | Self::DatabaseWrite { .. })

@@ -20,7 +20,7 @@ fn without_a_grant_a_call_is_denied_with_the_least_grant() {
     );
     let denied = bench.denied();
     assert_eq!(denied.len(), 1);
-    assert_eq!(denied[0].grant.to_string(), "shelf.read a");
+    assert_eq!(denied[0].grant, Some("shelf.read a".parse().expect("a grant")));
     assert_eq!((denied[0].role, denied[0].call.as_str()), (Role::Investigation, "shelf.get a"));
     assert_eq!(host.shelf.asked(), [""; 0], "nothing was performed");
     assert_eq!(bench.value(get("shelf", "b")), "2");

@@ -1,0 +1,55 @@
+//! What to do next where a library says only what is wrong.
+
+use countersign_bundle::{ArgumentsError, BundleError, ManifestError};
+use countersign_record::RecordError;
+use countersign_sandbox::InspectError;
+use countersign_trust::{KeyError, PolicyError};
+
+/// The hint for an error that has none of its own, by the first of its causes that is known here.
+pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<BundleError>() {
+            return Some(bundle(error).to_owned());
+        }
+        if cause.is::<ManifestError>() {
+            return Some("correct the project's remediation.toml".to_owned());
+        }
+        if cause.is::<ArgumentsError>() {
+            return Some(
+                "`countersign inspect BUNDLE --json` shows which arguments there are; give each as `--arg K=V`"
+                    .to_owned(),
+            );
+        }
+        if cause.is::<InspectError>() {
+            return Some("build the step with `countersign build`, as `countersign new` sets it up".to_owned());
+        }
+        if let Some(error) = cause.downcast_ref::<KeyError>() {
+            return Some(key(error).to_owned());
+        }
+        if cause.is::<PolicyError>() {
+            return Some("correct the trust policy, and pin its new digest in the configuration".to_owned());
+        }
+        cause.downcast_ref::<RecordError>().and_then(RecordError::hint).map(str::to_owned)
+    })
+}
+
+const fn bundle(error: &BundleError) -> &'static str {
+    match error {
+        BundleError::Io { .. } | BundleError::Occupied { .. } => {
+            "name a bundle's directory, as `countersign build` makes it"
+        }
+        BundleError::Manifest(_) => "correct remediation.toml and build the bundle again with `countersign build`",
+        _ => "it is not as it was built: build it again with `countersign build`, or get it again from its author",
+    }
+}
+
+const fn key(error: &KeyError) -> &'static str {
+    match error {
+        KeyError::UnsupportedAlgorithm(_) | KeyError::Weak => {
+            "use an ssh-ed25519 key: `ssh-keygen -t ed25519` makes one"
+        }
+        KeyError::NeedsPassphrase | KeyError::WrongPassphrase => "run it on a terminal and give the key's passphrase",
+        KeyError::Random | KeyError::Unwritable => "try again",
+        KeyError::TooLarge { .. } | KeyError::NotAKey { .. } => "name a key file as `ssh-keygen -t ed25519` writes it",
+    }
+}
