@@ -73,7 +73,7 @@ pub fn draft_approval(
     let grants = countersign_trust::narrow(&document.grants, &narrow, &|wide, small| contains(registry, wide, small))
         .map_err(|error| PipelineError::refused(error.to_string()))?;
     sufficient(runner, stored, &grants)?;
-    let now = runner.now();
+    let now = runner.decisive()?;
     let draft = ApprovalDraft {
         reason: terms.reason.to_owned(),
         grants,
@@ -133,7 +133,7 @@ pub fn sign_approval(key: &SigningKey, manifest: &[u8]) -> Result<String, Pipeli
 /// When the key's owner may not deny, or the reason is empty or too long.
 pub fn deny(runner: &Runner, stored: &Stored, key: &SigningKey, reason: &str) -> Result<String, PipelineError> {
     let proposal = stored.proposal.digest();
-    let (_, bytes) = countersign_trust::draft_denial(proposal, reason, runner.now())
+    let (_, bytes) = countersign_trust::draft_denial(proposal, reason, runner.decisive()?)
         .map_err(|error| PipelineError::failed(format!("the denial: {error}")))?;
     let signature = countersign_trust::sign(key, namespace::DENIAL, &bytes)
         .map_err(|error| PipelineError::failed(error.to_string()))?;
@@ -145,7 +145,7 @@ pub fn deny(runner: &Runner, stored: &Stored, key: &SigningKey, reason: &str) ->
 
 /// Whether the proposal can still be approved.
 fn open(runner: &Runner, stored: &Stored) -> Result<(), PipelineError> {
-    if runner.now() >= stored.proposal.document().expires {
+    if runner.decisive()? >= stored.proposal.document().expires {
         return Err(PipelineError::refused("the proposal expired").with_hint("propose it again"));
     }
     match runner.denial_reason(&stored.proposal.digest())? {

@@ -75,7 +75,7 @@ pub(crate) fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized
         plan: order.rehearsal.plan.digest(),
         // What cannot be counted is taken for used up.
         uses_spent: &|manifest| runner.uses(manifest, order.name).unwrap_or(u32::MAX),
-        now: runner.now(),
+        now: runner.decisive()?,
         contains: &|wide, narrow| contains(registry, wide, narrow),
     })
     .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;

@@ -80,7 +80,7 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
     let grants = requested(runner, draft.bundle, draft.arguments)?;
     let names: Vec<&str> = draft.targets.iter().map(|(name, _)| *name).collect();
     let evidence = cited(runner, draft.evidence, &names)?;
-    let (now, seed) = (runner.now(), runner.random()?);
+    let (now, seed) = (runner.decisive()?, runner.random()?);
     let mut rehearsals = Vec::new();
     let mut targets: Vec<ProposedTarget> = Vec::new();
     for (name, target) in draft.targets {

@@ -66,6 +66,10 @@ impl Runner {
     /// When the state cannot be trusted or used, or the sandbox cannot be set up.
     pub fn open(setup: Setup) -> Result<Self, PipelineError> {
         let state = State::open(&setup.state)?;
+        // A command that only looks is refused nothing here; what it saw of the time counts all the same.
+        if let Err(error) = state.clock().decide_at((setup.clock)()) {
+            tracing::debug!(%error, "the time was not taken note of");
+        }
         let key = state.read_private(Path::new("runner.key"), 64 * 1024)?;
         let key = SigningKey::from_openssh(&String::from_utf8_lossy(&key), &mut || None)
             .map_err(|error| PipelineError::failed(format!("the runner's key cannot be used: {error}")))?;
@@ -95,6 +99,19 @@ impl Runner {
     #[must_use]
     pub fn now(&self) -> u64 {
         (self.clock)()
+    }
+
+    /// The time to decide by: never earlier than what this state has seen, so that nothing that expired is good again.
+    ///
+    /// # Errors
+    /// A refusal, when the clock was set back by more than a minute.
+    pub(crate) fn decisive(&self) -> Result<u64, PipelineError> {
+        self.state.clock().decide_at(self.now()).map_err(|error| match error {
+            RecordError::ClockWentBack { .. } => {
+                PipelineError::refused(format!("{error}; nothing changed")).with_hint(error.hint().unwrap_or_default())
+            }
+            error => error.into(),
+        })
     }
 
     /// A number for a step's seed.

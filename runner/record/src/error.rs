@@ -100,6 +100,19 @@ pub enum RecordError {
         /// The newest format that is known.
         known: i64,
     },
+    /// The clock says less than it did before. Nothing was changed.
+    #[error(
+        "the clock says {}, and this state has seen {}: an approval that expired could seem good again",
+        moment(*.now), moment(*.latest)
+    )]
+    ClockWentBack {
+        /// The file that holds what was seen.
+        path: String,
+        /// What was seen, in milliseconds since 1970-01-01 UTC.
+        latest: u64,
+        /// What the clock says.
+        now: u64,
+    },
     /// There is no such thing.
     #[error("there is no {noun} `{name}`")]
     NotFound {
@@ -165,6 +178,12 @@ pub enum RecordError {
     /// There is no randomness for a new name.
     #[error("the system gives no random numbers: {0}; nothing was recorded")]
     Random(String),
+}
+
+/// A moment in UTC to the second.
+fn moment(milliseconds: u64) -> String {
+    let moment = i64::try_from(milliseconds / 1000).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    moment.map_or_else(|| format!("{milliseconds} ms after 1970-01-01"), |moment| moment.to_string())
 }
 
 /// A path as it may be shown.
@@ -246,6 +265,10 @@ impl RecordError {
             Self::Duplicate { .. } | Self::TooLarge { .. } | Self::JournalStopped { .. } | Self::JournalRule { .. } => {
                 None
             }
+            Self::ClockWentBack { .. } => Some(
+                "set the clock right; if it was ahead before, remove `latest-time` in the state directory and look at what \
+                 was approved meanwhile",
+            ),
             Self::Random(_) => Some("try again"),
         }
     }

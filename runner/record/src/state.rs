@@ -12,12 +12,12 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::error::shown;
 use crate::schema;
-use crate::{Approvals, Disk, Durable, EvidenceStore, FileBlobs, Proposals, RealDisk, RecordError, Rehearsals, Runs};
+use crate::{Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Proposals, RealDisk, RecordError, Rehearsals, Runs};
 
 /// The database's file name.
 pub(crate) const DATABASE: &str = "countersign.db";
 const DIR_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
+pub(crate) const FILE_MODE: u32 = 0o600;
 const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "cache", "locks"];
 
 /// An open state directory. It may be shared between threads; each operation is one transaction.
@@ -31,6 +31,7 @@ const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "ca
 /// | `approvals/` | manifests and signatures; they are the truth, the database indexes them |
 /// | `cache/` | compiled steps; may be removed |
 /// | `locks/` | one lock per target |
+/// | `latest-time` | the latest time that was seen, in milliseconds since 1970-01-01 UTC |
 pub struct State {
     dir: PathBuf,
     durable: Arc<Durable>,
@@ -222,6 +223,12 @@ impl State {
     #[must_use]
     pub const fn approvals(&self) -> Approvals<'_> {
         Approvals(self)
+    }
+
+    /// The latest time that was seen.
+    #[must_use]
+    pub const fn clock(&self) -> Clock<'_> {
+        Clock(self)
     }
 
     /// Runs.

@@ -1,0 +1,48 @@
+//! The latest time that this state has seen, so that a clock that is set back makes nothing good again.
+
+use std::path::{Path, PathBuf};
+
+use crate::state::FILE_MODE;
+use crate::{RecordError, State};
+
+/// The file that holds it: milliseconds since 1970-01-01 UTC.
+const FILE: &str = "latest-time";
+/// How far the clock may be behind what was seen, in milliseconds: what setting a clock right by steps needs.
+pub const MAX_STEP_BACK: u64 = 60_000;
+/// How far the file may lag behind, in milliseconds: one command writes it once.
+const LAG: u64 = 1000;
+
+/// The clock of a state; see [`State::clock`].
+pub struct Clock<'a>(pub(crate) &'a State);
+
+impl Clock<'_> {
+    /// The time to decide by, in milliseconds since 1970-01-01 UTC: `now`, or the latest that was seen where the clock
+    /// is a little behind that. From here on, `now` was seen.
+    ///
+    /// # Errors
+    /// [`RecordError::ClockWentBack`] where it is behind by more than [`MAX_STEP_BACK`]; or the file cannot be read or written.
+    pub fn decide_at(&self, now: u64) -> Result<u64, RecordError> {
+        let latest = self.latest()?.unwrap_or_default();
+        if now.saturating_add(MAX_STEP_BACK) < latest {
+            return Err(RecordError::ClockWentBack { path: crate::error::shown(&self.path()), latest, now });
+        }
+        if now > latest.saturating_add(LAG) {
+            self.0.durable().replace(&self.path(), now.to_string().as_bytes(), FILE_MODE)?;
+        }
+        Ok(now.max(latest))
+    }
+
+    fn latest(&self) -> Result<Option<u64>, RecordError> {
+        let path = self.path();
+        let Some(bytes) = self.0.durable().read(&path, 32)? else { return Ok(None) };
+        let latest = str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
+        latest.map(Some).ok_or_else(|| RecordError::Damaged {
+            path: crate::error::shown(&path),
+            what: "it holds no time".to_owned(),
+        })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.dir().join(Path::new(FILE))
+    }
+}

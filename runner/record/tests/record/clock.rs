@@ -1,0 +1,41 @@
+//! A clock that is set back makes nothing good again.
+
+use countersign_record::{MAX_STEP_BACK, RecordError};
+
+use crate::support::fixture;
+
+const NOW: u64 = 1_800_000_000_000;
+
+#[test]
+fn time_is_decided_by_the_latest_that_was_seen() {
+    let fixture = fixture();
+    let clock = fixture.state.clock();
+    assert_eq!(clock.decide_at(NOW).expect("the first"), NOW);
+    assert_eq!(clock.decide_at(NOW + 5_000).expect("it goes on"), NOW + 5_000);
+    // A little behind is set right by steps, and decides as if it were not behind.
+    assert_eq!(clock.decide_at(NOW).expect("a step back"), NOW + 5_000);
+    assert_eq!(clock.decide_at(NOW + 5_000 - MAX_STEP_BACK).expect("the furthest step"), NOW + 5_000);
+
+    let error = clock.decide_at(NOW + 4_999 - MAX_STEP_BACK).expect_err("too far");
+    assert!(matches!(error, RecordError::ClockWentBack { .. }));
+    let said = error.to_string();
+    assert!(said.contains("2027-01-15T08:00:05Z") && said.contains("2027-01-15T07:59:04Z"), "{said}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("latest-time")));
+    assert!(clock.decide_at(0).is_err(), "a clock before 1970 says 0");
+
+    // Another process sees the same.
+    let second = countersign_record::State::open(fixture.path()).expect("opened again");
+    assert!(second.clock().decide_at(NOW - MAX_STEP_BACK).is_err());
+    assert_eq!(second.clock().decide_at(NOW + 10_000).expect("it goes on"), NOW + 10_000);
+}
+
+#[test]
+fn what_was_seen_must_be_readable() {
+    let fixture = fixture();
+    fixture.state.clock().decide_at(NOW).expect("the first");
+    std::fs::write(fixture.path().join("latest-time"), "soon").expect("it can be written");
+    let error = fixture.state.clock().decide_at(NOW).expect_err("no number").to_string();
+    assert!(error.contains("latest-time` is damaged"), "{error}");
+    std::fs::remove_file(fixture.path().join("latest-time")).expect("it can be removed");
+    assert_eq!(fixture.state.clock().decide_at(5).expect("the operator began anew"), 5);
+}
