@@ -1,0 +1,14 @@
+#![no_main]
+//! Writes to `c` and puts it back, or does not put it back.
+
+use countersign_sdk::files;
+use two_faced::Arguments;
+
+countersign_sdk::rollback!(|arguments: Arguments| {
+    let before = files::read(arguments.path("c"))?;
+    files::replace(arguments.path("c"), "on the way back\n")?;
+    if !arguments.feels("leave") {
+        files::replace(arguments.path("c"), before)?;
+    }
+    Ok(())
+});
