@@ -79,6 +79,7 @@ mod tests {
             summary: "send HUP".to_owned(),
             before: None,
             after: None,
+            kept: None,
             effect: json!({ "signal": "HUP" }),
             body: Value::Null,
         }

@@ -19,10 +19,12 @@ pub struct Change {
     pub reversibility: Reversibility,
     /// One line for a person.
     pub summary: String,
-    /// The content before, where there is one; the bytes are a blob.
+    /// The content before, where there is one; see [`Change::images`] for whether its bytes are a blob.
     pub before: Option<Image>,
-    /// The content after, where there is one; the bytes are a blob.
+    /// The content after, where there is one; as for `before`.
     pub after: Option<Image>,
+    /// What is kept of the content before, where that is not the whole of it.
+    pub kept: Option<Kept>,
     /// Everything else that must be the same in rehearsal and run: modes, owners, the signal's name.
     pub effect: serde_json::Value,
     /// The capability's own record, for apply, probe and undo.
@@ -39,7 +41,19 @@ impl Change {
             && self.reversibility == planned.reversibility
             && self.before == planned.before
             && self.after == planned.after
+            && self.kept == planned.kept
             && self.effect == planned.effect
+    }
+
+    /// The images whose bytes are blobs: what undo needs and people are shown. What is kept of the content where
+    /// that is a part of it, none where the content stays the same, else the content before and after.
+    pub fn images(&self) -> impl Iterator<Item = Image> + use<> {
+        let images = match self.kept {
+            Some(kept) => [Some(kept.image), None],
+            None if self.before == self.after => [None, None],
+            None => [self.before, self.after],
+        };
+        images.into_iter().flatten()
     }
 }
 
@@ -51,6 +65,16 @@ pub struct Image {
     pub digest: Digest,
     /// Size in bytes.
     pub size: u64,
+}
+
+/// The end of a content, kept where the whole is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Where in the content it begins, in bytes.
+    pub from: u64,
+    /// Its bytes, up to the content's end.
+    pub image: Image,
 }
 
 impl Image {

@@ -4,9 +4,38 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::Image;
+
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
+
+/// Computes the digest and the size of bytes that come piece by piece.
+#[derive(Clone, Default)]
+pub struct Hasher {
+    sha: Sha256,
+    size: u64,
+}
+
+impl Hasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.sha.update(bytes);
+        self.size = self.size.saturating_add(bytes.len() as u64);
+    }
+
+    /// How many bytes there were so far.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The image of all bytes so far.
+    #[must_use]
+    pub fn image(self) -> Image {
+        Image { digest: Digest(self.sha.finalize().into()), size: self.size }
+    }
+}
 
 /// The text is not `sha256:` followed by 64 lower-case hexadecimal digits.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -90,6 +119,16 @@ mod tests {
         let digest = Digest::of(b"");
         assert_eq!(digest.to_string(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(digest.to_string().parse(), Ok(digest));
+    }
+
+    #[test]
+    fn pieces_give_the_digest_of_the_whole() {
+        let mut hasher = Hasher::default();
+        hasher.update(b"one");
+        let one = hasher.clone();
+        hasher.update(b" two");
+        assert_eq!((one.size(), one.image()), (3, Image::of(b"one")));
+        assert_eq!(hasher.image(), Image::of(b"one two"));
     }
 
     #[test]

@@ -38,6 +38,7 @@ struct Effect<'a> {
     reversibility: crate::Reversibility,
     before: Option<crate::Image>,
     after: Option<crate::Image>,
+    kept: Option<crate::Kept>,
     effect: &'a serde_json::Value,
 }
 
@@ -71,6 +72,7 @@ fn effects(changes: &[Change]) -> Vec<Effect<'_>> {
             reversibility: change.reversibility,
             before: change.before,
             after: change.after,
+            kept: change.kept,
             effect: &change.effect,
         })
         .collect()

@@ -1,19 +1,23 @@
 //! Contents by digest: as files, and in a run inside the database until they are large.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use countersign_capability::Blobs;
-use countersign_model::{Digest, Fault, FaultKind};
+use countersign_capability::{Blobs, Stream};
+use countersign_model::{Digest, Fault, FaultKind, Image};
 use rusqlite::{Connection, Transaction, params};
 
+use crate::streams::{self, Digesting};
 use crate::{Durable, RecordError, rows, state};
 
 /// The largest image that is committed inside the database, in bytes.
 pub const INLINE_LIMIT: usize = 1024 * 1024;
-/// The largest blob, in bytes.
+/// The largest blob that is taken or given as a whole, in bytes.
 pub const MAX_BLOB: usize = 256 * 1024 * 1024;
+/// The largest blob that is taken or given piece by piece, in bytes.
+pub const MAX_STREAM: u64 = 4 * 1024 * 1024 * 1024;
 /// The most that waits in memory for an intent, in bytes; what is put beyond it becomes a file.
 const MAX_PENDING: usize = 64 * 1024 * 1024;
 const MODE: u32 = 0o600;
@@ -71,6 +75,34 @@ impl FileBlobs {
             None => Err(RecordError::NotFound { noun: "blob", name: digest.to_string() }),
         }
     }
+
+    /// Keeps the `size` bytes of a reader durably, piece by piece, and gives their image.
+    ///
+    /// # Errors
+    /// [`RecordError::TooLarge`] over [`MAX_STREAM`], before anything is read. [`RecordError::Unread`] where the
+    /// reader fails, [`RecordError::OtherSize`] where it gives more or fewer bytes; then nothing is kept.
+    pub fn put_from(&self, size: u64, from: &mut dyn Read) -> Result<Image, RecordError> {
+        if size > MAX_STREAM {
+            return Err(RecordError::TooLarge { what: "bytes of a blob", size, limit: MAX_STREAM });
+        }
+        let mut digesting = Digesting::new(from, size);
+        let staged = self.durable.stage(&self.root, &mut digesting, MODE).map_err(|error| digesting.blame(error))?;
+        let image = digesting.image()?;
+        // Its name says what it holds: in the place of a sound blob or a damaged one it is right.
+        staged.publish(&self.path(&image.digest))?;
+        Ok(image)
+    }
+
+    /// The bytes of this digest as a reader, verified piece by piece.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] or [`RecordError::Damaged`].
+    pub fn open(&self, digest: &Digest) -> Result<Box<dyn Stream>, RecordError> {
+        match self.durable.open(&self.path(digest))? {
+            Some(stream) => streams::verified(digest, MAX_STREAM, stream),
+            None => Err(RecordError::NotFound { noun: "blob", name: digest.to_string() }),
+        }
+    }
 }
 
 impl Blobs for FileBlobs {
@@ -80,6 +112,14 @@ impl Blobs for FileBlobs {
 
     fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
         Self::get(self, digest).map_err(|error| fault(&error))
+    }
+
+    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {
+        Self::put_from(self, size, from).map_err(|error| fault(&error))
+    }
+
+    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
+        Self::open(self, digest).map_err(|error| fault(&error))
     }
 }
 
@@ -92,11 +132,13 @@ pub struct RunBlobs {
     files: FileBlobs,
     pending: BTreeMap<Digest, Vec<u8>>,
     pending_bytes: usize,
+    /// What this run put as files: durable and sound, so that no intent reads it again.
+    filed: BTreeSet<Digest>,
 }
 
 impl RunBlobs {
     pub(crate) const fn new(connection: Connection, files: FileBlobs) -> Self {
-        Self { connection, files, pending: BTreeMap::new(), pending_bytes: 0 }
+        Self { connection, files, pending: BTreeMap::new(), pending_bytes: 0, filed: BTreeSet::new() }
     }
 
     /// Keeps the bytes and gives their digest. They are durable when the next intent is.
@@ -105,7 +147,9 @@ impl RunBlobs {
     /// Where they are more than [`MAX_BLOB`] or could not be made durable.
     pub fn put(&mut self, bytes: &[u8]) -> Result<Digest, RecordError> {
         if bytes.len() > INLINE_LIMIT || self.pending_bytes.saturating_add(bytes.len()) > MAX_PENDING {
-            return self.files.put(bytes);
+            let digest = self.files.put(bytes)?;
+            self.filed.insert(digest);
+            return Ok(digest);
         }
         let digest = Digest::of(bytes);
         if self.pending.insert(digest, bytes.to_vec()).is_none() {
@@ -119,22 +163,56 @@ impl RunBlobs {
     /// # Errors
     /// [`RecordError::NotFound`] or [`RecordError::Damaged`].
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, RecordError> {
-        if let Some(bytes) = self.pending.get(digest) {
-            return Ok(bytes.clone());
-        }
-        let image = state::image(&self.connection, digest).map_err(|e| RecordError::database("read an image", e))?;
-        match image {
-            Some(bytes) => verified(digest, bytes),
+        match self.inline(digest)? {
+            Some(bytes) => Ok(bytes),
             None => self.files.get(digest),
         }
     }
 
+    /// Keeps the `size` bytes of a reader and gives their image. They are durable when the next intent is.
+    ///
+    /// # Errors
+    /// As for [`FileBlobs::put_from`].
+    pub fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, RecordError> {
+        let Some(few) = usize::try_from(size).ok().filter(|size| *size <= INLINE_LIMIT) else {
+            let image = self.files.put_from(size, from)?;
+            self.filed.insert(image.digest);
+            return Ok(image);
+        };
+        let mut bytes = Vec::with_capacity(few);
+        let mut digesting = Digesting::new(from, size);
+        streams::copy(&mut digesting, &mut bytes).map_err(|source| RecordError::Unread { source })?;
+        let image = digesting.image()?;
+        self.put(&bytes)?;
+        Ok(image)
+    }
+
+    /// The bytes of this digest as a reader, verified.
+    ///
+    /// # Errors
+    /// [`RecordError::NotFound`] or [`RecordError::Damaged`].
+    pub fn open(&self, digest: &Digest) -> Result<Box<dyn Stream>, RecordError> {
+        match self.inline(digest)? {
+            Some(bytes) => Ok(Box::new(Cursor::new(bytes))),
+            None => self.files.open(digest),
+        }
+    }
+
+    /// The bytes where they are in memory or in the database, verified.
+    fn inline(&self, digest: &Digest) -> Result<Option<Vec<u8>>, RecordError> {
+        if let Some(bytes) = self.pending.get(digest) {
+            return Ok(Some(bytes.clone()));
+        }
+        let image = state::image(&self.connection, digest).map_err(|e| RecordError::database("read an image", e))?;
+        image.map(|bytes| verified(digest, bytes)).transpose()
+    }
+
     /// Whether the bytes are here, so that the next intent makes them durable if they are not yet.
     pub(crate) fn holds(&self, digest: &Digest) -> Result<bool, RecordError> {
-        if self.pending.contains_key(digest) {
+        if self.pending.contains_key(digest) || self.filed.contains(digest) {
             return Ok(true);
         }
-        match self.get(digest) {
+        match self.open(digest) {
             Ok(_) => Ok(true),
             Err(RecordError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -167,6 +245,14 @@ impl Blobs for RunBlobs {
     fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
         Self::get(self, digest).map_err(|error| fault(&error))
     }
+
+    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {
+        Self::put_from(self, size, from).map_err(|error| fault(&error))
+    }
+
+    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
+        Self::open(self, digest).map_err(|error| fault(&error))
+    }
 }
 
 pub(crate) fn verified(digest: &Digest, bytes: Vec<u8>) -> Result<Vec<u8>, RecordError> {
@@ -181,6 +267,8 @@ fn fault(error: &RecordError) -> Fault {
     let kind = match error {
         RecordError::NotFound { .. } => FaultKind::NotFound,
         RecordError::TooLarge { .. } => FaultKind::TooLarge,
+        RecordError::OtherSize { .. } => FaultKind::Changed,
+        RecordError::Unread { source } if source.kind() == io::ErrorKind::TimedOut => FaultKind::TimedOut,
         _ => FaultKind::Other,
     };
     Fault::new(kind, error.full())

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use countersign_capability::Stream;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 
-use crate::RecordError;
 use crate::error::shown;
+use crate::{RecordError, streams};
 
 /// The primitives of a disk. A simulated one can take the real one's place and drop, tear or
 /// reorder what was not synced.
@@ -18,6 +19,12 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Also where something of this name exists, a symbolic link included.
     fn create(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<Box<dyn Unsynced>>;
+
+    /// Like [`Disk::create`], with the bytes of a reader.
+    ///
+    /// # Errors
+    /// Also where the reader fails.
+    fn create_from(&self, path: &Path, from: &mut dyn Read, mode: u32) -> io::Result<Box<dyn Unsynced>>;
 
     /// Gives a file or directory another name on the same file system. Not durable yet.
     ///
@@ -48,6 +55,12 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// `FileTooLarge` where there are more; `InvalidInput` where it is something else, such as a symbolic link.
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
+
+    /// A regular file, to be read piece by piece.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it is something else, such as a symbolic link.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Stream>>;
 }
 
 /// A file that was written but not yet synced. Synced through the descriptor that wrote it, since
@@ -72,20 +85,49 @@ impl Unsynced for RealFile {
     }
 }
 
-impl Disk for RealDisk {
-    fn create(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<Box<dyn Unsynced>> {
+impl RealDisk {
+    fn new_file(
+        path: &Path,
+        mode: u32,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<Box<dyn Unsynced>> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;
         let mut file = File::from(fd);
-        let written = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
-            .map_err(Into::into)
-            .and_then(|()| file.write_all(bytes));
+        let written =
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(Into::into).and_then(|()| write(&mut file));
         if let Err(error) = written {
             // It is ours and of no use; if it stays, it is only untidy.
             let _ = std::fs::remove_file(path);
             return Err(error);
         }
         Ok(Box::new(RealFile(file)))
+    }
+
+    fn regular(path: &Path) -> io::Result<(File, u64)> {
+        // A FIFO would block without NONBLOCK; regular files ignore it.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let not_regular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+            rustix::io::Errno::LOOP => not_regular(),
+            other => other.into(),
+        })?;
+        let file = File::from(fd);
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(not_regular());
+        }
+        Ok((file, metadata.len()))
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<Box<dyn Unsynced>> {
+        Self::new_file(path, mode, |file| file.write_all(bytes))
+    }
+
+    fn create_from(&self, path: &Path, from: &mut dyn Read, mode: u32) -> io::Result<Box<dyn Unsynced>> {
+        Self::new_file(path, mode, |file| streams::copy(from, file))
     }
 
     fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
@@ -107,25 +149,46 @@ impl Disk for RealDisk {
     }
 
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        // A FIFO would block without NONBLOCK; regular files ignore it.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let not_regular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
-            rustix::io::Errno::LOOP => not_regular(),
-            other => other.into(),
-        })?;
-        let file = File::from(fd);
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(not_regular());
-        }
+        let (file, size) = Self::regular(path)?;
         let bound = limit as u64;
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(bound)).unwrap_or_default());
+        let mut bytes = Vec::with_capacity(usize::try_from(size.min(bound)).unwrap_or_default());
         file.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() > limit {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} bytes")));
         }
         Ok(bytes)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(Self::regular(path)?.0))
+    }
+}
+
+/// A file that is complete and durable, but has no name yet. It is removed where it gets none.
+#[must_use]
+pub(crate) struct Staged<'a> {
+    durable: &'a Durable,
+    /// Until it is published.
+    temporary: Option<PathBuf>,
+}
+
+impl Staged<'_> {
+    /// Gives it this name, durably, in the place of what has it. It must be on the same file system.
+    pub(crate) fn publish(mut self, path: &Path) -> Result<(), RecordError> {
+        if let Some(temporary) = &self.temporary {
+            let renamed = self.durable.disk.rename(temporary, path, true);
+            renamed.map_err(|error| RecordError::file("rename", path, error))?;
+            self.temporary = None;
+        }
+        self.durable.sync_dir(parent(path)?)
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            self.durable.tidy(temporary);
+        }
     }
 }
 
@@ -183,6 +246,34 @@ impl Durable {
                 self.tidy(path);
             }
         })
+    }
+
+    /// Writes a reader's bytes to a file in this folder that nobody finds before it is published, and syncs it.
+    ///
+    /// # Errors
+    /// As for [`Durable::write_new`]; also where the reader fails.
+    pub(crate) fn stage(&self, folder: &Path, from: &mut dyn Read, mode: u32) -> Result<Staged<'_>, RecordError> {
+        self.check()?;
+        let temporary = folder.join(format!(".new-{}", crate::names::random_hex()?));
+        let created = self.disk.create_from(&temporary, from, mode);
+        let file = created.map_err(|error| RecordError::file("write", &temporary, error))?;
+        if let Err(error) = file.sync() {
+            self.tidy(&temporary);
+            return Err(self.stop(&temporary, error));
+        }
+        Ok(Staged { durable: self, temporary: Some(temporary) })
+    }
+
+    /// A regular file, to be read piece by piece; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where it is something else, or cannot be read.
+    pub(crate) fn open(&self, path: &Path) -> Result<Option<Box<dyn Stream>>, RecordError> {
+        match self.disk.open(path) {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(RecordError::file("read", path, error)),
+        }
     }
 
     /// Makes a directory. Durable once the directory that it stands in is synced.

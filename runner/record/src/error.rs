@@ -159,6 +159,20 @@ pub enum RecordError {
         /// The most that is kept.
         limit: u64,
     },
+    /// What was to be kept, or was kept, could not be read to its end. Nothing was recorded.
+    #[error("the bytes could not be read; nothing was recorded")]
+    Unread {
+        /// The answer of the system, or of whoever gives the bytes.
+        source: io::Error,
+    },
+    /// Whoever gives the bytes gave more or fewer than it said. Nothing was recorded.
+    #[error("{expected} bytes were to be kept and {found} or more came; nothing was recorded")]
+    OtherSize {
+        /// How many came; no more than one too many is read.
+        found: u64,
+        /// How many were said.
+        expected: u64,
+    },
     /// An earlier error ended the journal: nothing more may be applied, and undo works from what is recorded.
     #[error("the journal of run `{run}` takes no more intents: {why}")]
     JournalStopped {

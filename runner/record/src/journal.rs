@@ -185,7 +185,7 @@ impl Journal {
             Ok(_) => return Err(self.rule("the change does not read back as it is".to_owned())),
             Err(error) => return Err(self.rule(format!("the change does not read back: {error}"))),
         }
-        for image in [change.before, change.after].into_iter().flatten() {
+        for image in change.images() {
             if !self.images.holds(&image.digest)? {
                 return Err(self.rule(format!("the image {} was never put", image.digest)));
             }

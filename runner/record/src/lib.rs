@@ -33,11 +33,12 @@ mod rows;
 mod runs;
 mod schema;
 mod state;
+mod streams;
 mod unfinished;
 
 pub use approvals::{Approval, Approvals, Denial, MAX_SIGNATURES};
 pub use begin::{BeginError, Refusal, RunStart};
-pub use blobs::{FileBlobs, INLINE_LIMIT, MAX_BLOB, RunBlobs};
+pub use blobs::{FileBlobs, INLINE_LIMIT, MAX_BLOB, MAX_STREAM, RunBlobs};
 pub use changes::{ChangeState, JournaledChange};
 pub use clock::{Clock, MAX_STEP_BACK};
 pub use durable::{Disk, Durable, RealDisk, Unsynced};

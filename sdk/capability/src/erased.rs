@@ -328,6 +328,7 @@ impl<C: Capability> AnySession for Opened<C> {
             summary: prepared.summary,
             before: prepared.before,
             after: prepared.after,
+            kept: prepared.kept,
             effect: prepared.effect,
             body,
         })

@@ -22,4 +22,4 @@ mod session;
 pub use capability::{Capability, Opening, Phase, Protected, TypedCall};
 pub use erased::{AnyCapability, AnyScopes, AnySession, Outline, Registry};
 pub use guest::{Guest, Linker, LogLine, LogSink, Port, StepContext, StepState, ViaPort, step};
-pub use session::{Blobs, Context, Prepared, Session};
+pub use session::{Blobs, Context, Prepared, Session, Stream};

@@ -1,6 +1,7 @@
+use std::io::{Read, Seek};
 use std::time::Instant;
 
-use countersign_model::{Digest, Fault, Image, Reversibility, State};
+use countersign_model::{Digest, Fault, Image, Kept, Reversibility, State};
 
 use crate::capability::Capability;
 
@@ -17,7 +18,26 @@ pub trait Blobs: Send {
     /// # Errors
     /// When they are missing or damaged.
     fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault>;
+
+    /// Keeps the `size` bytes that `from` gives, without ever holding them in memory as a whole, and gives their
+    /// image. They are as durable as those of [`Blobs::put`].
+    ///
+    /// # Errors
+    /// When they cannot be kept, where possible before anything is read; `TimedOut` where the reader fails with
+    /// that kind, `Changed` where it gives more or fewer bytes. Then the change must not be made.
+    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault>;
+
+    /// The bytes of this digest as a reader, at their beginning. They were verified against it, piece by piece.
+    ///
+    /// # Errors
+    /// When they are missing or damaged.
+    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault>;
 }
+
+/// Bytes that are read piece by piece, from any place in them.
+pub trait Stream: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Stream for T {}
 
 /// What a session gets with every request.
 pub struct Context<'a> {
@@ -36,10 +56,12 @@ pub struct Prepared<C> {
     pub reversibility: Reversibility,
     /// One line for a person.
     pub summary: String,
-    /// The content before, put into the blobs.
+    /// The content before, put into the blobs unless `kept` is, or the content stays the same.
     pub before: Option<Image>,
-    /// The content after, put into the blobs.
+    /// The content after, put into the blobs unless `kept` is, or the content stays the same.
     pub after: Option<Image>,
+    /// The part of the content before that is put into the blobs where the whole is not.
+    pub kept: Option<Kept>,
     /// Everything else that must be the same in rehearsal and run.
     pub effect: serde_json::Value,
     /// The capability's own record.

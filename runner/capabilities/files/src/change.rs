@@ -162,6 +162,7 @@ pub(crate) fn prepare(
         summary: summary(operation, &path, before.as_ref(), after.as_ref()),
         before: before.as_ref().map(|image| image.content),
         after: after.as_ref().map(|image| image.content),
+        kept: None,
         effect: json!({ "op": operation, "before": described(&before), "after": described(&after) }),
         change: FilesChange {
             operation,

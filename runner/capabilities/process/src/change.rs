@@ -85,6 +85,7 @@ impl ProcessSession {
             summary: format!("send {signal} to the process of `{}` {whose}", process.executable),
             before: None,
             after: None,
+            kept: None,
             effect,
             change,
         })

@@ -4,10 +4,11 @@ mod child;
 mod reads;
 mod signals;
 
+use std::io::Read;
 use std::time::{Duration, Instant};
 
-use countersign_capability::{AnySession, Blobs, Context, Opening, Phase, Protected, Registry};
-use countersign_model::{Call as AnyCall, Change as AnyChange, Digest, Fault, Grant, Selector};
+use countersign_capability::{AnySession, Blobs, Context, Opening, Phase, Protected, Registry, Stream};
+use countersign_model::{Call as AnyCall, Change as AnyChange, Digest, Fault, Grant, Image, Selector};
 use serde_json::Value;
 
 use crate::ProcessCapability;
@@ -21,6 +22,14 @@ impl Blobs for NoBlobs {
     }
 
     fn get(&mut self, _: &Digest) -> Result<Vec<u8>, Fault> {
+        unreachable!("a signal has no image")
+    }
+
+    fn put_from(&mut self, _: u64, _: &mut dyn Read) -> Result<Image, Fault> {
+        unreachable!("a signal has no image")
+    }
+
+    fn open(&mut self, _: &Digest) -> Result<Box<dyn Stream>, Fault> {
         unreachable!("a signal has no image")
     }
 }

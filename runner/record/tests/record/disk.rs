@@ -1,13 +1,13 @@
 //! Blobs, and what happens when a sync fails.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use countersign_capability::Blobs;
-use countersign_model::Digest;
+use countersign_capability::{Blobs, Stream};
+use countersign_model::{Digest, Image, Kept};
 use countersign_record::{Disk, INLINE_LIMIT, RealDisk, RecordError, State, Unsynced};
 
 use crate::support::{begin, change, fixture};
@@ -54,6 +54,10 @@ impl Disk for Watched {
         self.note("create", path)?;
         Ok(Box::new(WatchedFile(self.clone(), RealDisk.create(path, bytes, mode)?)))
     }
+    fn create_from(&self, path: &Path, from: &mut dyn Read, mode: u32) -> io::Result<Box<dyn Unsynced>> {
+        self.note("create", path)?;
+        Ok(Box::new(WatchedFile(self.clone(), RealDisk.create_from(path, from, mode)?)))
+    }
     fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
         self.note("rename", to)?;
         RealDisk.rename(from, to, replace)
@@ -72,6 +76,9 @@ impl Disk for Watched {
     }
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         RealDisk.read(path, limit)
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Stream>> {
+        RealDisk.open(path)
     }
 }
 
@@ -191,4 +198,136 @@ fn large_images_are_synced_files_before_the_intent() {
     assert_eq!(run.state.content(&Digest::of(&small)).expect("small"), small);
     assert_eq!(journal.blobs().get(&Digest::of(&large)).expect("large"), large);
     assert_eq!(journal.blobs().get(&Digest::of(&small)).expect("small"), small);
+}
+
+/// Gives `size` bytes that differ from place to place, and at most so many at once.
+struct Numbers {
+    next: u64,
+    size: u64,
+}
+
+impl Read for Numbers {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = (self.size - self.next).min(buffer.len() as u64).min(4099) as usize;
+        for byte in &mut buffer[..count] {
+            *byte = (self.next % 251) as u8;
+            self.next += 1;
+        }
+        Ok(count)
+    }
+}
+
+fn numbers(size: u64) -> Numbers {
+    Numbers { next: 0, size }
+}
+
+fn read(mut stream: Box<dyn Stream>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("read");
+    bytes
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let files = fs::read_dir(directory).expect("listed").map(|entry| entry.expect("an entry"));
+    let files = files.filter(|entry| entry.file_type().expect("a type").is_file());
+    files.map(|entry| entry.file_name().into_string().expect("text")).collect()
+}
+
+#[test]
+fn a_stream_is_synced_before_and_after_it_gets_its_name() {
+    let run = fixture();
+    let disk = Watched::default();
+    let state = State::open_with(run.path(), Box::new(disk.clone())).expect("opens");
+    disk.take();
+    let image = state.blobs().put_from(3_000_000, &mut numbers(3_000_000)).expect("put");
+    let (hex, folder) = (image.digest.hex(), image.digest.hex()[..2].to_owned());
+    assert_eq!(
+        disk.take(),
+        ["create temporary".to_owned(), "sync file".to_owned(), format!("rename {hex}"), format!("sync-dir {folder}"),]
+    );
+    let bytes = read(state.blobs().open(&image.digest).expect("opened"));
+    assert_eq!((bytes.len() as u64, Digest::of(&bytes)), (image.size, image.digest));
+    assert_eq!(state.blobs().put(&bytes).expect("the same blob"), image.digest);
+}
+
+#[test]
+fn a_stream_of_another_size_or_one_that_breaks_off_is_not_kept() {
+    let run = fixture();
+    let root = run.path().join("blobs/sha256");
+    let mut journal = run.begin(1).expect("begins");
+    for size in [2_000_000, 1_000] {
+        for wrong in [size - 1, size + 1] {
+            for fault in [
+                Blobs::put_from(&mut run.state.blobs(), size, &mut numbers(wrong)),
+                Blobs::put_from(journal.blobs(), size, &mut numbers(wrong)),
+            ] {
+                assert_eq!(fault.expect_err("another size").kind, countersign_model::FaultKind::Changed);
+            }
+        }
+    }
+    struct Late;
+    impl Read for Late {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the time for the call is over"))
+        }
+    }
+    for size in [2_000_000, 1_000] {
+        let fault = Blobs::put_from(journal.blobs(), size, &mut numbers(size / 2).chain(Late)).expect_err("late");
+        assert_eq!(fault.kind, countersign_model::FaultKind::TimedOut, "{fault}");
+        assert!(fault.what.contains("the time for the call is over"), "{fault}");
+    }
+    assert_eq!(names(&root), [""; 0]);
+    let huge = run.state.blobs().put_from(u64::MAX, &mut io::empty()).expect_err("too large");
+    assert!(matches!(huge, RecordError::TooLarge { .. }), "{huge}");
+}
+
+#[test]
+fn a_sync_of_a_stream_that_failed_is_final() {
+    for what in ["sync", "sync-dir"] {
+        let run = fixture();
+        let disk = Watched::default();
+        let state = State::open_with(run.path(), Box::new(disk.clone())).expect("opens");
+        disk.fail(Some(what));
+        let error = state.blobs().put_from(9, &mut numbers(9)).expect_err("not durable");
+        assert!(matches!(error, RecordError::NotDurable { .. }), "{error}");
+        disk.fail(None);
+        assert!(matches!(state.blobs().put_from(9, &mut numbers(9)), Err(RecordError::Stopped(_))), "{what}");
+        assert_eq!(names(&run.path().join("blobs/sha256")), [""; 0]);
+    }
+}
+
+#[test]
+fn a_damaged_stream_is_told_before_a_byte_of_it_is_given() {
+    let run = fixture();
+    let blobs = run.state.blobs();
+    let image = blobs.put_from(2_000_000, &mut numbers(2_000_000)).expect("put");
+    let mut bytes = fs::read(blob(&run.state, &image.digest)).expect("read");
+    bytes[1_999_999] ^= 1;
+    fs::write(blob(&run.state, &image.digest), &bytes).expect("damaged");
+    assert!(matches!(blobs.open(&image.digest).err(), Some(RecordError::Damaged { .. })));
+    blobs.put_from(2_000_000, &mut numbers(2_000_000)).expect("put again");
+    assert_eq!(Digest::of(&read(blobs.open(&image.digest).expect("sound"))), image.digest);
+    assert!(matches!(blobs.open(&Digest::of(b"missing")).err(), Some(RecordError::NotFound { .. })));
+}
+
+#[test]
+fn what_is_kept_of_a_content_is_enough_for_its_intent() {
+    let run = fixture();
+    let mut journal = run.begin(1).expect("begins");
+    let size = INLINE_LIMIT as u64 + 1;
+    let kept = journal.blobs().put_from(size, &mut numbers(size)).expect("put");
+    let small = journal.blobs().put_from(10, &mut numbers(10)).expect("put");
+    assert!(blob(&run.state, &kept.digest).exists() && !blob(&run.state, &small.digest).exists());
+    assert_eq!(Digest::of(&read(journal.blobs().open(&small.digest).expect("pending"))), small.digest);
+    let mut change = change(&mut journal, b"a", b"b");
+    let never = |name: &[u8]| Some(Image { size: 1 << 40, ..Image::of(name) });
+    (change.before, change.after) = (never(b"before"), never(b"after"));
+    change.kept = Some(Kept { from: 5, image: kept });
+    journal.intend(countersign_model::Role::Fix, &change).expect("intended");
+    change.kept = Some(Kept { from: 5, image: small });
+    journal.intend(countersign_model::Role::Fix, &change).expect("intended");
+    assert_eq!(Digest::of(&read(journal.blobs().open(&small.digest).expect("inline"))), small.digest);
+    change.kept = Some(Kept { from: 5, image: Image::of(b"never") });
+    let error = journal.intend(countersign_model::Role::Fix, &change).expect_err("never put").to_string();
+    assert!(error.contains("was never put"), "{error}");
 }

@@ -83,6 +83,7 @@ pub(crate) fn change(journal: &mut Journal, before: &[u8], after: &[u8]) -> Chan
         summary: "replace /etc/app.conf".to_owned(),
         before: Some(Image::of(before)),
         after: Some(Image::of(after)),
+        kept: None,
         effect: serde_json::json!({"mode": 420}),
         body: serde_json::json!({"inode": 7}),
     }
@@ -98,6 +99,7 @@ pub(crate) fn signal() -> Change {
         summary: "send HUP to nginx".to_owned(),
         before: None,
         after: None,
+        kept: None,
         effect: serde_json::json!({"signal": "HUP"}),
         body: serde_json::json!({"pid": 9}),
     }

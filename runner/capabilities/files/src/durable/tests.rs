@@ -1,10 +1,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use countersign_capability::{Blobs, Capability, Context, Opening, Phase, Protected, Session, TypedCall};
-use countersign_model::{Digest, Selector};
+use countersign_capability::{Blobs, Capability, Context, Opening, Phase, Protected, Session, Stream, TypedCall};
+use countersign_model::{Digest, Image, Selector};
 
 use super::*;
 use crate::guarded::Guarded;
@@ -156,6 +157,21 @@ impl Blobs for Memory {
 
     fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
         self.0.get(digest).cloned().ok_or_else(|| Fault::new(FaultKind::NotFound, "no such blob"))
+    }
+
+    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {
+        let mut bytes = Vec::new();
+        let read = from.take(size + 1).read_to_end(&mut bytes);
+        read.map_err(|error| Fault::new(FaultKind::Other, error.to_string()))?;
+        if bytes.len() as u64 != size {
+            return Err(Fault::new(FaultKind::Changed, "more or fewer bytes came"));
+        }
+        self.put(&bytes)?;
+        Ok(Image::of(&bytes))
+    }
+
+    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
+        Ok(Box::new(Cursor::new(self.get(digest)?)))
     }
 }
 

@@ -1,14 +1,15 @@
 //! Gates at work on two stores, with what they let through.
 
 use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countersign_capability::{Blobs, LogLine, Phase, Port, Protected, Registry};
+use countersign_capability::{Blobs, LogLine, Phase, Port, Protected, Registry, Stream};
 use countersign_files::Files;
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, ReadRecord, Rehearsal, Sessions, Step, Witness, Work};
 use countersign_model::documents::Denial;
-use countersign_model::{Call, Digest, Fault, FaultKind, Grant, Plan, Reply, Role, Stop};
+use countersign_model::{Call, Digest, Fault, FaultKind, Grant, Image, Plan, Reply, Role, Stop};
 
 use super::store::{Attic, Shelf, Store};
 use super::target::Target;
@@ -227,5 +228,20 @@ impl Blobs for Memory {
 
     fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
         self.0.get(digest).cloned().ok_or_else(|| Fault::new(FaultKind::NotFound, "no such blob"))
+    }
+
+    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {
+        let mut bytes = Vec::new();
+        let read = from.take(size + 1).read_to_end(&mut bytes);
+        read.map_err(|error| Fault::new(FaultKind::Other, error.to_string()))?;
+        if bytes.len() as u64 != size {
+            return Err(Fault::new(FaultKind::Changed, "more or fewer bytes came"));
+        }
+        self.put(&bytes)?;
+        Ok(Image::of(&bytes))
+    }
+
+    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
+        Ok(Box::new(Cursor::new(self.get(digest)?)))
     }
 }

@@ -289,6 +289,7 @@ impl<K: Kind> Session<Store<K>> for StoreSession {
             summary: format!("{:?} `{key}`", call.op).to_lowercase(),
             before: image(before),
             after: image(after),
+            kept: None,
             effect: json!({ "mode": call.mode }),
             change: StoreChange { op: call.op, key, before, after },
         })
