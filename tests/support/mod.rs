@@ -87,6 +87,18 @@ pub fn bundle(example: &str) -> PathBuf {
     out
 }
 
+/// The bundle of an example with another `remediation.toml`: the same steps, made without building anything.
+pub fn bundle_with(example: &str, out: &Path, edit: impl Fn(&str) -> String) -> PathBuf {
+    let original = countersign_bundle::Bundle::open(&bundle(example)).expect("the bundle opens");
+    let manifest = std::str::from_utf8(original.manifest_bytes()).expect("it is text");
+    let edited = edit(manifest);
+    assert_ne!(edited, manifest, "the edit changes something");
+    let roles = original.steps().into_keys();
+    let steps = roles.map(|role| (role, original.step(role).expect("a step").bytes().to_vec())).collect();
+    countersign_bundle::Bundle::write(out, edited.as_bytes(), &steps).expect("the bundle can be written");
+    out.to_path_buf()
+}
+
 /// The demo's service, built for the host.
 pub fn service_executable() -> PathBuf {
     let _lock = build_lock();
@@ -339,6 +351,26 @@ expect = {{ status = 200 }}
 
     pub fn run(&self, proposal: &str) -> Ran {
         self.state.run(&["--json", "run", proposal])
+    }
+
+    /// Deploys a configuration behind the runner's back, and waits until the service has it.
+    pub fn deploy(&self, pool_size: u32) {
+        self.edit(pool_size);
+        self.reload();
+        let status = if pool_size == 0 { 503 } else { 200 };
+        eventually("the service's reload", || (self.status("/orders") == status).then_some(()));
+    }
+
+    /// Edits the configuration, which the service does not read until it is told to.
+    pub fn edit(&self, pool_size: u32) {
+        let text = fs::read_to_string(&self.config).expect("its configuration is there");
+        let line = text.lines().find(|line| line.starts_with("pool-size = ")).expect("it has a pool-size");
+        fs::write(&self.config, text.replace(line, &format!("pool-size = {pool_size}"))).expect("it can be edited");
+    }
+
+    pub fn reload(&self) {
+        let pid = rustix::process::Pid::from_child(&self.service);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it runs");
     }
 
     pub fn pid(&self) -> u32 {

@@ -19,7 +19,10 @@ fn write(text: &mut String, document: &RehearsalDocument, planned: &[ChangeRevie
     writeln!(text, "rehearsal on {} (nothing was changed)", document.target)?;
     writeln!(text, "check, untouched target: {}", verdict(&document.check_before))?;
     if document.check_before == Verdict::Healthy {
-        writeln!(text, "  the check passes before the fix: passing afterwards would prove nothing")?;
+        writeln!(
+            text,
+            "  the check passes before the fix: passing afterwards would prove nothing, and a proposal is refused"
+        )?;
     }
     writeln!(text, "check, on the overlay:   {}", verdict(&document.check_after))?;
     writeln!(text, "\nplan {}", document.plan.digest())?;

@@ -116,14 +116,22 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
             span(success.every_ms)
         )?;
     }
+    if review.success.may_pass_before {
+        writeln!(text, "  the check MAY PASS BEFORE the fix, as its author asks: its passing then proves nothing")?;
+    }
     for target in &review.targets {
         for validator in &target.validators {
             writeln!(text, "  validator `{validator}` accepts what is written, before anything irreversible")?;
         }
         if target.check_before == Verdict::Healthy || target.check_now == Verdict::Healthy {
+            let then = if target.success.may_pass_before {
+                "the guards alone decide"
+            } else {
+                "while it does, a run is refused"
+            };
             writeln!(
                 text,
-                "  NOTE: the check already passes on {}: its passing afterwards proves nothing",
+                "  NOTE: the check already passes on {}: its passing afterwards proves nothing; {then}",
                 target.name
             )?;
         }

@@ -50,4 +50,6 @@ pub(crate) struct Check {
     pub(crate) within: Option<String>,
     pub(crate) every: Option<String>,
     pub(crate) hold: Option<String>,
+    #[serde(default, rename = "may-pass-before")]
+    pub(crate) may_pass_before: bool,
 }

@@ -127,7 +127,7 @@ impl Manifest {
         self.rollback
     }
 
-    /// When the check is asked.
+    /// When the check is asked, and whether it may pass before the fix.
     #[must_use]
     pub fn success(&self) -> Success {
         self.success
@@ -247,6 +247,7 @@ fn success(check: &Check) -> Result<Success, String> {
         within_ms: read("within", &check.within, default.within_ms)?,
         every_ms: read("every", &check.every, default.every_ms)?,
         hold_ms: read("hold", &check.hold, default.hold_ms)?,
+        may_pass_before: check.may_pass_before,
     };
     if success.within_ms > HOUR_MS {
         return Err("`steps.check.within`: at most `1h`".to_owned());

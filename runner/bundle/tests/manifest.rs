@@ -32,6 +32,7 @@ grants = ["process.read exe=/usr/sbin/nginx"]
 within = "2m"
 every = "50ms"
 hold = "2m"
+may-pass-before = true
 "#;
 
 fn parse(text: &str) -> Result<Manifest, String> {
@@ -50,7 +51,10 @@ fn reads_all_that_it_says() {
     assert_eq!(manifest.name(), "pool-size");
     assert_eq!(manifest.description(), "Sets the pool size back");
     assert_eq!((manifest.mode(), manifest.rollback()), (Mode::Scoped, RollbackBy::Step));
-    assert_eq!(manifest.success(), Success { within_ms: 120_000, every_ms: 50, hold_ms: 120_000 });
+    assert_eq!(
+        manifest.success(),
+        Success { within_ms: 120_000, every_ms: 50, hold_ms: 120_000, may_pass_before: true }
+    );
     assert_eq!(manifest.language(), Some("rust"));
     assert_eq!(manifest.roles().collect::<Vec<_>>(), [Role::Investigation, Role::Fix, Role::Rollback, Role::Check]);
     assert_eq!((manifest.module(Role::Fix), manifest.module(Role::Check)), (Some("target/fix.wasm"), None));
@@ -110,6 +114,7 @@ fn refuses_other_shapes() {
         ("within = \"2m\"", "within = \"2\"", "`steps.check.within`: `2` is not a duration"),
         ("within = \"2m\"", "within = \"61m\"", "`steps.check.within`: at most `1h`"),
         ("every = \"50ms\"", "every = \"49ms\"", "`steps.check.every`: at least `50ms`"),
+        ("may-pass-before = true", "may-pass-before = \"yes\"", "invalid type"),
         ("hold = \"2m\"", "hold = \"121s\"", "`steps.check.hold`: at most as long as `within`"),
     ] {
         let error = refusal(from, to);

@@ -32,7 +32,8 @@ pub enum RollbackBy {
     Undo,
 }
 
-/// When the check is asked after the fix, in milliseconds. The host repeats it; a step never waits.
+/// What the check must show, and when it is asked after the fix, in milliseconds. The host repeats it; a step
+/// never waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Success {
@@ -42,11 +43,14 @@ pub struct Success {
     pub every_ms: u64,
     /// From their first holding, they must go on holding for this long.
     pub hold_ms: u64,
+    /// Whether the check may say healthy before the fix, where its saying so afterwards proves nothing. Otherwise
+    /// that is refused.
+    pub may_pass_before: bool,
 }
 
 impl Default for Success {
     fn default() -> Self {
-        Self { within_ms: 10_000, every_ms: 250, hold_ms: 0 }
+        Self { within_ms: 10_000, every_ms: 250, hold_ms: 0, may_pass_before: false }
     }
 }
 

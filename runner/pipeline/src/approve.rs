@@ -42,7 +42,7 @@ pub fn draft_approval(
 ) -> Result<(ApprovalManifest, Vec<u8>), PipelineError> {
     open(runner, stored)?;
     for rehearsal in stored.rehearsals() {
-        crate::review::showable(runner, rehearsal)?;
+        crate::shown::showable(runner, rehearsal)?;
     }
     let document = stored.proposal.document();
     let mut owners: Vec<&str> = Vec::new();

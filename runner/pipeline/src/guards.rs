@@ -39,6 +39,19 @@ pub(crate) fn worse(before: &[GuardState], now: &[GuardState]) -> Vec<GuardState
     now.iter().filter(|guard| !guard.holds && held(&guard.name)).cloned().collect()
 }
 
+/// What a guard says, in words that follow its noun.
+pub(crate) fn describe(guard: &GuardState) -> String {
+    match &guard.reason {
+        None => format!("`{}` holds", guard.name),
+        Some(reason) => format!("`{}` does not hold: {reason}", guard.name),
+    }
+}
+
+/// What a guard says, with its noun.
+pub(crate) fn sentence(guard: &GuardState) -> String {
+    format!("guard {}", describe(guard))
+}
+
 fn ask_one(runner: &Runner, target: &Target, guard: &Guard) -> Result<(), String> {
     let Some(text) = &guard.call else { return crate::command::run(&guard.command, guard.time()) };
     let registry = runner.registry();

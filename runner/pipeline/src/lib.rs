@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod approve;
+mod check;
 mod command;
 mod diff;
+mod drift;
 mod error;
 mod guards;
 mod investigate;
@@ -23,6 +25,7 @@ mod roll_back;
 mod run;
 mod runner;
 mod schedule;
+mod shown;
 mod stored;
 mod target;
 mod validators;
@@ -40,10 +43,9 @@ pub use propose::{Drafted, ProposalDraft, draft, proposal_name, requested};
 pub use rehearse::{RehearsalRequest, Rehearsed, rehearse};
 pub use remediate::remediate;
 pub use report::{ReportedChange, RunReport};
-pub use review::{
-    ChangeReview, EvidenceReview, GrantReview, ProposerReview, Review, TargetReview, Words, planned_changes, review,
-};
+pub use review::{EvidenceReview, GrantReview, ProposerReview, Review, TargetReview, Words, review};
 pub use run::Run;
 pub use runner::{Clock, Runner, Setup};
+pub use shown::{ChangeReview, planned_changes};
 pub use stored::Stored;
 pub use target::{Guard, Identity, Target, Validator};

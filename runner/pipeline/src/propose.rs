@@ -104,10 +104,10 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
                 seed,
             },
         )?;
-        if let Some(unfit) = unfit(rehearsed.document(), manifest.rollback()) {
+        if let Some(unfit) = unfit(rehearsed.document(), manifest.rollback(), manifest.success()) {
             return Err(unfit);
         }
-        crate::review::showable(runner, rehearsed.document())?;
+        crate::shown::showable(runner, rehearsed.document())?;
         targets.push(ProposedTarget {
             name: (*name).to_owned(),
             configuration: target.digest(),

@@ -2,7 +2,7 @@ use countersign_bundle::Bundle;
 use countersign_capability::{Phase, StepContext};
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Rehearsal, Sessions, Work};
 use countersign_model::documents::{DOCUMENT_VERSION, Denial, RehearsalDocument, RoleGrants};
-use countersign_model::{Digest, Fault, Plan, Reversibility, Role, RollbackBy, Verdict};
+use countersign_model::{Digest, Fault, Plan, Reversibility, Role, RollbackBy, Success, Verdict};
 use countersign_sandbox::{Ended, Output};
 use serde_json::{Map, Value};
 
@@ -228,7 +228,7 @@ pub(crate) fn verdict(ended: Ended, stale: bool) -> Verdict {
 }
 
 /// Why nobody should be asked to approve what this rehearsal found, if so.
-pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy) -> Option<PipelineError> {
+pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy, success: Success) -> Option<PipelineError> {
     if let Some(denial) = document.denied.first() {
         let more = document.denied.len() - 1;
         let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
@@ -258,5 +258,5 @@ pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy) -> Optio
         let hint = "set `rollback = \"step\"` in remediation.toml and write a rollback step";
         return Some(PipelineError::refused(what).with_hint(hint));
     }
-    None
+    crate::check::must_fail_before(&document.check_before, success, &document.target).err()
 }

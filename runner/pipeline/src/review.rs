@@ -1,5 +1,4 @@
-use countersign_capability::{Blobs, Phase, StepContext};
-use countersign_gate::{Allowance, Bounds, Gate, GatePort, Work};
+use countersign_capability::{Phase, StepContext};
 use countersign_model::documents::{ProposalDocument, RehearsalDocument};
 use countersign_model::{Digest, Evidence, Grant, Mode, Reversibility, Role, RollbackBy, Success, Verdict};
 use countersign_trust::{PrincipalKind, Proposal};
@@ -10,8 +9,8 @@ use crate::error::PipelineError;
 use crate::guards::{self, GuardState};
 use crate::link::Linked;
 use crate::listing::EarlierRun;
-use crate::report::ReportedChange;
 use crate::runner::Runner;
+use crate::shown::{ChangeReview, planned_changes};
 use crate::stored::Stored;
 use crate::target::{Target, contains};
 use crate::witness::Unwitnessed;
@@ -90,18 +89,6 @@ pub struct TargetReview {
     pub unrestored: Vec<String>,
     /// The operator's validators that will test what is written.
     pub validators: Vec<String>,
-}
-
-/// A change with what it does to the content.
-#[derive(Debug, Serialize)]
-pub struct ChangeReview {
-    /// The change as reports list it.
-    #[serde(flatten)]
-    pub change: ReportedChange,
-    /// A unified diff; the target's own text.
-    pub diff: String,
-    /// Everything else that is signed: modes, owners, signals.
-    pub effect: Value,
 }
 
 /// One requested grant.
@@ -194,11 +181,8 @@ fn review_target(
     target: &Target,
     rehearsal: &RehearsalDocument,
 ) -> Result<TargetReview, PipelineError> {
-    let mut drift = crate::run::drift(
-        runner,
-        &mut runner.sessions(&target.investigation, Phase::Observe),
-        &rehearsal.plan.forward,
-    )?;
+    let mut sessions = runner.sessions(&target.investigation, Phase::Observe);
+    let mut drift = crate::drift::drift(runner, &mut sessions, &rehearsal.plan.forward);
     if rehearsal.configuration != target.digest() {
         drift.insert(0, "the target's configuration was changed since".to_owned());
     }
@@ -233,39 +217,19 @@ fn review_target(
     })
 }
 
-/// A change with its diff.
-///
-/// # Errors
-/// When it is too large to be shown.
-pub(crate) fn change(
-    blobs: &mut dyn Blobs,
-    role: Role,
-    change: &countersign_model::Change,
-) -> Result<ChangeReview, PipelineError> {
-    let diff = crate::diff::of_change(blobs, change).map_err(PipelineError::refused)?;
-    Ok(ChangeReview { change: ReportedChange::new(role, change), diff, effect: change.effect.clone() })
-}
-
 fn check_now(
     runner: &Runner,
     document: &ProposalDocument,
     linked: &Linked,
     target: &Target,
 ) -> Result<Verdict, PipelineError> {
-    let registry = runner.registry();
-    let sessions = runner.sessions(&target.investigation, Phase::Observe);
-    let work = Work::Observe { denied: Vec::new() };
-    let gate = GatePort::new(Gate::new(sessions, work, Box::new(Unwitnessed)));
     let granted = document.grants.get(&Role::Check).map(Vec::as_slice).unwrap_or_default();
-    let ceiling = Bounds::new(registry, &target.investigation.ceiling)?;
-    let allowance = Allowance::new(Bounds::new(registry, granted)?, ceiling);
     let context = StepContext {
         arguments: Value::Object(document.arguments.clone()).to_string(),
         now: document.now,
         seed: document.seed,
     };
-    let ended = linked.run(&gate, Role::Check, allowance, &context)?;
-    Ok(crate::rehearse::verdict(ended, false))
+    crate::check::ask(runner, target, linked, granted, &context, Box::new(Unwitnessed))
 }
 
 fn grants(runner: &Runner, stored: &Stored) -> Result<Vec<GrantReview>, PipelineError> {
@@ -319,40 +283,4 @@ fn proposer(proposal: &Proposal) -> ProposerReview {
         },
         key: proposal.document().proposer.clone(),
     }
-}
-
-/// The most changes, and the most bytes of their diffs and terms, that can be reviewed as a whole.
-const MAX_CHANGES: usize = 200;
-const MAX_SHOWN: usize = 512 * 1024;
-
-/// Whether a person can be shown the whole plan: nobody signs what they could not have seen.
-///
-/// # Errors
-/// When it is too large.
-pub(crate) fn showable(runner: &Runner, rehearsal: &RehearsalDocument) -> Result<(), PipelineError> {
-    let too_large = |what: String| {
-        PipelineError::refused(format!("the plan is too large to be reviewed as a whole: {what}"))
-            .with_hint("make the fix smaller, or several fixes of it")
-    };
-    let count = rehearsal.plan.changes().count();
-    if count > MAX_CHANGES {
-        return Err(too_large(format!("{count} changes are more than {MAX_CHANGES}")));
-    }
-    let mut shown = 0;
-    for reviewed in planned_changes(runner, rehearsal)? {
-        shown += reviewed.diff.len() + reviewed.change.summary.len() + reviewed.effect.to_string().len();
-        if shown > MAX_SHOWN {
-            return Err(too_large(format!("its changes are over {MAX_SHOWN} bytes")));
-        }
-    }
-    Ok(())
-}
-
-/// Every change of a rehearsal with its diff, forward and then the rollback step's.
-///
-/// # Errors
-/// When an image is missing or too large to be shown.
-pub fn planned_changes(runner: &Runner, rehearsal: &RehearsalDocument) -> Result<Vec<ChangeReview>, PipelineError> {
-    let mut blobs = runner.blobs();
-    rehearsal.plan.changes().map(|planned| change(&mut blobs, planned.role, planned.change)).collect()
 }

@@ -1,18 +1,20 @@
 use countersign_capability::{Phase, StepContext};
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Work};
 use countersign_model::documents::Terms;
-use countersign_model::{Change, Outcome, Reversibility, Role, State, Success, Verdict};
+use countersign_model::{Outcome, Reversibility, Role, Success, Verdict};
 use countersign_record::{BeginError, RunStart};
 use countersign_trust::Authorized;
 use serde_json::Value;
 
+use crate::check;
+use crate::drift;
 use crate::error::PipelineError;
 use crate::guards::{self, GuardState};
 use crate::link::Linked;
 use crate::order::Order;
 use crate::report::{ReportedChange, RunReport};
 use crate::runner::Runner;
-use crate::schedule::{Attempt, hold};
+use crate::schedule::hold;
 use crate::validators::CommandValidators;
 use crate::witness::LogWitness;
 
@@ -49,17 +51,20 @@ impl<'a> Run<'a> {
         }
         let guards_before = guards::ask(runner, order.target);
         for guard in &guards_before {
-            runner.note(&format!("guard before: {}", describe_guard(guard)));
+            runner.note(&format!("guard before: {}", guards::describe(guard)));
         }
         let mut sessions = runner.sessions(&order.target.remediation, Phase::Live);
         let plan = &order.rehearsal.plan;
-        let drift = drift(runner, &mut sessions, &plan.forward)?;
-        if !drift.is_empty() {
-            let what = format!("the target is not as it was rehearsed: {}", drift.join("; "));
-            return Err(PipelineError::refused(what).with_hint(
-                "nothing changed and no use of the approval is spent; put the target back, or propose again",
-            ));
-        }
+        drift::refuse(order, &drift::drift(runner, &mut sessions, &plan.forward))?;
+        let document = order.proposal.document();
+        let context = StepContext {
+            arguments: Value::Object(document.arguments.clone()).to_string(),
+            now: document.now,
+            seed: document.seed,
+        };
+        let verdict = ask_check(runner, order, &authorized, &linked, &context);
+        runner.note(&format!("before the fix {}", check::describe_verdict(&verdict)));
+        check::must_fail_before(&verdict, document.success, order.name)?;
         // Whatever can fail comes before the journal: a run that has begun must end.
         let validators = CommandValidators::new(runner, order.target)?;
         let terms = &authorized.manifest().predicate;
@@ -79,12 +84,6 @@ impl<'a> Run<'a> {
 
         let live = Live::new(journal, terms.mode, plan, Box::new(validators), runner.interruption());
         let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
-        let document = order.proposal.document();
-        let context = StepContext {
-            arguments: Value::Object(document.arguments.clone()).to_string(),
-            now: document.now,
-            seed: document.seed,
-        };
         Ok(Self {
             runner,
             order,
@@ -146,40 +145,24 @@ impl<'a> Run<'a> {
             success,
             || runner.interrupted(),
             |attempt| {
-                let verdict = self.ask_check();
+                let verdict = ask_check(self.runner, self.order, &self.authorized, &self.linked, &self.context);
                 let guards = guards::ask(self.runner, self.order.target);
                 let failing = guards.iter().find(|guard| !guard.holds).cloned();
                 // Only what is news: the same answer forty times tells nobody anything.
-                let says = describe_answer(&verdict, failing.as_ref());
+                let says = check::describe_answer(&verdict, failing.as_ref());
                 if says != said {
-                    self.runner.note(&format!("check, asked {}: {says}", describe_attempt(attempt)));
+                    self.runner.note(&format!("check, asked {}: {says}", check::describe_attempt(attempt)));
                     said = says;
                 }
                 self.check = Some(verdict.clone());
                 self.guards_after = guards;
                 match (verdict, failing) {
                     (Verdict::Healthy, None) => Ok(()),
-                    (Verdict::Healthy, Some(guard)) => Err(format!("guard {}", describe_guard(&guard))),
-                    (verdict, _) => Err(describe_verdict(&verdict)),
+                    (Verdict::Healthy, Some(guard)) => Err(guards::sentence(&guard)),
+                    (verdict, _) => Err(check::describe_verdict(&verdict)),
                 }
             },
         )
-    }
-
-    fn ask_check(&self) -> Verdict {
-        let asked = || -> Result<Verdict, PipelineError> {
-            // The check looks with the investigation's identity: a run's credentials are for its writes.
-            let sessions = self.runner.sessions(&self.order.target.investigation, Phase::Observe);
-            let work = Work::Observe { denied: Vec::new() };
-            let gate = GatePort::new(Gate::new(sessions, work, Box::new(LogWitness::new(self.runner))));
-            let registry = self.runner.registry();
-            let granted = Bounds::new(registry, self.authorized.grants(Role::Check))?;
-            let ceiling = Bounds::new(registry, &self.order.target.investigation.ceiling)?;
-            let allowance = Allowance::new(granted, ceiling);
-            let ended = self.linked.run(&gate, Role::Check, allowance, &self.context)?;
-            Ok(crate::rehearse::verdict(ended, false))
-        };
-        asked().unwrap_or_else(|error| Verdict::CannotTell(error.to_string()))
     }
 
     /// Keeps the changes.
@@ -252,11 +235,11 @@ impl<'a> Run<'a> {
         );
         if recovered.is_err() {
             for guard in guards::worse(&self.guards_before, &self.guards_after) {
-                left.push(format!("guard {} (it held before the run)", describe_guard(&guard)));
+                left.push(format!("{} (it held before the run)", guards::sentence(&guard)));
             }
         }
         for guard in &self.guards_after {
-            self.runner.note(&format!("guard after the rollback: {}", describe_guard(guard)));
+            self.runner.note(&format!("guard after the rollback: {}", guards::describe(guard)));
         }
     }
 
@@ -335,28 +318,17 @@ fn irreversible(changes: &[ReportedChange]) -> Vec<String> {
     sent.map(|change| change.summary.clone()).collect()
 }
 
-/// The subjects that are not as the plan found them, and how.
-pub(crate) fn drift(
+/// What the check says of the target now; one that cannot be asked cannot tell.
+fn ask_check(
     runner: &Runner,
-    sessions: &mut Sessions,
-    forward: &[Change],
-) -> Result<Vec<String>, PipelineError> {
-    let mut blobs = runner.blobs();
-    let mut seen = std::collections::BTreeSet::new();
-    let mut drift = Vec::new();
-    for change in forward {
-        if !seen.insert((&change.capability, &change.subject)) {
-            continue;
-        }
-        match sessions.probe(&mut blobs, change) {
-            Ok(State::Before) => {}
-            Ok(State::After) => drift.push(format!("{}: it is already as the fix would leave it", change.subject)),
-            Ok(State::Elsewhere(what)) => drift.push(format!("{}: {what}", change.subject)),
-            Ok(State::Unknowable) => drift.push(format!("{}: its state cannot be told", change.subject)),
-            Err(fault) => drift.push(format!("{}: it cannot be read: {}", change.subject, fault.what)),
-        }
-    }
-    Ok(drift)
+    order: &Order<'_>,
+    authorized: &Authorized,
+    linked: &Linked,
+    context: &StepContext,
+) -> Verdict {
+    let witness = Box::new(LogWitness::new(runner));
+    let asked = check::ask(runner, order.target, linked, authorized.grants(Role::Check), context, witness);
+    asked.unwrap_or_else(|error| Verdict::CannotTell(error.to_string()))
 }
 
 fn not_begun(order: &Order<'_>, error: &BeginError) -> PipelineError {
@@ -371,31 +343,4 @@ fn not_begun(order: &Order<'_>, error: &BeginError) -> PipelineError {
             None => PipelineError::refused(error.full()),
         },
     }
-}
-
-fn describe_guard(guard: &GuardState) -> String {
-    match &guard.reason {
-        None => format!("`{}` holds", guard.name),
-        Some(reason) => format!("`{}` does not hold: {reason}", guard.name),
-    }
-}
-
-fn describe_verdict(verdict: &Verdict) -> String {
-    match verdict.reason() {
-        None => format!("the check says {}", verdict.name()),
-        Some(reason) => format!("the check says {}: {}", verdict.name(), countersign_model::text::excerpt(reason, 300)),
-    }
-}
-
-fn describe_attempt(attempt: Attempt) -> String {
-    match attempt.number {
-        1 => "at once".to_owned(),
-        number => format!("for the {number}. time after {} ms", attempt.after_ms),
-    }
-}
-
-fn describe_answer(verdict: &Verdict, failing: Option<&GuardState>) -> String {
-    let guards =
-        failing.map_or_else(|| "all guards hold".to_owned(), |guard| format!("guard {}", describe_guard(guard)));
-    format!("{}; {guards}", describe_verdict(verdict))
 }

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     const fn success(within_ms: u64, every_ms: u64, hold_ms: u64) -> Success {
-        Success { within_ms, every_ms, hold_ms }
+        Success { within_ms, every_ms, hold_ms, may_pass_before: false }
     }
 
     #[test]

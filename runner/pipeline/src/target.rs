@@ -104,6 +104,7 @@ impl Target {
             within_ms: terms.within_ms,
             every_ms: terms.every_ms.min(MOST_SELDOM),
             hold_ms: terms.hold_ms.max(self.hold.saturating_mul(1000)),
+            ..terms
         }
     }
 
@@ -224,4 +225,43 @@ pub(crate) fn contains(registry: &Registry, wide: &Grant, narrow: &Grant) -> Res
         return Ok(false);
     }
     registry.get(&wide.capability).and_then(|known| known.contains(wide, narrow)).map_err(|fault| fault.what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(hold: u64) -> Target {
+        Target {
+            description: String::new(),
+            rollback_owner: "alice".to_owned(),
+            hold,
+            investigation: Identity::default(),
+            remediation: Identity::default(),
+            guards: Vec::new(),
+            validators: Vec::new(),
+        }
+    }
+
+    /// A bundle that asks once an hour would have the guards asked once.
+    #[test]
+    fn the_pause_between_two_looks_is_the_hosts_to_bound() {
+        let asked = |every_ms| target(0).success(Success { every_ms, ..Success::default() }).every_ms;
+        assert_eq!((asked(50), asked(5000), asked(5001), asked(3_600_000)), (50, 5000, 5000, 5000));
+    }
+
+    #[test]
+    fn the_operators_hold_stands_above_the_bundles() {
+        let held = |hold, hold_ms| target(hold).success(Success { hold_ms, ..Success::default() }).hold_ms;
+        assert_eq!(
+            (held(0, 0), held(0, 700), held(2, 700), held(2, 9000), held(u64::MAX, 1)),
+            (0, 700, 2000, 9000, u64::MAX)
+        );
+    }
+
+    #[test]
+    fn the_rest_of_the_terms_is_the_bundles() {
+        let terms = Success { within_ms: 77, every_ms: 60, hold_ms: 0, may_pass_before: true };
+        assert_eq!(target(0).success(terms), terms);
+    }
 }

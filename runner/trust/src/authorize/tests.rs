@@ -80,6 +80,7 @@ fn every_term_of_the_manifest_must_be_the_proposals() {
     refuses!(Refusal::OtherTerm { term: "mode" }, |w| w.terms = |m| m.predicate.mode = Mode::Scoped);
     refuses!(Refusal::OtherTerm { term: "rollback" }, |w| w.terms = |m| m.predicate.rollback = RollbackBy::Undo);
     refuses!(Refusal::OtherTerm { term: "success" }, |w| w.terms = |m| m.predicate.success.hold_ms += 1);
+    refuses!(Refusal::OtherTerm { term: "success" }, |w| w.terms = |m| m.predicate.success.may_pass_before = true);
     refuses!(Refusal::TargetNotApproved { .. }, |w| w.terms = |m| drop(m.predicate.targets.remove(0)));
     refuses!(Refusal::TargetNotProposed { .. }, |w| w.terms = |m| m.predicate.targets[1].name.push('0'));
     refuses!(Refusal::Senseless { .. }, |w| {

@@ -1,0 +1,42 @@
+use std::collections::BTreeSet;
+
+use countersign_gate::Sessions;
+use countersign_model::{Change, State};
+
+use crate::error::PipelineError;
+use crate::order::Order;
+use crate::propose::proposal_name;
+use crate::runner::Runner;
+
+/// The subjects that are not as the plan found them, and how.
+pub(crate) fn drift(runner: &Runner, sessions: &mut Sessions, forward: &[Change]) -> Vec<String> {
+    let mut blobs = runner.blobs();
+    let mut seen = BTreeSet::new();
+    let mut drift = Vec::new();
+    for change in forward {
+        if !seen.insert((&change.capability, &change.subject)) {
+            continue;
+        }
+        match sessions.probe(&mut blobs, change) {
+            Ok(State::Before) => {}
+            Ok(State::After) => drift.push(format!("{}: it is already as the fix would leave it", change.subject)),
+            Ok(State::Elsewhere(what)) => drift.push(format!("{}: {what}", change.subject)),
+            Ok(State::Unknowable) => drift.push(format!("{}: its state cannot be told", change.subject)),
+            Err(fault) => drift.push(format!("{}: it cannot be read: {}", change.subject, fault.what)),
+        }
+    }
+    drift
+}
+
+/// Refuses to begin on a target that is not as it was rehearsed.
+pub(crate) fn refuse(order: &Order<'_>, drift: &[String]) -> Result<(), PipelineError> {
+    if drift.is_empty() {
+        return Ok(());
+    }
+    let what = format!("the target is not as it was rehearsed: {}", drift.join("; "));
+    Err(PipelineError::refused(what).with_hint(format!(
+        "nothing changed and no use of the approval is spent; put the target back, or rehearse again with `countersign \
+         propose --revise {}`",
+        proposal_name(&order.proposal.digest())
+    )))
+}

@@ -1,0 +1,72 @@
+//! What a person is shown of a plan, and how much that may be.
+
+use countersign_capability::Blobs;
+use countersign_model::Role;
+use countersign_model::documents::RehearsalDocument;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::PipelineError;
+use crate::report::ReportedChange;
+use crate::runner::Runner;
+
+/// The most changes, and the most bytes of their diffs and terms, that can be reviewed as a whole.
+const MAX_CHANGES: usize = 200;
+const MAX_SHOWN: usize = 512 * 1024;
+
+/// A change with what it does to the content.
+#[derive(Debug, Serialize)]
+pub struct ChangeReview {
+    /// The change as reports list it.
+    #[serde(flatten)]
+    pub change: ReportedChange,
+    /// A unified diff; the target's own text.
+    pub diff: String,
+    /// Everything else that is signed: modes, owners, signals.
+    pub effect: Value,
+}
+
+/// Whether a person can be shown the whole plan: nobody signs what they could not have seen.
+///
+/// # Errors
+/// When it is too large.
+pub(crate) fn showable(runner: &Runner, rehearsal: &RehearsalDocument) -> Result<(), PipelineError> {
+    let too_large = |what: String| {
+        PipelineError::refused(format!("the plan is too large to be reviewed as a whole: {what}"))
+            .with_hint("make the fix smaller, or several fixes of it")
+    };
+    let count = rehearsal.plan.changes().count();
+    if count > MAX_CHANGES {
+        return Err(too_large(format!("{count} changes are more than {MAX_CHANGES}")));
+    }
+    let mut shown = 0;
+    for reviewed in planned_changes(runner, rehearsal)? {
+        shown += reviewed.diff.len() + reviewed.change.summary.len() + reviewed.effect.to_string().len();
+        if shown > MAX_SHOWN {
+            return Err(too_large(format!("its changes are over {MAX_SHOWN} bytes")));
+        }
+    }
+    Ok(())
+}
+
+/// Every change of a rehearsal with its diff, forward and then the rollback step's.
+///
+/// # Errors
+/// When an image is missing or too large to be shown.
+pub fn planned_changes(runner: &Runner, rehearsal: &RehearsalDocument) -> Result<Vec<ChangeReview>, PipelineError> {
+    let mut blobs = runner.blobs();
+    rehearsal.plan.changes().map(|planned| change(&mut blobs, planned.role, planned.change)).collect()
+}
+
+/// A change with its diff.
+///
+/// # Errors
+/// When it is too large to be shown.
+pub(crate) fn change(
+    blobs: &mut dyn Blobs,
+    role: Role,
+    change: &countersign_model::Change,
+) -> Result<ChangeReview, PipelineError> {
+    let diff = crate::diff::of_change(blobs, change).map_err(PipelineError::refused)?;
+    Ok(ChangeReview { change: ReportedChange::new(role, change), diff, effect: change.effect.clone() })
+}
