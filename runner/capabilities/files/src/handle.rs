@@ -3,24 +3,32 @@
 //! No symbolic link is followed, wherever it stands. No mount point is crossed below a scope's fixed
 //! directory. Every directory on the way, and what is opened in the end, is compared with the
 //! runner's own files by device and inode. Nothing but regular files and directories is ever opened for reading.
+//! A directory that was walked to before is not opened again while its name still leads to it, see [`crate::kept`].
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use countersign_model::{Fault, FaultKind};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat2};
-use rustix::io::Errno;
+use rustix::io::{Errno, pread};
 
 use crate::call::Kind;
 use crate::fault::{Deadline, about, errno, failed, in_time};
 use crate::guarded::Guarded;
+use crate::kept::{Kept, Node, Seen};
 use crate::path::Path;
 
 /// How often an opening is tried that the kernel broke off because something was renamed meanwhile.
 const TRIES: usize = 16;
 /// How much is read between two looks at the deadline, in bytes.
 const CHUNK: usize = 256 * 1024;
+
+/// How the directories on the way are opened.
+const WALKED: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// File systems whose files are switches of the kernel and not data, by `f_type` of statfs(2).
 const KERNEL: [(u64, &str); 10] = [
@@ -39,15 +47,13 @@ const KERNEL: [(u64, &str); 10] = [
 /// Opens paths.
 pub(crate) struct Opener {
     guarded: Guarded,
+    kept: RefCell<Kept>,
 }
 
 /// A directory, opened.
 pub(crate) struct Directory<'a> {
     opener: &'a Opener,
-    fd: OwnedFd,
-    stat: Stat,
-    /// Its path, ending in a slash.
-    path: String,
+    node: Arc<Node>,
     /// Whether a mount point in it may be crossed.
     crosses: bool,
 }
@@ -56,24 +62,37 @@ pub(crate) struct Directory<'a> {
 pub(crate) struct Opened {
     file: File,
     path: String,
+    /// What it was when it was opened.
+    stat: Stat,
 }
 
 impl Opener {
-    pub(crate) const fn new(guarded: Guarded) -> Self {
-        Self { guarded }
+    pub(crate) fn new(guarded: Guarded) -> Self {
+        Self { guarded, kept: RefCell::default() }
     }
 
     /// Opens the directory of these segments; mounts may be crossed in the first `fixed` of them.
     pub(crate) fn directory(&self, segments: &[&str], fixed: usize) -> Result<Directory<'_>, Fault> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| failed("opened", "/", errno))?;
-        let mut directory = self.entered(fd, "/".to_owned(), fixed > 0, None)?;
+        let mut directory = Directory { opener: self, node: self.root(segments.is_empty())?, crosses: fixed > 0 };
         for (depth, segment) in segments.iter().enumerate() {
-            let path = format!("{}{segment}", directory.path);
-            let fd = directory.open(segment, flags)?;
-            directory = self.entered(fd, format!("{path}/"), depth + 1 < fixed, Some(&directory.stat))?;
+            directory = directory.below(segment, depth + 1 < fixed)?;
         }
         Ok(directory)
+    }
+
+    /// The root of the file system, opened anew where it is itself what is asked for.
+    fn root(&self, anew: bool) -> Result<Arc<Node>, Fault> {
+        let mut kept = self.kept.borrow_mut();
+        if let (Some(root), false) = (&kept.root, anew) {
+            return Ok(Arc::clone(root));
+        }
+        let fd = rustix::fs::open("/", WALKED, Mode::empty()).map_err(|errno| failed("opened", "/", errno))?;
+        let stat = self.admitted(fd.as_fd(), "/", None)?;
+        let root = Arc::new(Node::new(fd, stat, "/".to_owned()));
+        if kept.root.is_none() {
+            kept.root = Some(Arc::clone(&root));
+        }
+        Ok(root)
     }
 
     /// Opens the directory that a path lies in; the path must not be `/`.
@@ -82,11 +101,6 @@ impl Opener {
             Some((name, above)) => Ok((self.directory(above, fixed)?, name)),
             None => Err(about(FaultKind::Unsupported, "/", "is a directory")),
         }
-    }
-
-    fn entered(&self, fd: OwnedFd, path: String, crosses: bool, above: Option<&Stat>) -> Result<Directory<'_>, Fault> {
-        let stat = self.admitted(fd.as_fd(), &path, above)?;
-        Ok(Directory { opener: self, fd, stat, path, crosses })
     }
 
     /// What the descriptor is, unless it is the runner's own or the kernel's.
@@ -108,26 +122,43 @@ impl Opener {
     }
 }
 
-impl<'a> Directory<'a> {
+impl Directory<'_> {
     /// The path of a name in here.
     pub(crate) fn path_of(&self, name: &str) -> String {
-        format!("{}{name}", self.path)
+        [self.node.path.as_str(), name].concat()
     }
 
-    /// What the directory is.
-    pub(crate) const fn stat(&self) -> &Stat {
-        &self.stat
+    /// What the directory was when it was opened. Device and inode are the same still; for anything else take
+    /// that of a [`Directory::readable`] one, which was opened just now.
+    pub(crate) fn stat(&self) -> &Stat {
+        &self.node.stat
+    }
+
+    /// Opens the directory under a name in here, or takes the one that was opened before if it is still the same.
+    fn below(self, name: &str, crosses: bool) -> Result<Self, Fault> {
+        let kept = self.opener.kept.borrow_mut().find(&self.node, name, self.crosses);
+        if let Some(node) = kept {
+            return Ok(Self { node, crosses, ..self });
+        }
+        let fd = self.open(name, WALKED)?;
+        let path = self.path_of(name) + "/";
+        let stat = self.opener.admitted(fd.as_fd(), &path, Some(self.stat()))?;
+        let node = Arc::new(Node::new(fd, stat, path));
+        self.opener.kept.borrow_mut().add(&self.node, name, &node);
+        Ok(Self { node, crosses, ..self })
     }
 
     /// The same directory with a descriptor that can be listed and synced.
     pub(crate) fn readable(self) -> Result<Self, Fault> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = self.open(".", flags)?;
-        let stat = self.opener.admitted(fd.as_fd(), &self.path, Some(&self.stat))?;
-        if !same(&stat, &self.stat) {
-            return Err(about(FaultKind::Changed, &self.path, "was replaced while it was opened"));
+        let path = &self.node.path;
+        let stat = self.opener.admitted(fd.as_fd(), path, Some(self.stat()))?;
+        if !same(&stat, self.stat()) {
+            return Err(about(FaultKind::Changed, path, "was replaced while it was opened"));
         }
-        Ok(Self { fd, ..self })
+        let node = Arc::new(Node::new(fd, stat, path.clone()));
+        Ok(Self { node, ..self })
     }
 
     /// What a name in here is, itself; `None` where there is nothing.
@@ -136,7 +167,7 @@ impl<'a> Directory<'a> {
             Err(Errno::NOENT) => return Ok(None),
             other => other.map_err(|errno| failed("opened", &self.path_of(name), errno))?,
         };
-        self.opener.admitted(fd.as_fd(), &self.path_of(name), Some(&self.stat)).map(Some)
+        self.opener.admitted(fd.as_fd(), &self.path_of(name), Some(self.stat())).map(Some)
     }
 
     /// Opens a regular file of one link for reading.
@@ -144,16 +175,23 @@ impl<'a> Directory<'a> {
     /// It is looked at before it is opened, since opening alone can set off a device.
     pub(crate) fn file(&self, name: &str) -> Result<Opened, Fault> {
         let path = self.path_of(name);
-        let seen = self.look(name)?.ok_or_else(|| failed("opened", &path, Errno::NOENT))?;
-        plain(&seen, &path)?;
+        let seen = match self.node.glance(name) {
+            Some(seen) => seen,
+            // In another mount, or nothing to be opened: the closer look decides, and says why.
+            None => {
+                let stat = self.look(name)?.ok_or_else(|| failed("opened", &path, Errno::NOENT))?;
+                plain(&stat, &path)?;
+                Seen { device: stat.st_dev, inode: stat.st_ino }
+            }
+        };
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd = self.open(name, flags)?;
-        let stat = self.opener.admitted(fd.as_fd(), &path, Some(&self.stat))?;
+        let stat = self.opener.admitted(fd.as_fd(), &path, Some(self.stat()))?;
         plain(&stat, &path)?;
-        if !same(&stat, &seen) {
+        if (stat.st_dev, stat.st_ino) != (seen.device, seen.inode) {
             return Err(about(FaultKind::Changed, &path, "was replaced while it was opened"));
         }
-        Ok(Opened { file: File::from(fd), path })
+        Ok(Opened { file: File::from(fd), path, stat })
     }
 
     fn open(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Fault> {
@@ -166,18 +204,18 @@ impl<'a> Directory<'a> {
             resolve |= ResolveFlags::NO_XDEV;
         }
         for _ in 1..TRIES {
-            match openat2(&self.fd, name, flags, Mode::empty(), resolve) {
+            match openat2(&self.node, name, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 other => return other,
             }
         }
-        openat2(&self.fd, name, flags, Mode::empty(), resolve)
+        openat2(&self.node, name, flags, Mode::empty(), resolve)
     }
 }
 
 impl AsFd for Directory<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.node.as_fd()
     }
 }
 
@@ -195,23 +233,35 @@ impl Opened {
     /// The whole content, of at most `limit` bytes.
     pub(crate) fn content(&self, limit: u64, deadline: Deadline) -> Result<Vec<u8>, Fault> {
         let too_large = || about(FaultKind::TooLarge, &self.path, &format!("has more than {limit} bytes"));
-        let size = size(&self.stat()?);
+        let size = size(&self.stat);
         if size > limit {
             return Err(too_large());
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-        let mut from = 0;
-        // It may grow while it is read.
-        while from <= limit {
+        let size = usize::try_from(size).unwrap_or_default();
+        // Room for one byte more than there should be: a read that leaves it empty has met the end.
+        let mut bytes = Vec::with_capacity(size.saturating_add(1));
+        // It may grow or shrink while it is read.
+        while bytes.len() as u64 <= limit {
             in_time(deadline)?;
-            let part = self.part(from, CHUNK)?;
-            if part.is_empty() {
+            if bytes.len() == bytes.capacity() {
+                bytes.reserve(CHUNK);
+            }
+            if self.append(&mut bytes)? == 0 || bytes.len() == size {
                 return Ok(bytes);
             }
-            from += part.len() as u64;
-            bytes.extend_from_slice(&part);
         }
         Err(too_large())
+    }
+
+    /// Reads what there is room for; less where the file ends, or by chance.
+    fn append(&self, bytes: &mut Vec<u8>) -> Result<usize, Fault> {
+        let from = bytes.len() as u64;
+        loop {
+            match pread(&self.file, spare_capacity(bytes), from) {
+                Err(Errno::INTR) => {}
+                other => return other.map_err(|errno| failed("read", &self.path, errno)),
+            }
+        }
     }
 
     /// The last `count` bytes, or all where there are fewer.

@@ -21,6 +21,7 @@ mod durable;
 mod fault;
 mod guarded;
 mod handle;
+mod kept;
 mod link;
 mod metadata;
 mod overlay;

@@ -11,5 +11,6 @@ mod racing;
 mod reading;
 mod rehearsing;
 mod undoing;
+mod walking;
 
 mod support;
