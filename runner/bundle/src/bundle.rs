@@ -79,6 +79,14 @@ impl Bundle {
         open::open(dir)
     }
 
+    /// Reads the bundle of this digest from its blobs, all of which may be hostile.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; a blob that the bundle does not name is refused.
+    pub fn from_blobs(digest: Digest, blobs: &BTreeMap<Digest, Arc<[u8]>>) -> Result<Self, BundleError> {
+        open::from_blobs(digest, blobs)
+    }
+
     /// Makes a bundle of a `remediation.toml` and the component of every step that it describes, and
     /// writes it. The same input makes the same bytes everywhere.
     ///
@@ -142,6 +150,17 @@ impl Bundle {
         save::save(dir, &oci::layout(), &index, &self.blobs)
     }
 
+    /// Its directory as [`Self::copy_to`] lays it out: every file by its path in it.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<String, Arc<[u8]>> {
+        let index = self.blobs.get(&self.digest).map(|index| oci::directory_index(index)).unwrap_or_default();
+        let blob = |(digest, bytes): (&Digest, &Arc<[u8]>)| (blob_path(digest), Arc::clone(bytes));
+        let mut files: BTreeMap<_, _> = self.blobs.iter().map(blob).collect();
+        files.insert(oci::LAYOUT_FILE.to_owned(), oci::layout().into());
+        files.insert(oci::INDEX_FILE.to_owned(), index.into());
+        files
+    }
+
     /// The bundle's name: the digest of the index of its manifests.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -171,6 +190,11 @@ impl Bundle {
     pub fn steps(&self) -> BTreeMap<Role, Digest> {
         self.steps.iter().map(|(role, step)| (*role, step.digest)).collect()
     }
+}
+
+/// Where a blob stands in a bundle's directory.
+pub(crate) fn blob_path(digest: &Digest) -> String {
+    format!("{}/{}", oci::BLOBS.join("/"), digest.hex())
 }
 
 fn within(what: String, bytes: &[u8], limit: usize) -> Result<(), BundleError> {

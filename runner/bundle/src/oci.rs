@@ -143,6 +143,11 @@ pub(crate) fn directory_index(bundle: &[u8]) -> Vec<u8> {
     })
 }
 
+/// The descriptor of a bundle by its index's bytes, under the digest that it is asked for.
+pub(crate) fn bundle_descriptor(digest: Digest, index: &[u8]) -> Descriptor {
+    Descriptor { digest, ..Descriptor::of(INDEX, index) }
+}
+
 /// The index that is the bundle, over the manifests in their order.
 pub(crate) fn bundle_index<'a>(manifests: impl Iterator<Item = (Part, &'a [u8])>) -> Vec<u8> {
     let describe = |(part, bytes)| Descriptor { annotations: role_annotation(part), ..Descriptor::of(MANIFEST, bytes) };

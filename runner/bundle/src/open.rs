@@ -1,4 +1,4 @@
-//! A directory that may say anything, into a bundle.
+//! A directory, or blobs by their digests, that may say anything, into a bundle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,15 +6,21 @@ use std::sync::Arc;
 
 use countersign_model::Digest;
 
-use crate::bundle::{Bundle, Step};
+use crate::bundle::{Bundle, Step, blob_path};
 use crate::directory::Directory;
 use crate::oci::{self, BLOBS, Descriptor, INDEX_FILE, LAYOUT_FILE, Part};
 use crate::{BundleError, MAX_COMPONENT_BYTES, MAX_JSON_BYTES, MAX_MANIFEST_BYTES, Manifest};
 
 /// The blobs that were read, each once.
-struct Blobs {
-    directory: Directory,
+struct Blobs<'a> {
+    source: Source<'a>,
     read: BTreeMap<Digest, Arc<[u8]>>,
+}
+
+/// Where blobs come from.
+enum Source<'a> {
+    Directory(Directory),
+    Memory(&'a BTreeMap<Digest, Arc<[u8]>>),
 }
 
 pub(crate) fn open(path: &Path) -> Result<Bundle, BundleError> {
@@ -24,9 +30,34 @@ pub(crate) fn open(path: &Path) -> Result<Bundle, BundleError> {
     let bundle = oci::read_directory_index(&index)?;
     let [blobs, algorithm] = BLOBS;
     let blobs_directory = directory.directory(blobs)?;
-    let mut blobs = Blobs { directory: blobs_directory.directory(algorithm)?, read: BTreeMap::new() };
+    let source = Source::Directory(blobs_directory.directory(algorithm)?);
+    let mut blobs = Blobs { source, read: BTreeMap::new() };
+    let read = read(&mut blobs, &bundle)?;
 
-    let manifests = oci::read_bundle_index(&blobs.json("the bundle's index", &bundle)?)?;
+    // A bundle is exactly what it names.
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    directory.holds_only(&names(&[LAYOUT_FILE, INDEX_FILE, BLOBS[0]]))?;
+    blobs_directory.holds_only(&names(&[algorithm]))?;
+    if let Source::Directory(directory) = &blobs.source {
+        directory.holds_only(&blobs.read.keys().map(Digest::hex).collect())?;
+    }
+    Ok(read)
+}
+
+/// The bundle of this digest, from its blobs.
+pub(crate) fn from_blobs(digest: Digest, held: &BTreeMap<Digest, Arc<[u8]>>) -> Result<Bundle, BundleError> {
+    let missing = || BundleError::Missing { what: blob_path(&digest) };
+    let bundle = oci::bundle_descriptor(digest, held.get(&digest).ok_or_else(missing)?);
+    let mut blobs = Blobs { source: Source::Memory(held), read: BTreeMap::new() };
+    let read = read(&mut blobs, &bundle)?;
+    match held.keys().find(|digest| !blobs.read.contains_key(digest)) {
+        Some(stranger) => Err(BundleError::Unexpected { what: blob_path(stranger) }),
+        None => Ok(read),
+    }
+}
+
+fn read(blobs: &mut Blobs<'_>, bundle: &Descriptor) -> Result<Bundle, BundleError> {
+    let manifests = oci::read_bundle_index(&blobs.json("the bundle's index", bundle)?)?;
     let mut manifest = None;
     let mut steps = BTreeMap::new();
     for (part, descriptor) in &manifests {
@@ -55,13 +86,7 @@ pub(crate) fn open(path: &Path) -> Result<Bundle, BundleError> {
     if let Some(role) = steps.keys().find(|role| !described.contains(role)) {
         return Err(BundleError::Undescribed(*role));
     }
-
-    // A bundle is exactly what it names.
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    directory.holds_only(&names(&[LAYOUT_FILE, INDEX_FILE, BLOBS[0]]))?;
-    blobs_directory.holds_only(&names(&[algorithm]))?;
-    blobs.directory.holds_only(&blobs.read.keys().map(Digest::hex).collect())?;
-    Ok(Bundle::new(bundle.digest, manifest, manifest_bytes, steps, blobs.read))
+    Ok(Bundle::new(bundle.digest, manifest, manifest_bytes, steps, blobs.read.clone()))
 }
 
 /// A document that stands beside the blobs.
@@ -77,7 +102,7 @@ fn small(directory: &Directory, name: &str) -> Result<Vec<u8>, BundleError> {
     Ok(bytes)
 }
 
-impl Blobs {
+impl Blobs<'_> {
     fn json(&mut self, what: &str, descriptor: &Descriptor) -> Result<Arc<[u8]>, BundleError> {
         self.blob(what, descriptor, MAX_JSON_BYTES)
     }
@@ -90,13 +115,19 @@ impl Blobs {
         let size = size.ok_or(BundleError::TooLarge { what, size: expected, limit })?;
         let bytes: Arc<[u8]> = match self.read.get(&blob) {
             Some(bytes) => Arc::clone(bytes),
-            None => {
-                let (file, found) = self.directory.file(&blob.hex())?;
-                if found != expected {
-                    return Err(BundleError::WrongSize { blob, expected, found });
+            None => match &self.source {
+                Source::Directory(directory) => {
+                    let (file, found) = directory.file(&blob.hex())?;
+                    if found != expected {
+                        return Err(BundleError::WrongSize { blob, expected, found });
+                    }
+                    file.read(size)?.into()
                 }
-                file.read(size)?.into()
-            }
+                Source::Memory(held) => {
+                    let missing = || BundleError::Missing { what: blob_path(&blob) };
+                    Arc::clone(held.get(&blob).ok_or_else(missing)?)
+                }
+            },
         };
         if bytes.len() != size {
             return Err(BundleError::WrongSize { blob, expected, found: bytes.len() as u64 });

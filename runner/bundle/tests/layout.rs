@@ -143,3 +143,39 @@ fn has_the_steps_that_are_described() {
     assert_eq!(error.to_string(), "the component of `fix` has 67108865 bytes, more than the 67108864 that are read");
     assert_eq!(fs::read_dir(place.path()).expect("a directory").count(), 0);
 }
+
+/// What an exported proposal carries: the same checks as on a directory.
+#[test]
+fn opens_from_its_blobs() {
+    let place = tempfile::tempdir().expect("a directory");
+    let dir = place.path().join("bundle");
+    let written = write(&dir);
+    let kept: BTreeMap<String, Vec<u8>> =
+        written.files().into_iter().map(|(path, bytes)| (path, bytes.to_vec())).collect();
+    assert_eq!(kept, files(&dir));
+
+    let blobs: BTreeMap<Digest, std::sync::Arc<[u8]>> = written
+        .files()
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("blobs/"))
+        .map(|(_, bytes)| (Digest::of(&bytes), bytes))
+        .collect();
+    let opened = Bundle::from_blobs(written.digest(), &blobs).expect("a bundle");
+    assert_eq!((opened.digest(), opened.steps()), (written.digest(), written.steps()));
+
+    for digest in blobs.keys() {
+        let mut fewer = blobs.clone();
+        let bytes = fewer.remove(digest).expect("it is there");
+        let error = Bundle::from_blobs(written.digest(), &fewer).expect_err("one is missing");
+        assert!(matches!(error, BundleError::Missing { .. }), "{error}");
+        let mut other = bytes.to_vec();
+        other[0] ^= 1;
+        fewer.insert(*digest, other.into());
+        let error = Bundle::from_blobs(written.digest(), &fewer).expect_err("one has other bytes");
+        assert!(matches!(error, BundleError::WrongDigest { .. }), "{error}");
+    }
+    let mut more = blobs.clone();
+    more.insert(Digest::of(b"x"), b"x".as_slice().into());
+    let error = Bundle::from_blobs(written.digest(), &more).expect_err("a stranger");
+    assert!(matches!(error, BundleError::Unexpected { .. }), "{error}");
+}

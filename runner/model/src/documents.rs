@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::{Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
 
+mod standing;
+
+pub use standing::{Configured, EarlierRun, Found, GuardState, StandingDocument, TargetStanding};
+
 /// The version of the documents below.
 pub const DOCUMENT_VERSION: u32 = 1;
 
@@ -256,4 +260,6 @@ pub mod namespace {
     pub const REHEARSAL: &str = "rehearsal@countersign";
     /// [`Evidence`](crate::Evidence).
     pub const EVIDENCE: &str = "evidence@countersign";
+    /// [`StandingDocument`](super::StandingDocument).
+    pub const STANDING: &str = "standing@countersign";
 }

@@ -129,6 +129,29 @@ impl PublicKey {
         ssh_key::PublicKey::new(self.key_data(), "").to_openssh().unwrap_or_default()
     }
 
+    /// The key as SSH's wire format has it: its kind and its 32 bytes, each with a length.
+    #[must_use]
+    pub fn to_wire(&self) -> Vec<u8> {
+        let (kind, key) = (Algorithm::Ed25519, self.key.to_bytes());
+        [&[0, 0, 0, 11][..], kind.as_str().as_bytes(), &[0, 0, 0, 32], &key].concat()
+    }
+
+    /// Reads a key in SSH's wire format, e.g. as an agent lists it.
+    ///
+    /// # Errors
+    /// When it is no ssh-ed25519 key and nothing else, or is weak.
+    pub fn from_wire(blob: &[u8], comment: &str) -> Result<Self, KeyError> {
+        let damaged = || KeyError::NotAKey { kind: "public", why: "its bytes are damaged".to_owned() };
+        let (kind, rest) = string(blob).ok_or_else(damaged)?;
+        if kind != Algorithm::Ed25519.as_str().as_bytes() {
+            return Err(KeyError::UnsupportedAlgorithm(excerpt(&String::from_utf8_lossy(kind), 80)));
+        }
+        match string(rest) {
+            Some((key, [])) => Self::from_bytes(key.try_into().map_err(|_| damaged())?, comment),
+            _ => Err(damaged()),
+        }
+    }
+
     pub(crate) fn key_data(&self) -> KeyData {
         KeyData::Ed25519(Ed25519PublicKey(self.key.to_bytes()))
     }

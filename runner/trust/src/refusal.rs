@@ -20,6 +20,8 @@ pub enum Signed {
     Rehearsal,
     /// An evidence record.
     Evidence,
+    /// A document on how targets stood.
+    Standing,
     /// Something in another namespace.
     Other,
 }
@@ -32,6 +34,7 @@ impl Signed {
             namespace::DENIAL => Self::Denial,
             namespace::REHEARSAL => Self::Rehearsal,
             namespace::EVIDENCE => Self::Evidence,
+            namespace::STANDING => Self::Standing,
             _ => Self::Other,
         }
     }
@@ -45,6 +48,7 @@ impl fmt::Display for Signed {
             Self::Denial => "denial",
             Self::Rehearsal => "rehearsal",
             Self::Evidence => "evidence",
+            Self::Standing => "standing of the targets",
             Self::Other => "document",
         })
     }
@@ -377,6 +381,7 @@ impl Refusal {
                     "the document or its signature was changed: get both again from who signed them"
                 }
                 SignatureError::CannotSign(_) => "name a namespace",
+                SignatureError::NotMade(_) => "nothing was signed; sign again",
             },
             Self::Unreadable { .. } | Self::Version { .. } | Self::Senseless { .. } => {
                 "make the document again with this version of `countersign`"

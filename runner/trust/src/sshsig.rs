@@ -3,12 +3,12 @@
 //! <https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.sshsig>
 
 use countersign_model::text::{excerpt, visible};
-use ed25519_dalek::Signer as _;
 use ssh_encoding::{Decode as _, Encode as _, pem};
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg, LineEnding, Signature, SshSig};
 
-use crate::key::{PublicKey, SigningKey, string};
+use crate::key::{PublicKey, string};
+use crate::signatory::{Signatory, SigningFault};
 
 /// The largest armored signature that is read, in bytes.
 pub const MAX_SIGNATURE: usize = 16 * 1024;
@@ -67,20 +67,31 @@ pub enum SignatureError {
     /// It cannot be made.
     #[error("nothing can be signed in the namespace `{0}`")]
     CannotSign(String),
+    /// Who should have made it did not.
+    #[error("{0}")]
+    NotMade(SigningFault),
 }
 
-/// Signs `bytes`, exactly as they are, with SHA-512.
+/// Has `bytes` signed, exactly as they are, with SHA-512. What comes back is verified.
 ///
 /// # Errors
-/// When the namespace is empty.
-pub fn sign(key: &SigningKey, namespace: &str, bytes: &[u8]) -> Result<String, SignatureError> {
+/// When the namespace is empty, or the signatory does not sign, or signs something else.
+pub fn sign(signatory: &dyn Signatory, namespace: &str, bytes: &[u8]) -> Result<String, SignatureError> {
+    let cannot = || SignatureError::CannotSign(excerpt(namespace, 80));
+    let (hash, key) = (HashAlg::Sha512, signatory.public_key());
+    let signed = SshSig::signed_data(namespace, hash, bytes).map_err(|_| cannot())?;
+    let raw = signatory.sign(&signed).map_err(SignatureError::NotMade)?;
+    if key.inner().verify_strict(&signed, &ed25519_dalek::Signature::from_bytes(&raw)).is_err() {
+        return Err(SignatureError::NotMade(SigningFault::new(
+            format!("what came back is no signature by the key `{}`", key.fingerprint()),
+            "nothing was signed; look after what holds the key",
+        )));
+    }
     let armored = || {
-        let hash = HashAlg::Sha512;
-        let signed = SshSig::signed_data(namespace, hash, bytes)?;
-        let signature = Signature::new(Algorithm::Ed25519, key.inner().sign(&signed).to_bytes())?;
-        SshSig::new(key.public_key().key_data(), namespace, hash, signature)?.to_pem(LineEnding::LF)
+        let signature = Signature::new(Algorithm::Ed25519, raw)?;
+        SshSig::new(key.key_data(), namespace, hash, signature)?.to_pem(LineEnding::LF)
     };
-    let mut text = armored().map_err(|_| SignatureError::CannotSign(excerpt(namespace, 80)))?;
+    let mut text = armored().map_err(|_| cannot())?;
     if !text.ends_with('\n') {
         text.push('\n');
     }

@@ -1,0 +1,93 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Success, Verdict};
+
+/// How a proposal's targets stood at one moment: what only the runner's own host can know. Signed by the
+/// runner, in the namespace `standing@countersign`, when the proposal is exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StandingDocument {
+    /// [`DOCUMENT_VERSION`](super::DOCUMENT_VERSION).
+    pub version: u32,
+    /// Digest of the proposal's signed bytes.
+    pub proposal: Digest,
+    /// Digest of the trust policy in force.
+    pub policy: Digest,
+    /// The proposal's targets, in its order.
+    pub targets: Vec<TargetStanding>,
+    /// Earlier runs of the bundle, newest first.
+    pub earlier_runs: Vec<EarlierRun>,
+    /// When it was looked at, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
+}
+
+/// How one target stood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetStanding {
+    /// Its name.
+    pub name: String,
+    /// What the operator's configuration says of it.
+    pub configured: Configured,
+    /// What was found when it was looked at.
+    pub found: Found,
+}
+
+/// What the operator's configuration says of a target, as far as an approver needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Configured {
+    /// Digest of the configuration as it was resolved.
+    pub configuration: Digest,
+    /// The operator's description.
+    pub description: String,
+    /// Who answers for the target if it is not restored.
+    pub rollback_owner: String,
+    /// When check and guards are asked here: the proposal's terms, cut by the operator's own.
+    pub success: Success,
+    /// The validators that will test what is written, by name.
+    pub validators: Vec<String>,
+    /// Why what is asked for exceeds the target's ceilings, if it does: then nobody can approve it.
+    pub exceeded: Option<String>,
+}
+
+/// What was found of a target when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Found {
+    /// The run that died here without an outcome and blocks the target, if there is one; lines of text.
+    pub blocked: Option<String>,
+    /// What the check said.
+    pub check: Verdict,
+    /// What the guards said.
+    pub guards: Vec<GuardState>,
+    /// What was not as the rehearsal found it.
+    pub drift: Vec<String>,
+}
+
+/// What a guard said of its target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardState {
+    /// The guard's name.
+    pub name: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// An earlier run of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlierRun {
+    /// The run's name.
+    pub run: String,
+    /// How it ended, `running` or `unfinished`.
+    pub outcome: String,
+    /// The target.
+    pub target: String,
+    /// When it began, in milliseconds since 1970-01-01 UTC.
+    pub started: u64,
+}
