@@ -4,7 +4,12 @@
 //! each still applies is tested with everything else. `make mutants` tries them: on a copy of the tree, one at a time,
 //! each must compile and its test must fail, and the same test must pass where nothing is broken.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking, and says how far it is")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says how far it is"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -183,7 +188,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("cargo's tmp is inside its target directory");
+        let built =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("cargo's tmp is inside its target directory");
         let bench = Self { tree: built.join("mutants/tree"), target: built.join("mutants/build") };
         let listed = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -206,7 +212,11 @@ impl Bench {
             }
             fs::create_dir_all(to.parent().expect("it has a parent")).expect("a folder can be made");
             fs::copy(&from, &to).expect("it can be copied");
-            fs::File::options().append(true).open(&to).and_then(|file| file.set_modified(std::time::SystemTime::now())).expect("its time can be set");
+            fs::File::options()
+                .append(true)
+                .open(&to)
+                .and_then(|file| file.set_modified(std::time::SystemTime::now()))
+                .expect("its time can be set");
         }
         remove_strangers(&bench.tree, &bench.tree, &names);
         bench
@@ -217,9 +227,8 @@ impl Bench {
             Ok(files) => files,
             Err(why) => return Verdict::Wrong(why),
         };
-        let restore = Restore(
-            files.iter().map(|(path, _)| (path.clone(), fs::read(path).expect("it can be read"))).collect(),
-        );
+        let restore =
+            Restore(files.iter().map(|(path, _)| (path.clone(), fs::read(path).expect("it can be read"))).collect());
         for (path, text) in &files {
             fs::write(path, text).expect("it can be written");
         }
@@ -281,7 +290,10 @@ fn wait(child: &mut Child) -> bool {
             return status.success();
         }
         if begun.elapsed() > PATIENCE {
-            let _ = rustix::process::kill_process_group(rustix::process::Pid::from_child(child), rustix::process::Signal::KILL);
+            let _ = rustix::process::kill_process_group(
+                rustix::process::Pid::from_child(child),
+                rustix::process::Signal::KILL,
+            );
         }
         std::thread::sleep(Duration::from_millis(100));
     }

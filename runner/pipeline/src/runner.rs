@@ -187,7 +187,8 @@ impl Runner {
     }
 
     fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, PipelineError> {
-        countersign_trust::sign(&self.key, namespace, bytes).map_err(|error| PipelineError::failed(error.to_string()))
+        countersign_trust::sign(self.key.as_ref(), namespace, bytes)
+            .map_err(|error| PipelineError::failed(error.to_string()))
     }
 
     /// A document that this runner signed, read strictly.

@@ -101,7 +101,7 @@ impl Witness for EvidenceWitness {
         };
         let failed = |what: String| Fault::new(FaultKind::Other, what);
         let bytes = serde_json::to_vec(&evidence).map_err(|error| failed(error.to_string()))?;
-        let signature = countersign_trust::sign(&self.key, namespace::EVIDENCE, &bytes)
+        let signature = countersign_trust::sign(self.key.as_ref(), namespace::EVIDENCE, &bytes)
             .map_err(|error| failed(error.to_string()))?;
         let new = NewEvidence {
             id: &evidence.id,

@@ -276,6 +276,9 @@ impl RecordError {
                 }
                 _ => None,
             },
+            Self::Unread { .. } | Self::OtherSize { .. } => {
+                Some("something else may be writing to what was read: try again when it is at rest")
+            }
             Self::Duplicate { .. } | Self::TooLarge { .. } | Self::JournalStopped { .. } | Self::JournalRule { .. } => {
                 None
             }

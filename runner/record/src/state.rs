@@ -12,7 +12,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::error::shown;
 use crate::schema;
-use crate::{Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Proposals, RealDisk, RecordError, Rehearsals, Runs};
+use crate::{
+    Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Proposals, RealDisk, RecordError, Rehearsals, Runs,
+};
 
 /// The database's file name.
 pub(crate) const DATABASE: &str = "countersign.db";
