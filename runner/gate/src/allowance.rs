@@ -201,6 +201,13 @@ impl Allowance {
             && self.readable.as_ref().is_none_or(|bounds| bounds.reaches(capability, Access::Read, subject))
     }
 
+    /// The first grant under which this subject may be changed, where ceilings and grants all take it in.
+    pub(crate) fn reaching(&self, capability: &str, subject: &str) -> Option<&Grant> {
+        let own = self.grants.scopes.get(capability).filter(|_| self.takes_in(capability, subject))?;
+        let at = own.scopes.reaching(Access::Write, subject).into_iter().next()?;
+        self.grants.grants.get(*own.positions.get(at)?)
+    }
+
     /// The grant behind a permit.
     pub(crate) fn grant(&self, permit: Permit) -> Result<&Grant, Fault> {
         self.grants

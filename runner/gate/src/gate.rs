@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_capability::{AnyCapability, Blobs, LogLine, Outline, Port, Stream};
 use countersign_model::documents::Denial;
-use countersign_model::{Access, Call, Digest, Fault, FaultKind, Image, Reply, Role, Stop};
+use countersign_model::{Access, Call, Change, Digest, Fault, FaultKind, Image, Reply, Role, Stop};
 
 use crate::allowance::{Allowance, Permit, Remedy};
 use crate::live::Live;
@@ -63,13 +63,15 @@ pub struct Gate {
     work: Work,
     witness: Box<dyn Witness>,
     step: Option<Step>,
+    /// Whether the step's changes are the plan's forward part, whatever its role.
+    forward: bool,
 }
 
 impl Gate {
     /// A gate that permits nothing until a step begins.
     #[must_use]
     pub fn new(sessions: Sessions, work: Work, witness: Box<dyn Witness>) -> Self {
-        Self { sessions, work, witness, step: None }
+        Self { sessions, work, witness, step: None, forward: false }
     }
 
     /// From now on, calls are this step's.
@@ -78,6 +80,45 @@ impl Gate {
             rehearsal.stale = false;
         }
         self.step = Some(step);
+        self.forward = false;
+    }
+
+    /// The same for what undoes an earlier run: the host's reverts, and the rollback step that follows them. What
+    /// they change is the forward part of the plan.
+    pub fn begin_forward(&mut self, step: Step) {
+        self.begin(step);
+        self.forward = true;
+    }
+
+    /// Makes the change that puts back what an earlier run's change did, within what the step that has begun may do.
+    /// Permitted, compared with the plan and journaled like a step's own write; no limit of a grant is charged, as for
+    /// every undo.
+    ///
+    /// # Errors
+    /// The step's end, as for a guest's call. In a rehearsal, what stands in the way is a fault.
+    pub fn revert(&mut self, made: &Change) -> Result<Reply, Stop> {
+        let result = self.try_revert(made);
+        self.ended_by(result)
+    }
+
+    fn try_revert(&mut self, made: &Change) -> Result<Reply, Stop> {
+        let Self { sessions, work, step, .. } = self;
+        let step = step.as_ref().ok_or_else(|| Stop("a revert came when nothing was running".to_owned()))?;
+        let blobs: &mut dyn Blobs = match work {
+            Work::Observe { .. } => return Err(Stop("nothing is written while observing".to_owned())),
+            Work::Rehearse(rehearsal) => rehearsal.blobs.as_mut(),
+            Work::Live(live) => live.blobs(),
+        };
+        let Some(grant) = step.allowance.reaching(&made.capability, &made.subject) else {
+            let subject = countersign_model::text::excerpt(&made.subject, 200);
+            return Err(Stop(format!("denied: it would change `{subject}`, which no grant or ceiling covers")));
+        };
+        let change = match sessions.revert(blobs, grant, made) {
+            Ok(change) => change,
+            Err(fault) if matches!(work, Work::Live(_)) => return Err(Stop(fault.what)),
+            Err(fault) => return Ok(Reply::Fault(fault)),
+        };
+        make(sessions, work, Role::Fix, change)
     }
 
     /// From now on, every call is refused.
@@ -102,9 +143,13 @@ impl Gate {
         (self.work, self.sessions)
     }
 
-    /// A stop is final: the step is over and its run failed, whatever the guest makes of it.
     fn perform(&mut self, call: &Call) -> Result<Reply, Stop> {
         let result = self.try_perform(call);
+        self.ended_by(result)
+    }
+
+    /// A stop is final: the step is over and its run failed, whatever the guest makes of it.
+    fn ended_by(&mut self, result: Result<Reply, Stop>) -> Result<Reply, Stop> {
         if let Err(Stop(why)) = &result {
             self.step = None;
             if let Work::Live(live) = &mut self.work {
@@ -115,7 +160,7 @@ impl Gate {
     }
 
     fn try_perform(&mut self, call: &Call) -> Result<Reply, Stop> {
-        let Self { sessions, work, witness, step } = self;
+        let Self { sessions, work, witness, step, forward } = self;
         let step = step.as_mut().ok_or_else(|| Stop("a call came when no step was running".to_owned()))?;
         let role = step.role;
         let outline = match sessions.registry().get(&call.capability).and_then(|known| known.outline(call)) {
@@ -149,7 +194,10 @@ impl Gate {
                     .map_err(|fault| Stop(format!("the read was not recorded, so it is refused: {}", fault.what)))?;
                 answer(sessions, work, role, call, &outline, result)
             }
-            Access::Write => write(sessions, work, &step.allowance, permit, role, call, &outline),
+            Access::Write => {
+                let side = if *forward { Some(Role::Fix) } else { role };
+                write(sessions, work, &step.allowance, permit, (role, side), call, &outline)
+            }
         }
     }
 }
@@ -240,7 +288,7 @@ fn write(
     work: &mut Work,
     allowance: &Allowance,
     permit: Permit,
-    role: Option<Role>,
+    (role, side): (Option<Role>, Option<Role>),
     call: &Call,
     outline: &Outline,
 ) -> Result<Reply, Stop> {
@@ -260,17 +308,24 @@ fn write(
         let why = format!("it would change `{subject}`, which no grant covers");
         return deny(sessions, work, role, call, outline, &why, Remedy::None);
     }
-    let role = role.unwrap_or(Role::Fix);
+    match make(sessions, work, side.unwrap_or(Role::Fix), change)? {
+        Reply::Fault(fault) => answer(sessions, work, role, call, outline, Err(fault)),
+        reply => Ok(reply),
+    }
+}
+
+/// A change made ready is made: on the overlay and in the plan, or in the journal and on the target.
+fn make(sessions: &mut Sessions, work: &mut Work, side: Role, change: Change) -> Result<Reply, Stop> {
     match work {
         Work::Observe { .. } => Err(Stop("nothing is written while observing".to_owned())),
-        Work::Rehearse(rehearsal) => {
-            let result = sessions.rehearse(rehearsal.blobs.as_mut(), &change);
-            if result.is_ok() {
-                rehearsal.planned(role, change);
+        Work::Rehearse(rehearsal) => match sessions.rehearse(rehearsal.blobs.as_mut(), &change) {
+            Ok(reply) => {
+                rehearsal.planned(side, change);
+                Ok(Reply::Value(reply))
             }
-            answer(sessions, work, Some(role), call, outline, result)
-        }
-        Work::Live(live) => live.perform(sessions, role, change).map(Reply::Value),
+            Err(fault) => Ok(Reply::Fault(fault)),
+        },
+        Work::Live(live) => live.perform(sessions, side, change).map(Reply::Value),
     }
 }
 

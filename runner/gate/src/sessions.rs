@@ -102,6 +102,14 @@ impl Sessions {
         self.get(&change.capability)?.settle(&mut Context { blobs, deadline }, change)
     }
 
+    pub(crate) fn revert(&mut self, blobs: &mut dyn Blobs, grant: &Grant, change: &Change) -> Result<Change, Fault> {
+        if self.phase == Phase::Observe {
+            return Err(Fault::new(FaultKind::Denied, "nothing is written while observing"));
+        }
+        let deadline = self.deadline();
+        self.get(&change.capability)?.revert(&mut Context { blobs, deadline }, grant, change)
+    }
+
     /// Where a change's subject stands: on the target, or in a rehearsal on the overlay.
     ///
     /// # Errors

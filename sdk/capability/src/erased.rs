@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use countersign_model::text::excerpt;
 use countersign_model::{Access, Call, Change, Fault, FaultKind, Grant, Selector, State};
 
 use crate::capability::{Capability, Opening, Protected, TypedCall};
 use crate::guest::{Linker, decode, encode};
-use crate::session::{Context, Session};
+use crate::session::{Context, Prepared, Session};
 
 /// Every capability that this binary knows, by name.
 #[derive(Default)]
@@ -26,7 +27,7 @@ impl Registry {
     pub fn get(&self, name: &str) -> Result<&dyn AnyCapability, Fault> {
         self.0.get(name).map(AsRef::as_ref).ok_or_else(|| {
             let known: Vec<_> = self.0.keys().copied().collect();
-            let name = countersign_model::text::excerpt(name, 40);
+            let name = excerpt(name, 40);
             Fault::new(
                 FaultKind::Unsupported,
                 format!("there is no capability `{name}`: expected one of {}", known.join(", ")),
@@ -163,6 +164,11 @@ pub trait AnySession: Send {
     /// # Errors
     /// As there.
     fn settle(&mut self, cx: &mut Context<'_>, change: &Change) -> Result<(), Fault>;
+    /// [`Session::revert`]; tests before and after that the grant takes in the change's subject.
+    ///
+    /// # Errors
+    /// As there.
+    fn revert(&mut self, cx: &mut Context<'_>, grant: &Grant, change: &Change) -> Result<Change, Fault>;
 }
 
 /// Erases a capability's types.
@@ -296,6 +302,32 @@ impl<C: Capability> Opened<C> {
         serde_json::from_value(change.body.clone())
             .map_err(|error| Fault::new(FaultKind::Other, format!("a recorded change was not decoded: {error}")))
     }
+
+    /// What a session made ready, without its types. The call may have named one thing and the session have opened
+    /// another.
+    fn recorded(prepared: Prepared<C::Change>, grant: &Grant, scope: &C::Scope) -> Result<Change, Fault> {
+        if !C::reaches(scope, &prepared.subject) {
+            return Err(uncovered(grant, &prepared.subject));
+        }
+        let body = serde_json::to_value(&prepared.change)
+            .map_err(|error| Fault::new(FaultKind::Other, format!("a change was not encoded: {error}")))?;
+        Ok(Change {
+            capability: C::NAME.to_owned(),
+            format: C::FORMAT,
+            subject: prepared.subject,
+            reversibility: prepared.reversibility,
+            summary: prepared.summary,
+            before: prepared.before,
+            after: prepared.after,
+            kept: prepared.kept,
+            effect: prepared.effect,
+            body,
+        })
+    }
+}
+
+fn uncovered(grant: &Grant, subject: &str) -> Fault {
+    Fault::new(FaultKind::Denied, format!("`{grant}` does not cover `{}`", excerpt(subject, 200)))
 }
 
 impl<C: Capability> AnySession for Opened<C> {
@@ -313,25 +345,7 @@ impl<C: Capability> AnySession for Opened<C> {
             return Err(Fault::new(FaultKind::Denied, "a read was sent as a write"));
         }
         let prepared = self.0.prepare(cx, &scope, typed)?;
-        // The call may have named one thing and the session have opened another.
-        if !C::reaches(&scope, &prepared.subject) {
-            let subject = countersign_model::text::excerpt(&prepared.subject, 200);
-            return Err(Fault::new(FaultKind::Denied, format!("`{grant}` does not cover `{subject}`")));
-        }
-        let body = serde_json::to_value(&prepared.change)
-            .map_err(|error| Fault::new(FaultKind::Other, format!("a change was not encoded: {error}")))?;
-        Ok(Change {
-            capability: C::NAME.to_owned(),
-            format: C::FORMAT,
-            subject: prepared.subject,
-            reversibility: prepared.reversibility,
-            summary: prepared.summary,
-            before: prepared.before,
-            after: prepared.after,
-            kept: prepared.kept,
-            effect: prepared.effect,
-            body,
-        })
+        Self::recorded(prepared, grant, &scope)
     }
 
     fn rehearse(&mut self, cx: &mut Context<'_>, change: &Change) -> Result<Vec<u8>, Fault> {
@@ -356,5 +370,19 @@ impl<C: Capability> AnySession for Opened<C> {
 
     fn settle(&mut self, cx: &mut Context<'_>, change: &Change) -> Result<(), Fault> {
         self.0.settle(cx, &Self::change(change)?)
+    }
+
+    fn revert(&mut self, cx: &mut Context<'_>, grant: &Grant, change: &Change) -> Result<Change, Fault> {
+        let typed = Self::change(change)?;
+        let scope = Entry::<C>::scope(grant)?;
+        if grant.capability != C::NAME || grant.access != Access::Write || !C::reaches(&scope, &change.subject) {
+            return Err(uncovered(grant, &change.subject));
+        }
+        let prepared = self.0.revert(cx, &scope, &typed)?;
+        if prepared.subject != change.subject {
+            let what = format!("what would put `{}` back names another subject", excerpt(&change.subject, 200));
+            return Err(Fault::new(FaultKind::Denied, what));
+        }
+        Self::recorded(prepared, grant, &scope)
     }
 }

@@ -122,4 +122,21 @@ pub trait Session<C: Capability>: Send {
     /// # Errors
     /// When something could not be removed; it harms nothing but stays behind.
     fn settle(&mut self, cx: &mut Context<'_>, change: &C::Change) -> Result<(), Fault>;
+
+    /// Makes ready what puts back a change of an earlier run, which was applied, stayed and was settled: a change from
+    /// where that one left its subject to where it found it. Changes nothing. It is rehearsed, applied, probed and
+    /// undone like any other.
+    ///
+    /// In a rehearsal it sees the overlay, so that several changes of one subject are reverted as a chain, the last
+    /// one first. The image that it puts back is got from the blobs, and put into them again for the run that uses it.
+    ///
+    /// # Errors
+    /// `Changed` where the subject is not as the change left it, with what it is instead: a later edit is never
+    /// overwritten. `Unsupported` where nothing undoes the change, `NotFound` where its before-image is kept no longer.
+    fn revert(
+        &mut self,
+        cx: &mut Context<'_>,
+        scope: &C::Scope,
+        change: &C::Change,
+    ) -> Result<Prepared<C::Change>, Fault>;
 }

@@ -155,7 +155,6 @@ pub(crate) fn prepare(
             Some(FileImage { content: Image::of(&contents), attributes })
         }
     };
-    let described = |image: &Option<FileImage>| image.as_ref().map(|image| image.attributes.describe());
     Ok(Prepared {
         subject: path.as_str().to_owned(),
         reversibility: Reversibility::Exact,
@@ -163,7 +162,7 @@ pub(crate) fn prepare(
         before: before.as_ref().map(|image| image.content),
         after: after.as_ref().map(|image| image.content),
         kept: None,
-        effect: json!({ "op": operation, "before": described(&before), "after": described(&after) }),
+        effect: effect(operation, before.as_ref(), after.as_ref()),
         change: FilesChange {
             operation,
             path: path.as_str().to_owned(),
@@ -178,7 +177,7 @@ pub(crate) fn prepare(
 }
 
 /// A fault if nothing can be renamed in this directory.
-fn changeable(directory: &Directory<'_>) -> Result<(), Fault> {
+pub(crate) fn changeable(directory: &Directory<'_>) -> Result<(), Fault> {
     let path = directory.path_of(".");
     unflagged(directory, &path)?;
     accessat(directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
@@ -196,7 +195,18 @@ fn new_attributes(directory: &Directory<'_>, path: &Path, mode: u32) -> Result<A
     Ok(Attributes { mode, uid: geteuid().as_raw(), gid, xattrs: Default::default() })
 }
 
-fn summary(operation: Operation, path: &Path, before: Option<&FileImage>, after: Option<&FileImage>) -> String {
+/// What is signed besides the content.
+pub(crate) fn effect(operation: Operation, before: Option<&FileImage>, after: Option<&FileImage>) -> serde_json::Value {
+    let described = |image: Option<&FileImage>| image.map(|image| image.attributes.describe());
+    json!({ "op": operation, "before": described(before), "after": described(after) })
+}
+
+pub(crate) fn summary(
+    operation: Operation,
+    path: &Path,
+    before: Option<&FileImage>,
+    after: Option<&FileImage>,
+) -> String {
     let size = |image: Option<&FileImage>| image.map_or(0, |image| image.content.size);
     let (before, after) = (size(before), size(after));
     match operation {
@@ -206,7 +216,7 @@ fn summary(operation: Operation, path: &Path, before: Option<&FileImage>, after:
     }
 }
 
-fn nonce() -> Result<String, Fault> {
+pub(crate) fn nonce() -> Result<String, Fault> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .map_err(|error| Fault::new(FaultKind::Other, format!("the system gave no random bytes: {error}")))?;

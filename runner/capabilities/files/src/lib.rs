@@ -27,6 +27,7 @@ mod metadata;
 mod overlay;
 mod path;
 mod read;
+mod revert;
 mod scope;
 mod session;
 mod snapshot;

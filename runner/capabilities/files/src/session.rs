@@ -9,7 +9,7 @@ use crate::guarded::Guarded;
 use crate::handle::Opener;
 use crate::overlay::Overlay;
 use crate::scope::Scope;
-use crate::{Files, apply, change, read, undo};
+use crate::{Files, apply, change, read, revert, undo};
 
 /// A session of the `files` capability.
 pub struct FilesSession {
@@ -85,5 +85,15 @@ impl Session<Files> for FilesSession {
     fn settle(&mut self, cx: &mut Context<'_>, change: &FilesChange) -> Result<(), Fault> {
         self.only(&[Phase::Live], "settled")?;
         apply::settle(self, cx, change)
+    }
+
+    fn revert(
+        &mut self,
+        cx: &mut Context<'_>,
+        scope: &Scope,
+        change: &FilesChange,
+    ) -> Result<Prepared<FilesChange>, Fault> {
+        self.only(&[Phase::Rehearse, Phase::Live], "reverted")?;
+        revert::revert(self, cx, scope, change)
     }
 }

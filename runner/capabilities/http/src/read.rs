@@ -132,4 +132,8 @@ impl Session<Http> for HttpSession {
     fn settle(&mut self, _: &mut Context<'_>, change: &Change) -> Result<(), Fault> {
         match *change {}
     }
+
+    fn revert(&mut self, _: &mut Context<'_>, _: &Scope, change: &Change) -> Result<Prepared<Change>, Fault> {
+        match *change {}
+    }
 }

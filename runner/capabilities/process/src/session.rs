@@ -145,6 +145,10 @@ impl Session<ProcessCapability> for ProcessSession {
     fn settle(&mut self, _: &mut Context<'_>, _: &Change) -> Result<(), Fault> {
         Ok(())
     }
+
+    fn revert(&mut self, _: &mut Context<'_>, _: &Scope, _: &Change) -> Result<Prepared<Change>, Fault> {
+        Err(cannot_undo())
+    }
 }
 
 fn cannot_undo() -> Fault {

@@ -15,6 +15,7 @@ mod files;
 mod journaling;
 mod permitting;
 mod rehearsing;
+mod reverting;
 mod roles;
 mod rolling_back;
 mod subjects;

@@ -129,6 +129,9 @@ impl Session<Probe> for () {
     fn settle(&mut self, _: &mut Context<'_>, _: &()) -> Result<(), Fault> {
         unused()
     }
+    fn revert(&mut self, _: &mut Context<'_>, _: &(), _: &()) -> Result<Prepared<()>, Fault> {
+        unused()
+    }
 }
 
 pub(crate) fn registry() -> Registry {

@@ -38,17 +38,17 @@ fn get(path: &Path, name: &str) -> Option<Vec<u8>> {
 
 /// Everything about a file that must come back.
 #[derive(Debug, PartialEq)]
-struct All {
-    content: Vec<u8>,
-    mode: u32,
-    owner: (u32, u32),
-    modified: (i64, i64),
-    xattrs: Vec<(&'static str, Option<Vec<u8>>)>,
+pub(crate) struct All {
+    pub(crate) content: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    pub(crate) modified: (i64, i64),
+    pub(crate) xattrs: Vec<(&'static str, Option<Vec<u8>>)>,
 }
 
 const XATTRS: [&str; 5] = ["user.note", "user.empty", "system.posix_acl_access", "security.capability", "trusted.note"];
 
-fn all(path: &Path) -> All {
+pub(crate) fn all(path: &Path) -> All {
     let metadata = std::fs::symlink_metadata(path).expect("metadata");
     All {
         content: std::fs::read(path).expect("read"),
@@ -60,7 +60,7 @@ fn all(path: &Path) -> All {
 }
 
 /// A file with everything that this user can give it.
-fn rich(host: &Host, name: &str) -> All {
+pub(crate) fn rich(host: &Host, name: &str) -> All {
     let path = host.root.join(name);
     host.write(name, "before");
     if is_root() {

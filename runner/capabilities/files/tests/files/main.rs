@@ -10,6 +10,7 @@ mod opening;
 mod racing;
 mod reading;
 mod rehearsing;
+mod reverting;
 mod undoing;
 mod walking;
 

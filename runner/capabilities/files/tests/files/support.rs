@@ -8,7 +8,7 @@ use countersign_capability::{
     Blobs, Capability, Context, Opening, Phase, Prepared, Protected, Session, Stream, TypedCall,
 };
 use countersign_files::{Entry, Files, FilesCall, FilesChange, FilesSession, Scope, Stat};
-use countersign_model::{Digest, Fault, FaultKind, Image, Selector, State};
+use countersign_model::{Access, Digest, Fault, FaultKind, Image, Selector, State};
 use serde::de::DeserializeOwned;
 
 /// Blobs in memory.
@@ -179,6 +179,11 @@ impl Host {
 
     pub(crate) fn undo(&mut self, change: &FilesChange) -> Result<(), Fault> {
         self.session.undo(&mut context(&mut self.blobs), change)
+    }
+
+    pub(crate) fn revert(&mut self, change: &FilesChange) -> Result<Prepared<FilesChange>, Fault> {
+        let scope = Files::parse_scope(Access::Write, &Selector::word(self.path("**"))).expect("a scope");
+        self.session.revert(&mut context(&mut self.blobs), &scope, change)
     }
 
     pub(crate) fn settle(&mut self, change: &FilesChange) -> Result<(), Fault> {

@@ -199,6 +199,12 @@ fn after_a_rehearsed_signal_nothing_is_known() {
     let fault = bench.with(|session, cx| session.rehearse_undo(cx, &change)).expect_err("no undo");
     assert_eq!(fault.kind, FaultKind::Unsupported);
     assert!(fault.what.contains("cannot be undone"));
+    let grant = format!("process.write exe={exe} signals=HUP").parse().expect("a grant");
+    let fault = bench.with(|session, cx| session.revert(cx, &grant, &change)).expect_err("no revert");
+    assert_eq!((fault.kind, fault.what.as_str()), (FaultKind::Unsupported, "a signal cannot be undone"));
+    let other = "process.write exe=/usr/sbin/other signals=HUP".parse().expect("a grant");
+    let fault = bench.with(|session, cx| session.revert(cx, &other, &change)).expect_err("not covered");
+    assert_eq!(fault.kind, FaultKind::Denied);
     // A second reload can be planned; after an end nothing can.
     let again = bench.prepare(&words).expect("a change");
     assert_eq!(bench.probe(&again), State::Before);

@@ -50,7 +50,7 @@ impl Host {
     fn bench_on(&self, sessions: Sessions, work: Work) -> Bench {
         let seen = Arc::<Mutex<Seen>>::default();
         let gate = Gate::new(sessions, work, Box::new(Recorder(Arc::clone(&seen))));
-        Bench { port: GatePort::new(gate), seen, registry: Arc::clone(&self.registry) }
+        Bench { port: GatePort::new(gate), seen, registry: Arc::clone(&self.registry), images: Arc::default() }
     }
 
     pub(crate) fn observing(&self) -> Bench {
@@ -63,8 +63,9 @@ impl Host {
     }
 
     pub(crate) fn rehearsing(&self) -> Bench {
-        let rehearsal = Rehearsal::new(Box::new(Memory::default()));
-        self.bench(Phase::Rehearse, Work::Rehearse(Box::new(rehearsal)))
+        let images = Arc::<Mutex<Memory>>::default();
+        let rehearsal = Rehearsal::new(Box::new(Shared(Arc::clone(&images))));
+        Bench { images, ..self.bench(Phase::Rehearse, Work::Rehearse(Box::new(rehearsal))) }
     }
 
     pub(crate) fn live(&self, phase: Phase, live: Live) -> Bench {
@@ -90,6 +91,8 @@ pub(crate) struct Bench {
     pub(crate) port: GatePort,
     seen: Arc<Mutex<Seen>>,
     registry: Arc<Registry>,
+    /// The images of a rehearsal.
+    images: Arc<Mutex<Memory>>,
 }
 
 #[derive(Default)]
@@ -120,6 +123,33 @@ impl Bench {
         }
         let allowance = Allowance::new(self.bounds(grants), self.bounds(ceiling));
         self.port.lock().begin(Step { role: role.into(), allowance });
+    }
+
+    /// Begins what undoes an earlier run; its ceilings have everything.
+    pub(crate) fn begin_forward(&self, role: Role, grants: &[&str]) {
+        let rehearses = matches!(self.port.lock().work(), Work::Rehearse(_));
+        let allowance = if rehearses {
+            Allowance::rehearsed(self.bounds(grants), self.bounds(ALL), self.bounds(ALL))
+        } else {
+            Allowance::new(self.bounds(grants), self.bounds(ALL))
+        };
+        self.port.lock().begin_forward(Step { role: Some(role), allowance });
+    }
+
+    /// Images that an earlier run left behind.
+    pub(crate) fn keep_images(&self, contents: &[&str]) {
+        for contents in contents {
+            match self.port.lock().parts() {
+                (Work::Live(live), _) => live.journal().blobs().put(contents.as_bytes()).map(drop).expect("kept"),
+                _ => self
+                    .images
+                    .lock()
+                    .expect("images")
+                    .0
+                    .insert(Digest::of(contents.as_bytes()), contents.as_bytes().to_vec())
+                    .map_or((), drop),
+            }
+        }
     }
 
     /// Begins a rehearsed step, `readable` being the investigation's ceiling.
@@ -243,5 +273,26 @@ impl Blobs for Memory {
 
     fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
         Ok(Box::new(Cursor::new(self.get(digest)?)))
+    }
+}
+
+/// Blobs that a test can add to.
+struct Shared(Arc<Mutex<Memory>>);
+
+impl Blobs for Shared {
+    fn put(&mut self, bytes: &[u8]) -> Result<Digest, Fault> {
+        self.0.lock().expect("images").put(bytes)
+    }
+
+    fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
+        self.0.lock().expect("images").get(digest)
+    }
+
+    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {
+        self.0.lock().expect("images").put_from(size, from)
+    }
+
+    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
+        self.0.lock().expect("images").open(digest)
     }
 }

@@ -377,6 +377,37 @@ impl<K: Kind> Session<Store<K>> for StoreSession {
         }
     }
 
+    fn revert(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: &Scope,
+        change: &StoreChange,
+    ) -> Result<Prepared<StoreChange>, Fault> {
+        self.note("revert", &change.key);
+        let key = self.resolve(&change.key)?;
+        match self.state(change) {
+            State::After => {}
+            State::Unknowable => return Err(Fault::new(FaultKind::Unsupported, "a ring is not undone")),
+            State::Before => return Err(Fault::new(FaultKind::Changed, "it is as before already")),
+            State::Elsewhere(what) => return Err(Fault::new(FaultKind::Changed, what)),
+        }
+        for kept in [change.before, change.after].into_iter().flatten() {
+            let bytes = cx.blobs.get(&kept.image.digest)?;
+            cx.blobs.put(&bytes)?;
+        }
+        let (before, after) = (change.after, change.before);
+        Ok(Prepared {
+            subject: key.clone(),
+            reversibility: Reversibility::Exact,
+            summary: format!("revert {:?} `{key}`", change.op).to_lowercase(),
+            before: before.map(|kept| kept.image),
+            after: after.map(|kept| kept.image),
+            kept: None,
+            effect: json!({ "mode": after.map(|kept| kept.mode) }),
+            change: StoreChange { op: Op::Put, key, before, after },
+        })
+    }
+
     fn settle(&mut self, _: &mut Context<'_>, change: &StoreChange) -> Result<(), Fault> {
         self.note("settle", &change.key);
         if self.target.lock().stuck {
