@@ -6,10 +6,12 @@
 use countersign_capability::Context;
 use countersign_model::{Fault, FaultKind};
 
+use crate::call::MAX_CONTENT;
 use crate::change::{FilesChange, Operation, content};
 use crate::durable::{discard, is, shift, stage, swap};
 use crate::fault::{about, in_time};
 use crate::handle::Directory;
+use crate::inplace;
 use crate::path::Path;
 use crate::session::FilesSession;
 use crate::snapshot::{FileImage, Standing};
@@ -25,14 +27,17 @@ pub(crate) fn apply(session: &FilesSession, cx: &mut Context<'_>, change: &Files
     if change.directory != (directory.stat().st_dev, directory.stat().st_ino) {
         return Err(changed("lies in another directory now"));
     }
-    if let Some(wrong) = unexpected(change, &Standing::of(&directory, name, Some(cx.deadline))?) {
+    if change.operation.is_in_place() {
+        return inplace::apply(cx, &directory, change, &path, name);
+    }
+    if let Some(wrong) = unexpected(change, &Standing::of(&directory, name, MAX_CONTENT, Some(cx.deadline))?) {
         return Err(changed(&format!("is not as the change was prepared for: {wrong}")));
     }
     if change.is_nothing() {
         return Ok(());
     }
     // Past the rename there is no stopping: what came out is looked at however late it is.
-    let displaced = || Ok(unexpected(change, &Standing::of(&directory, &own, None)?));
+    let displaced = || Ok(unexpected(change, &Standing::of(&directory, &own, MAX_CONTENT, None)?));
     match (change.operation, &change.after) {
         (Operation::Remove, _) => shift(&directory, name, &own, displaced),
         (Operation::Replace, Some(after)) => {
@@ -47,7 +52,7 @@ pub(crate) fn apply(session: &FilesSession, cx: &mut Context<'_>, change: &Files
                 cleared(&directory, &own, Fault { kind, ..fault })
             })
         }
-        (_, None) => Err(Fault::new(FaultKind::Other, "a recorded change has no after-image")),
+        _ => Err(Fault::new(FaultKind::Other, "a recorded change has no after-image")),
     }
 }
 
@@ -97,6 +102,9 @@ pub(crate) fn is_original(change: &FilesChange, found: &Standing) -> bool {
 /// # Errors
 /// `Changed` where something stands under such a name that is neither; it is left alone.
 pub(crate) fn settle(session: &FilesSession, cx: &mut Context<'_>, change: &FilesChange) -> Result<(), Fault> {
+    if change.operation.is_in_place() {
+        return Ok(());
+    }
     let path = change.path()?;
     let directory = match session.opener.parent(&path, change.fixed) {
         Ok((directory, _)) => directory.readable()?,
@@ -119,7 +127,7 @@ pub(crate) fn clear(
     path: &Path,
     own: &str,
 ) -> Result<(), Fault> {
-    let bytes = match Standing::of(directory, own, None)? {
+    let bytes = match Standing::of(directory, own, MAX_CONTENT, None)? {
         Standing::Missing => return Ok(()),
         Standing::File(found) => found.bytes,
         Standing::Other(_) => None,

@@ -11,6 +11,12 @@ use crate::path::Path;
 pub const MAX_CONTENT: u64 = 8 * 1024 * 1024;
 /// The longest end of a file that `tail` gives, in bytes.
 pub const MAX_TAIL: u32 = 1024 * 1024;
+/// The longest part of a file that `read-range` gives, in bytes.
+pub const MAX_RANGE: u32 = 1024 * 1024;
+/// The most that `truncate` cuts off, since it is kept, in bytes.
+pub const MAX_CUT: u64 = 1024 * 1024 * 1024;
+/// How much of the end is kept of what `discard` takes away, in bytes.
+pub const KEPT_END: u64 = 64 * 1024;
 /// The most entries of a directory that `list` gives.
 pub const MAX_ENTRIES: usize = 10_000;
 
@@ -29,8 +35,22 @@ pub enum FilesCall {
         /// How much of it, at most [`MAX_TAIL`].
         bytes: u32,
     },
+    /// A part of a regular file of any size.
+    ReadRange {
+        /// Absolute and normalized.
+        path: String,
+        /// Where it begins, in bytes.
+        offset: u64,
+        /// How much of it, at most [`MAX_RANGE`].
+        length: u32,
+    },
     /// What a path names.
     Stat {
+        /// Absolute and normalized.
+        path: String,
+    },
+    /// How full the file system is that a file or directory lies in.
+    Usage {
         /// Absolute and normalized.
         path: String,
     },
@@ -62,6 +82,25 @@ pub enum FilesCall {
         /// Absolute and normalized.
         path: String,
     },
+    /// The beginning of an existing file only, in place.
+    Truncate {
+        /// Absolute and normalized.
+        path: String,
+        /// How much of it stays, in bytes; at most [`MAX_CUT`] go.
+        length: u64,
+    },
+    /// Other permission bits for an existing file, in place.
+    SetMode {
+        /// Absolute and normalized.
+        path: String,
+        /// The twelve permission bits; the upper three can be kept or taken away, never added.
+        mode: u32,
+    },
+    /// An existing file made empty, in place, without its content being kept.
+    Discard {
+        /// Absolute and normalized.
+        path: String,
+    },
 }
 
 impl FilesCall {
@@ -76,17 +115,23 @@ impl FilesCall {
             "read" => Ok(Self::Read { path: path(selector)? }),
             "stat" => Ok(Self::Stat { path: path(selector)? }),
             "list" => Ok(Self::List { path: path(selector)? }),
+            "usage" => Ok(Self::Usage { path: path(selector)? }),
             "tail" => {
                 let mut rest = selector.clone();
-                let bytes = rest.named.remove("bytes").ok_or("expected `bytes=` and how many")?;
-                let bytes = match bytes.parse::<u32>() {
-                    Ok(number) if number.to_string() == bytes && number <= MAX_TAIL => number,
-                    _ => return Err(format!("`bytes` must be a whole number of at most {MAX_TAIL}")),
-                };
-                Ok(Self::Tail { path: path(&rest)?, bytes })
+                let bytes = number(&mut rest, "bytes", MAX_TAIL.into())?;
+                Ok(Self::Tail { path: path(&rest)?, bytes: u32::try_from(bytes).unwrap_or(MAX_TAIL) })
             }
-            "replace" | "create" | "remove" => Err("a write cannot be called by hand".to_owned()),
-            _ => Err("expected `read`, `tail`, `stat` or `list`".to_owned()),
+            "read-range" => {
+                let mut rest = selector.clone();
+                let offset = number(&mut rest, "offset", u64::MAX)?;
+                let length = number(&mut rest, "length", MAX_RANGE.into())?;
+                let length = u32::try_from(length).unwrap_or(MAX_RANGE);
+                Ok(Self::ReadRange { path: path(&rest)?, offset, length })
+            }
+            "replace" | "create" | "remove" | "truncate" | "set-mode" | "discard" => {
+                Err("a write cannot be called by hand".to_owned())
+            }
+            _ => Err("expected `read`, `read-range`, `tail`, `stat`, `list` or `usage`".to_owned()),
         }
     }
 
@@ -95,11 +140,16 @@ impl FilesCall {
         Path::parse(match self {
             Self::Read { path }
             | Self::Tail { path, .. }
+            | Self::ReadRange { path, .. }
             | Self::Stat { path }
+            | Self::Usage { path }
             | Self::List { path }
             | Self::Replace { path, .. }
             | Self::Create { path, .. }
-            | Self::Remove { path } => path,
+            | Self::Remove { path }
+            | Self::Truncate { path, .. }
+            | Self::SetMode { path, .. }
+            | Self::Discard { path } => path,
         })
     }
 }
@@ -109,6 +159,11 @@ impl TypedCall for FilesCall {
         match self {
             Self::Read { .. } => "read",
             Self::Tail { .. } => "tail",
+            Self::ReadRange { .. } => "read-range",
+            Self::Usage { .. } => "usage",
+            Self::Truncate { .. } => "truncate",
+            Self::SetMode { .. } => "set-mode",
+            Self::Discard { .. } => "discard",
             Self::Stat { .. } => "stat",
             Self::List { .. } => "list",
             Self::Replace { .. } => "replace",
@@ -119,20 +174,38 @@ impl TypedCall for FilesCall {
 
     fn access(&self) -> Access {
         match self {
-            Self::Read { .. } | Self::Tail { .. } | Self::Stat { .. } | Self::List { .. } => Access::Read,
-            Self::Replace { .. } | Self::Create { .. } | Self::Remove { .. } => Access::Write,
+            Self::Read { .. }
+            | Self::Tail { .. }
+            | Self::ReadRange { .. }
+            | Self::Stat { .. }
+            | Self::Usage { .. }
+            | Self::List { .. } => Access::Read,
+            Self::Replace { .. }
+            | Self::Create { .. }
+            | Self::Remove { .. }
+            | Self::Truncate { .. }
+            | Self::SetMode { .. }
+            | Self::Discard { .. } => Access::Write,
         }
     }
 
     fn selector(&self) -> Selector {
         match self {
             Self::Tail { path, bytes } => Selector::word(path).with("bytes", bytes.to_string()),
-            Self::Create { path, mode, .. } => Selector::word(path).with("mode", octal(*mode)),
+            Self::ReadRange { path, offset, length } => {
+                Selector::word(path).with("length", length.to_string()).with("offset", offset.to_string())
+            }
+            Self::Create { path, mode, .. } | Self::SetMode { path, mode } => {
+                Selector::word(path).with("mode", octal(*mode))
+            }
+            Self::Truncate { path, length } => Selector::word(path).with("length", length.to_string()),
             Self::Read { path }
             | Self::Stat { path }
+            | Self::Usage { path }
             | Self::List { path }
             | Self::Replace { path, .. }
-            | Self::Remove { path } => Selector::word(path),
+            | Self::Remove { path }
+            | Self::Discard { path } => Selector::word(path),
         }
     }
 
@@ -179,6 +252,26 @@ pub struct Stat {
     pub modified: u64,
 }
 
+/// How much of something there is in a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// All of it; 0 where the file system does not count it.
+    pub total: u64,
+    /// What is not used.
+    pub free: u64,
+    /// What of that is not reserved for the superuser.
+    pub available: u64,
+}
+
+/// The answer to [`FilesCall::Usage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Room for content, in bytes.
+    pub bytes: Space,
+    /// Room for files.
+    pub inodes: Space,
+}
+
 /// One entry of the answer to [`FilesCall::List`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -191,16 +284,27 @@ pub struct Entry {
 /// Content as it travels: as bytes, not as a sequence of numbers.
 pub(crate) type Content = serde_bytes::ByteBuf;
 
+/// A whole number of at most `most`, taken from the call's words, in one spelling only.
+fn number(selector: &mut Selector, key: &str, most: u64) -> Result<u64, String> {
+    let word = selector.named.remove(key).ok_or_else(|| format!("expected `{key}=` and how many"))?;
+    match word.parse::<u64>() {
+        Ok(number) if number.to_string() == word && number <= most => Ok(number),
+        _ => Err(format!("`{key}` must be a whole number of at most {most}")),
+    }
+}
+
 /// A reply's content as JSON; `null` where it is not a reply to this call.
 pub(crate) fn describe(call: &FilesCall, reply: &[u8]) -> Value {
     match call {
-        FilesCall::Read { .. } | FilesCall::Tail { .. } => postcard::from_bytes::<Content>(reply).map(|content| {
-            json!({
-                "content": String::from_utf8_lossy(&content),
-                "bytes": content.len(),
-                "digest": Digest::of(&content).to_string(),
+        FilesCall::Read { .. } | FilesCall::Tail { .. } | FilesCall::ReadRange { .. } => {
+            postcard::from_bytes::<Content>(reply).map(|content| {
+                json!({
+                    "content": String::from_utf8_lossy(&content),
+                    "bytes": content.len(),
+                    "digest": Digest::of(&content).to_string(),
+                })
             })
-        }),
+        }
         FilesCall::Stat { .. } => postcard::from_bytes::<Stat>(reply).map(|stat| {
             json!({
                 "kind": stat.kind,
@@ -214,7 +318,18 @@ pub(crate) fn describe(call: &FilesCall, reply: &[u8]) -> Value {
         FilesCall::List { .. } => {
             postcard::from_bytes::<Vec<Entry>>(reply).map(|entries| json!({ "entries": entries }))
         }
-        FilesCall::Replace { .. } | FilesCall::Create { .. } | FilesCall::Remove { .. } => Ok(Value::Null),
+        FilesCall::Usage { .. } => {
+            let space =
+                |space: Space| json!({ "total": space.total, "free": space.free, "available": space.available });
+            postcard::from_bytes::<Usage>(reply)
+                .map(|usage| json!({ "bytes": space(usage.bytes), "inodes": space(usage.inodes) }))
+        }
+        FilesCall::Replace { .. }
+        | FilesCall::Create { .. }
+        | FilesCall::Remove { .. }
+        | FilesCall::Truncate { .. }
+        | FilesCall::SetMode { .. }
+        | FilesCall::Discard { .. } => Ok(Value::Null),
     }
     .unwrap_or(Value::Null)
 }
@@ -235,7 +350,14 @@ mod tests {
 
     #[test]
     fn reads_calls_from_text() {
-        for text in ["files.read /etc/hosts", "files.list /", "files.stat /srv/a", "files.tail /var/log/x bytes=100"] {
+        for text in [
+            "files.read /etc/hosts",
+            "files.list /",
+            "files.stat /srv/a",
+            "files.tail /var/log/x bytes=100",
+            "files.read-range /var/log/x length=100 offset=18446744073709551615",
+            "files.usage /var/log",
+        ] {
             let call = parse(text).expect(text);
             assert_eq!(format!("files.{}{}", call.function(), call.selector()), text);
         }

@@ -3,21 +3,23 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use countersign_capability::{Context, Prepared};
-use countersign_model::{Digest, Fault, FaultKind, Image, Reversibility};
+use countersign_model::{Digest, Fault, FaultKind, Image, Kept, Reversibility};
 use rustix::fs::{Access, AtFlags, accessat};
 use rustix::process::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::call::{FilesCall, MAX_CONTENT};
+use crate::call::{FilesCall, MAX_CONTENT, octal};
 use crate::fault::{about, failed, in_time};
 use crate::handle::Directory;
-use crate::metadata::{Attributes, unflagged, without_default_acl};
-use crate::overlay::Layer;
+use crate::inplace;
+use crate::metadata::{Attributes, Time, unflagged, without_default_acl};
+use crate::overlay::{Held, Layer};
 use crate::path::{OWN_PREFIX, Path};
 use crate::scope::Scope;
 use crate::session::FilesSession;
 use crate::snapshot::{FileImage, Identity, Snapshot, Standing};
+use crate::source::Source;
 
 /// The set-group-id bit: new files in such a directory get the directory's group.
 const SETGID: u32 = 0o2000;
@@ -26,11 +28,21 @@ const MAX_PENDING: usize = 10_000;
 
 /// What is done to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Operation {
     Replace,
     Create,
     Remove,
+    Truncate,
+    SetMode,
+    Discard,
+}
+
+impl Operation {
+    /// Whether the file stays the same one, and none is staged beside it.
+    pub(crate) const fn is_in_place(self) -> bool {
+        matches!(self, Self::Truncate | Self::SetMode | Self::Discard)
+    }
 }
 
 /// The journaled record of one change of one file.
@@ -49,6 +61,10 @@ pub struct FilesChange {
     pub(crate) identity: Option<Identity>,
     /// Device and inode of its directory.
     pub(crate) directory: (u64, u64),
+    /// What is kept of the content, where that is not the whole of it.
+    pub(crate) kept: Option<Kept>,
+    /// When anything of the file was last changed; for changes in place of a file on the target.
+    pub(crate) changed: Option<Time>,
 }
 
 impl FilesChange {
@@ -85,9 +101,10 @@ pub(crate) fn standing(
     directory: &Directory<'_>,
     path: &Path,
     name: &str,
+    limit: u64,
 ) -> Result<Standing, Fault> {
     match session.overlay.at(path) {
-        None => Standing::of(directory, name, Some(cx.deadline)),
+        None => Standing::of(directory, name, limit, Some(cx.deadline)),
         Some(Layer { image: None, .. }) => Ok(Standing::Missing),
         Some(Layer { image: Some(image), .. }) => {
             let pending = Snapshot { image: image.clone(), identity: None, bytes: None };
@@ -106,6 +123,9 @@ pub(crate) fn prepare(
     in_time(Some(cx.deadline))?;
     let path = call.path()?;
     let (operation, contents, mode) = match call {
+        FilesCall::Truncate { .. } | FilesCall::SetMode { .. } | FilesCall::Discard { .. } => {
+            return inplace::prepare(session, cx, scope, &call);
+        }
         FilesCall::Replace { contents, .. } => (Operation::Replace, Some(contents), 0),
         FilesCall::Create { contents, mode, .. } => (Operation::Create, Some(contents), mode),
         FilesCall::Remove { .. } => (Operation::Remove, None, 0),
@@ -119,7 +139,7 @@ pub(crate) fn prepare(
     let directory = directory.readable()?;
     changeable(&directory)?;
 
-    let before = standing(session, cx, &directory, &path, name)?;
+    let before = standing(session, cx, &directory, &path, name, MAX_CONTENT)?;
     let (before, identity) = match before {
         Standing::Other(fault) => return Err(fault),
         Standing::Missing if operation != Operation::Create => {
@@ -138,9 +158,15 @@ pub(crate) fn prepare(
             if operation == Operation::Replace {
                 image.attributes.unsealed(path.as_str())?;
             }
-            if let Some(bytes) = bytes {
-                cx.blobs.put(&bytes)?;
-            }
+            let bytes = match bytes {
+                Some(bytes) => bytes,
+                // It is only pending, and perhaps no blob as a whole.
+                None => {
+                    let source = Source::of(session, cx.blobs, &directory, &path, name)?;
+                    source.content(&path, MAX_CONTENT, Some(cx.deadline))?
+                }
+            };
+            cx.blobs.put(&bytes)?;
             (Some(image), identity)
         }
     };
@@ -155,25 +181,54 @@ pub(crate) fn prepare(
             Some(FileImage { content: Image::of(&contents), attributes })
         }
     };
-    Ok(Prepared {
-        subject: path.as_str().to_owned(),
-        reversibility: Reversibility::Exact,
-        summary: summary(operation, &path, before.as_ref(), after.as_ref()),
-        before: before.as_ref().map(|image| image.content),
-        after: after.as_ref().map(|image| image.content),
-        kept: None,
-        effect: effect(operation, before.as_ref(), after.as_ref()),
-        change: FilesChange {
-            operation,
-            path: path.as_str().to_owned(),
-            fixed,
-            nonce: nonce()?,
-            before,
-            after,
-            identity,
-            directory: (directory.stat().st_dev, directory.stat().st_ino),
-        },
-    })
+    Record { operation, path: &path, fixed, before, after, identity }.prepared(&directory, None, None)
+}
+
+/// What is known of a change when it is made ready.
+pub(crate) struct Record<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) path: &'a Path,
+    pub(crate) fixed: usize,
+    pub(crate) before: Option<FileImage>,
+    pub(crate) after: Option<FileImage>,
+    pub(crate) identity: Option<Identity>,
+}
+
+impl Record<'_> {
+    pub(crate) fn prepared(
+        self,
+        directory: &Directory<'_>,
+        kept: Option<Kept>,
+        changed: Option<Time>,
+    ) -> Result<Prepared<FilesChange>, Fault> {
+        let Self { operation, path, fixed, before, after, identity } = self;
+        let effect = effect(operation, before.as_ref(), after.as_ref());
+        let summary = summary(operation, path, before.as_ref(), after.as_ref(), kept);
+        Ok(Prepared {
+            subject: path.as_str().to_owned(),
+            reversibility: match operation {
+                Operation::Discard => Reversibility::Irreversible,
+                _ => Reversibility::Exact,
+            },
+            summary,
+            before: before.as_ref().map(|image| image.content),
+            after: after.as_ref().map(|image| image.content),
+            kept,
+            effect,
+            change: FilesChange {
+                operation,
+                path: path.as_str().to_owned(),
+                fixed,
+                nonce: nonce()?,
+                before,
+                after,
+                identity,
+                directory: (directory.stat().st_dev, directory.stat().st_ino),
+                kept,
+                changed,
+            },
+        })
+    }
 }
 
 /// A fault if nothing can be renamed in this directory.
@@ -196,23 +251,31 @@ fn new_attributes(directory: &Directory<'_>, path: &Path, mode: u32) -> Result<A
 }
 
 /// What is signed besides the content.
-pub(crate) fn effect(operation: Operation, before: Option<&FileImage>, after: Option<&FileImage>) -> serde_json::Value {
+fn effect(operation: Operation, before: Option<&FileImage>, after: Option<&FileImage>) -> serde_json::Value {
     let described = |image: Option<&FileImage>| image.map(|image| image.attributes.describe());
     json!({ "op": operation, "before": described(before), "after": described(after) })
 }
 
-pub(crate) fn summary(
+fn summary(
     operation: Operation,
     path: &Path,
     before: Option<&FileImage>,
     after: Option<&FileImage>,
+    kept: Option<Kept>,
 ) -> String {
     let size = |image: Option<&FileImage>| image.map_or(0, |image| image.content.size);
-    let (before, after) = (size(before), size(after));
+    let mode = |image: Option<&FileImage>| octal(image.map_or(0, |image| image.attributes.mode));
+    let (old, new) = (size(before), size(after));
     match operation {
-        Operation::Replace => format!("replace `{path}` ({before} bytes become {after})"),
-        Operation::Create => format!("create `{path}` ({after} bytes)"),
-        Operation::Remove => format!("remove `{path}` ({before} bytes)"),
+        Operation::Replace => format!("replace `{path}` ({old} bytes become {new})"),
+        Operation::Create => format!("create `{path}` ({new} bytes)"),
+        Operation::Remove => format!("remove `{path}` ({old} bytes)"),
+        Operation::Truncate => format!("truncate `{path}` ({old} bytes become {new})"),
+        Operation::SetMode => format!("set the mode of `{path}` ({} becomes {})", mode(before), mode(after)),
+        Operation::Discard => {
+            let kept = kept.map_or(0, |kept| kept.image.size);
+            format!("discard the content of `{path}` ({old} bytes, of which the last {kept} are kept to be read)")
+        }
     }
 }
 
@@ -226,14 +289,30 @@ pub(crate) fn nonce() -> Result<String, Fault> {
 /// Applies a change to the overlay.
 pub(crate) fn rehearse(session: &mut FilesSession, cx: &Context<'_>, change: &FilesChange) -> Result<(), Fault> {
     let path = change.path()?;
-    expect(session, cx, change, &path, change.before.as_ref())?;
+    if change.operation.is_in_place() {
+        inplace::expect(session, cx, change, &path)?;
+    } else {
+        expect(session, cx, change, &path, change.before.as_ref())?;
+    }
     if session.overlay.len() >= MAX_PENDING {
         return Err(Fault::new(FaultKind::TooLarge, format!("a rehearsal holds at most {MAX_PENDING} changes")));
     }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    session.overlay.push(path, Layer { nonce: change.nonce.clone(), image: change.after.clone(), at });
+    let held = held(session, change, &path);
+    session.overlay.push(path, Layer { nonce: change.nonce.clone(), image: change.after.clone(), held, at });
     Ok(())
+}
+
+/// Where the content is that the change would leave.
+fn held(session: &FilesSession, change: &FilesChange, path: &Path) -> Held {
+    match (change.operation, session.overlay.at(path), change.identity) {
+        (Operation::Truncate | Operation::SetMode, Some(below), _) => below.held,
+        (Operation::Truncate | Operation::SetMode, None, Some(Identity { device, inode, .. })) => {
+            Held::Target { device, inode }
+        }
+        _ => Held::Blob,
+    }
 }
 
 /// Undoes a change on the overlay; the file's latest must be undone first.
@@ -257,7 +336,7 @@ fn expect(
     wanted: Option<&FileImage>,
 ) -> Result<(), Fault> {
     let (directory, name) = session.opener.parent(path, change.fixed)?;
-    match standing(session, cx, &directory, path, name)?.differences(wanted).first() {
+    match standing(session, cx, &directory, path, name, MAX_CONTENT)?.differences(wanted).first() {
         None => Ok(()),
         Some(difference) => Err(about(
             FaultKind::Changed,

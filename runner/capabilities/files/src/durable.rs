@@ -1,4 +1,4 @@
-//! Durable file primitives: staged files, renames that are verified, syncs. They stand only here.
+//! Durable file primitives: staged files, renames that are verified, changes in place, syncs. They stand only here.
 //!
 //! A rename names a directory and two names, and what stood under a name may have been exchanged
 //! by somebody else a moment before. So every rename is verified afterwards and taken back where it
@@ -6,15 +6,15 @@
 //! it left behind.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read, Write as _};
 use std::os::fd::AsFd;
 
 use countersign_model::{Fault, FaultKind};
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fsync, openat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fchmod, fsync, ftruncate, openat, renameat_with, tell, unlinkat};
 use rustix::io::Errno;
 
 use crate::fault::{Deadline, about, after_all, errno, failed, in_time};
-use crate::handle::Directory;
+use crate::handle::{Directory, Opened, size};
 use crate::metadata::{Attributes, Time, set_modified};
 use crate::snapshot::Identity;
 
@@ -142,6 +142,72 @@ pub(crate) fn discard(directory: &Directory<'_>, own: &str) -> Result<(), Fault>
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(failed("removed", &path, errno)),
     }
+}
+
+/// Takes away all of a file but its first bytes, durably, whoever else has it open.
+pub(crate) fn cut(file: &Opened, length: u64) -> Result<(), Fault> {
+    #[cfg(test)]
+    tests::note("cut");
+    ftruncate(file, length).map_err(|errno| failed("truncated", file.path(), errno))?;
+    sync(file, file.path())
+}
+
+/// Appends what `from` gives to a file that ends at `at`, until it ends at `end`, and makes it durable. The file must
+/// have been opened to be appended to: so nothing that somebody else appends meanwhile is ever written over.
+///
+/// # Errors
+/// `Changed` where somebody else appended meanwhile: then it is no longer as it was meant to become, and is left so.
+pub(crate) fn append(
+    file: &Opened,
+    from: &mut dyn Read,
+    at: u64,
+    end: u64,
+    modified: Option<Time>,
+    deadline: Deadline,
+) -> Result<(), Fault> {
+    let path = file.path();
+    let written = |errno| after_all(failed("written", path, errno));
+    let mut at = at;
+    let mut chunk = vec![0; CHUNK];
+    while at < end {
+        in_time(deadline).map_err(after_all)?;
+        let count = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+        let mut rest = chunk.get_mut(..count).unwrap_or_default();
+        from.read_exact(rest).map_err(|error| after_all(failed("put back", path, errno(&error))))?;
+        while !rest.is_empty() {
+            #[cfg(test)]
+            tests::note("append");
+            let more = match rustix::io::write(file, rest) {
+                Err(Errno::INTR) => continue,
+                more => more.map_err(written)?,
+            };
+            at += more as u64;
+            // The offset is that of the end of what was written, wherever the file ended by then.
+            if tell(file).map_err(written)? != at {
+                return Err(after_all(about(FaultKind::Changed, path, "was appended to while it was put back")));
+            }
+            rest = rest.get_mut(more..).unwrap_or_default();
+        }
+    }
+    if let Some(modified) = modified {
+        // Only its owner may, and the content is what counts.
+        let _ = set_modified(file, path, modified);
+    }
+    sync(file, path)?;
+    let size = size(&file.stat().map_err(after_all)?);
+    if size == end {
+        return Ok(());
+    }
+    Err(after_all(about(FaultKind::Changed, path, "was written to while it was put back")))
+}
+
+/// Gives a file these permission bits, durably. They are looked at by whoever calls: the kernel may leave some out.
+pub(crate) fn set_mode(file: &Opened, mode: u32) -> Result<(), Fault> {
+    #[cfg(test)]
+    tests::note("set-mode");
+    let path = file.path();
+    fchmod(file, Mode::from_raw_mode(mode)).map_err(|errno| failed("given its mode", path, errno))?;
+    sync(file, path)
 }
 
 /// Makes a file or a directory durable.

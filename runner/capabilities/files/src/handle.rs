@@ -171,9 +171,17 @@ impl Directory<'_> {
     }
 
     /// Opens a regular file of one link for reading.
-    ///
-    /// It is looked at before it is opened, since opening alone can set off a device.
     pub(crate) fn file(&self, name: &str) -> Result<Opened, Fault> {
+        self.regular(name, OFlags::RDONLY)
+    }
+
+    /// Opens a regular file of one link for reading, and for writing where it ends at that moment and nowhere else.
+    pub(crate) fn appendable(&self, name: &str) -> Result<Opened, Fault> {
+        self.regular(name, OFlags::RDWR | OFlags::APPEND)
+    }
+
+    /// It is looked at before it is opened, since opening alone can set off a device.
+    fn regular(&self, name: &str, access: OFlags) -> Result<Opened, Fault> {
         let path = self.path_of(name);
         let seen = match self.node.glance(name) {
             Some(seen) => seen,
@@ -184,8 +192,8 @@ impl Directory<'_> {
                 Seen { device: stat.st_dev, inode: stat.st_ino }
             }
         };
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = self.open(name, flags)?;
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = self.open(name, access | flags)?;
         let stat = self.opener.admitted(fd.as_fd(), &path, Some(self.stat()))?;
         plain(&stat, &path)?;
         if (stat.st_dev, stat.st_ino) != (seen.device, seen.inode) {
@@ -264,24 +272,8 @@ impl Opened {
         }
     }
 
-    /// The last `count` bytes, or all where there are fewer.
-    pub(crate) fn tail(&self, count: u32, deadline: Deadline) -> Result<Vec<u8>, Fault> {
-        let count = usize::try_from(count).unwrap_or_default();
-        let mut from = size(&self.stat()?).saturating_sub(count as u64);
-        let mut bytes = Vec::with_capacity(count);
-        while bytes.len() < count {
-            in_time(deadline)?;
-            let part = self.part(from, (count - bytes.len()).min(CHUNK))?;
-            if part.is_empty() {
-                break;
-            }
-            from += part.len() as u64;
-            bytes.extend_from_slice(&part);
-        }
-        Ok(bytes)
-    }
-
-    fn part(&self, from: u64, count: usize) -> Result<Vec<u8>, Fault> {
+    /// `count` bytes from `from` on, read at once; fewer where the file ends.
+    pub(crate) fn part(&self, from: u64, count: usize) -> Result<Vec<u8>, Fault> {
         let mut part = vec![0; count];
         let mut filled = 0;
         while let Some(rest) = part.get_mut(filled..).filter(|rest| !rest.is_empty()) {

@@ -5,10 +5,15 @@
 //! link are the only ones that are opened. Nothing that belongs to the runner itself, nor to the kernel's own
 //! file systems, can be reached.
 //!
-//! A change is a rename within one directory: the new file is staged beside the old one, complete
+//! Most changes are a rename within one directory: the new file is staged beside the old one, complete
 //! and synced, with its owner, mode, ACL and extended attributes, and the two are exchanged. The old one is kept
 //! as `.countersign-` and 32 hexadecimal digits until the change is settled, so that undo gives
 //! back the very same file. Guests see these names when they list a directory, and cannot use them.
+//!
+//! `truncate`, `set-mode` and `discard` change the file in place, so that whoever has it open goes on with it. What
+//! `truncate` cuts off is kept by the runner; of what `discard` takes away only the last bytes are, and nothing
+//! undoes it. Between the last look at a file and its truncation lies one system call: what somebody else adds in
+//! that moment goes too. What they add earlier, since the change was prepared, refuses it.
 //!
 //! Linux only; the kernel must have `openat2` (5.6 or later).
 
@@ -21,6 +26,7 @@ mod durable;
 mod fault;
 mod guarded;
 mod handle;
+mod inplace;
 mod kept;
 mod link;
 mod metadata;
@@ -31,12 +37,16 @@ mod revert;
 mod scope;
 mod session;
 mod snapshot;
+mod source;
+mod span;
 mod undo;
 
 use countersign_capability::{Capability, Linker, Opening, Protected, TypedCall};
 use countersign_model::{Access, Fault, Selector};
 
-pub use call::{Entry, FilesCall, Kind, MAX_CONTENT, MAX_ENTRIES, MAX_TAIL, Stat};
+pub use call::{
+    Entry, FilesCall, KEPT_END, Kind, MAX_CONTENT, MAX_CUT, MAX_ENTRIES, MAX_RANGE, MAX_TAIL, Space, Stat, Usage,
+};
 pub use change::FilesChange;
 pub use scope::Scope;
 pub use session::FilesSession;

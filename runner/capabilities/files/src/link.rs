@@ -49,6 +49,16 @@ impl read::Host for Guest<'_> {
         Ok(content.map(Content::into_vec))
     }
 
+    fn read_range(&mut self, path: String, offset: u64, length: u32) -> Answer<Vec<u8>> {
+        let content = self.ask::<Files, Content>(&FilesCall::ReadRange { path, offset, length })?;
+        Ok(content.map(Content::into_vec))
+    }
+
+    fn usage(&mut self, path: String) -> Answer<types::Usage> {
+        let usage = self.ask::<Files, call::Usage>(&FilesCall::Usage { path })?;
+        Ok(usage.map(Into::into))
+    }
+
     fn stat(&mut self, path: String) -> Answer<types::Stat> {
         let stat = self.ask::<Files, call::Stat>(&FilesCall::Stat { path })?;
         Ok(stat.map(Into::into))
@@ -71,6 +81,18 @@ impl write::Host for Guest<'_> {
 
     fn remove(&mut self, path: String) -> Answer<()> {
         self.ask::<Files, ()>(&FilesCall::Remove { path })
+    }
+
+    fn truncate(&mut self, path: String, length: u64) -> Answer<()> {
+        self.ask::<Files, ()>(&FilesCall::Truncate { path, length })
+    }
+
+    fn set_mode(&mut self, path: String, mode: u32) -> Answer<()> {
+        self.ask::<Files, ()>(&FilesCall::SetMode { path, mode })
+    }
+
+    fn discard(&mut self, path: String) -> Answer<()> {
+        self.ask::<Files, ()>(&FilesCall::Discard { path })
     }
 }
 
@@ -95,6 +117,18 @@ impl From<call::Stat> for types::Stat {
             group: stat.group,
             modified: stat.modified,
         }
+    }
+}
+
+impl From<call::Space> for types::Space {
+    fn from(space: call::Space) -> Self {
+        Self { total: space.total, free: space.free, available: space.available }
+    }
+}
+
+impl From<call::Usage> for types::Usage {
+    fn from(usage: call::Usage) -> Self {
+        Self { bytes: usage.bytes.into(), inodes: usage.inodes.into() }
     }
 }
 

@@ -30,6 +30,10 @@ const LABELS: [&str; 2] = ["security.selinux", "security.SMACK64"];
 const SEALS: [&str; 2] = ["security.ima", "security.evm"];
 /// The ACL that a directory gives to new files.
 const DEFAULT_ACL: &str = "system.posix_acl_default";
+/// A file's own ACL.
+const ACCESS_ACL: &str = "system.posix_acl_access";
+const SETUID: u32 = 0o4000;
+const SETGID: u32 = 0o2000;
 
 /// Mode, owner, group and extended attributes of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +153,28 @@ impl Attributes {
         }
     }
 
+    /// The same with other permission bits: an ACL's entries for the owner, the mask and others follow them, see acl(5).
+    pub(crate) fn with_mode(&self, mode: u32) -> Self {
+        let mut attributes = Self { mode, ..self.clone() };
+        if let Some(acl) = attributes.xattrs.get_mut(ACCESS_ACL) {
+            follow(&mut acl.0, mode);
+        }
+        attributes
+    }
+
+    /// A fault if a write would take away what the file has.
+    pub(crate) fn kept_by_a_write(&self, path: &str) -> Result<(), Fault> {
+        self.unsealed(path)?;
+        let what = if self.mode & (SETUID | SETGID) != 0 {
+            "a set-user-id or set-group-id bit"
+        } else if self.xattrs.contains_key("security.capability") {
+            "file capabilities"
+        } else {
+            return Ok(());
+        };
+        Err(about(FaultKind::Unsupported, path, &format!("has {what}, which a write takes away")))
+    }
+
     /// A fault if other content would break an attribute.
     pub(crate) fn unsealed(&self, path: &str) -> Result<(), Fault> {
         match SEALS.iter().find(|name| self.xattrs.contains_key(**name)) {
@@ -193,6 +219,11 @@ pub(crate) fn modified(stat: &Stat) -> Time {
     Time { seconds: stat.st_mtime, nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default() }
 }
 
+/// When anything of the file was last changed, its attributes included. Nobody can set this time.
+pub(crate) fn changed(stat: &Stat) -> Time {
+    Time { seconds: stat.st_ctime, nanoseconds: u32::try_from(stat.st_ctime_nsec).unwrap_or_default() }
+}
+
 /// Sets when the file was last modified.
 pub(crate) fn set_modified(file: impl AsFd, path: &str, time: Time) -> Result<(), Fault> {
     let times = Timestamps {
@@ -200,6 +231,30 @@ pub(crate) fn set_modified(file: impl AsFd, path: &str, time: Time) -> Result<()
         last_modification: Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() },
     };
     futimens(file, &times).map_err(|errno| failed("given its time", path, errno))
+}
+
+/// Sets the entries of an ACL that are the same as permission bits. Its form is that of `linux/posix_acl_xattr.h`: a
+/// version of four bytes, then entries of tag, permissions and identifier, in 2, 2 and 4 bytes, little-endian.
+fn follow(acl: &mut [u8], mode: u32) {
+    const OWNER: [u8; 2] = [0x01, 0];
+    const GROUP: [u8; 2] = [0x04, 0];
+    const MASK: [u8; 2] = [0x10, 0];
+    const OTHERS: [u8; 2] = [0x20, 0];
+    let Some((_, entries)) = acl.split_at_mut_checked(4) else { return };
+    let masked = entries.chunks_exact(8).any(|entry| entry.starts_with(&MASK));
+    for entry in entries.chunks_exact_mut(8) {
+        let bits = match entry.first_chunk::<2>() {
+            Some(&OWNER) => mode >> 6,
+            Some(&MASK) => mode >> 3,
+            // With a mask, the bits in the middle are the mask's.
+            Some(&GROUP) if !masked => mode >> 3,
+            Some(&OTHERS) => mode,
+            _ => continue,
+        };
+        if let Some(permissions) = entry.get_mut(2) {
+            *permissions = u8::try_from(bits & 0o7).unwrap_or_default();
+        }
+    }
 }
 
 fn label(name: &str) -> bool {

@@ -10,10 +10,21 @@ use crate::snapshot::FileImage;
 pub(crate) struct Layer {
     /// The change's own name.
     pub(crate) nonce: String,
-    /// What stands there then; `None` where nothing does. The content is a blob.
+    /// What stands there then; `None` where nothing does.
     pub(crate) image: Option<FileImage>,
+    /// Where the content is.
+    pub(crate) held: Held,
     /// When it was rehearsed, in milliseconds since 1970-01-01 UTC.
     pub(crate) at: u64,
+}
+
+/// Where the content of what is pending is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// It is a blob, by its digest.
+    Blob,
+    /// It is what this file of the target begins with: of what is changed in place, nothing is copied.
+    Target { device: u64, inode: u64 },
 }
 
 /// Pending changes by path, the latest last.
@@ -34,6 +45,11 @@ impl Overlay {
     /// How many changes are pending.
     pub(crate) fn len(&self) -> usize {
         self.0.values().map(Vec::len).sum()
+    }
+
+    /// Whether nothing is pending.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(crate) fn push(&mut self, path: Path, layer: Layer) {

@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use countersign_capability::{Blobs, Context};
+use countersign_capability::Context;
 use countersign_model::{Fault, FaultKind};
-use rustix::fs::{AtFlags, Dir, FileType, Stat as RawStat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Stat as RawStat, fstatvfs, statat};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use crate::call::{Content, Entry, FilesCall, Kind, MAX_CONTENT, MAX_ENTRIES, MAX_TAIL, Stat};
+use crate::call::{Content, Entry, FilesCall, Kind, MAX_CONTENT, MAX_ENTRIES, MAX_RANGE, MAX_TAIL, Space, Stat, Usage};
 use crate::fault::{Deadline, about, failed, in_time};
 use crate::handle::{Directory, kind, size};
 use crate::metadata::modified;
-use crate::overlay::Layer;
 use crate::path::Path;
 use crate::scope::Scope;
 use crate::session::FilesSession;
 use crate::snapshot::FileImage;
+use crate::source::{Source, image};
 
 /// Performs one read call.
 pub(crate) fn perform(
@@ -34,32 +35,35 @@ pub(crate) fn perform(
         FilesCall::Read { .. } => {
             let (directory, name) = session.opener.parent(&path, fixed)?;
             let content = match session.overlay.at(&path) {
-                Some(layer) => pending(cx.blobs, layer, &path)?,
                 None => directory.file(name)?.content(MAX_CONTENT, deadline)?,
+                Some(_) => {
+                    let source = Source::of(session, cx.blobs, &directory, &path, name)?;
+                    source.content(&path, MAX_CONTENT, deadline)?
+                }
             };
             encode(&Content::from(content))
         }
         FilesCall::Tail { bytes, .. } => {
-            if *bytes > MAX_TAIL {
-                let why = format!("{bytes} bytes are more than the {MAX_TAIL} that `tail` gives");
-                return Err(Fault::new(FaultKind::TooLarge, why));
-            }
+            bounded("tail", *bytes, MAX_TAIL)?;
             let (directory, name) = session.opener.parent(&path, fixed)?;
-            let content = match session.overlay.at(&path) {
-                Some(layer) => {
-                    let content = pending(cx.blobs, layer, &path)?;
-                    let from = content.len().saturating_sub(usize::try_from(*bytes).unwrap_or_default());
-                    content.get(from..).unwrap_or_default().to_vec()
-                }
-                None => directory.file(name)?.tail(*bytes, deadline)?,
-            };
-            encode(&Content::from(content))
+            let source = Source::of(session, cx.blobs, &directory, &path, name)?;
+            encode(&Content::from(source.tail(*bytes, deadline)?))
         }
+        FilesCall::ReadRange { offset, length, .. } => {
+            bounded("read-range", *length, MAX_RANGE)?;
+            let (directory, name) = session.opener.parent(&path, fixed)?;
+            let source = Source::of(session, cx.blobs, &directory, &path, name)?;
+            encode(&Content::from(source.range(*offset, *length, deadline)?))
+        }
+        FilesCall::Usage { .. } => encode(&usage(session, &path, fixed)?),
         FilesCall::Stat { .. } => encode(&stat(session, &path, fixed)?),
         FilesCall::List { .. } => encode(&list(session, &path, fixed, deadline)?),
-        FilesCall::Replace { .. } | FilesCall::Create { .. } | FilesCall::Remove { .. } => {
-            Err(Fault::new(FaultKind::Denied, "a write was sent as a read"))
-        }
+        FilesCall::Replace { .. }
+        | FilesCall::Create { .. }
+        | FilesCall::Remove { .. }
+        | FilesCall::Truncate { .. }
+        | FilesCall::SetMode { .. }
+        | FilesCall::Discard { .. } => Err(Fault::new(FaultKind::Denied, "a write was sent as a read")),
     }
 }
 
@@ -69,12 +73,44 @@ pub(crate) fn encode<T: Serialize>(reply: &T) -> Result<Vec<u8>, Fault> {
         .map_err(|error| Fault::new(FaultKind::Other, format!("a reply was not encoded: {error}")))
 }
 
-fn image<'a>(layer: &'a Layer, path: &Path) -> Result<&'a FileImage, Fault> {
-    layer.image.as_ref().ok_or_else(|| failed("opened", path.as_str(), Errno::NOENT))
+fn bounded(function: &str, bytes: u32, most: u32) -> Result<(), Fault> {
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(Fault::new(FaultKind::TooLarge, format!("{bytes} bytes are more than the {most} that `{function}` gives")))
 }
 
-fn pending(blobs: &mut dyn Blobs, layer: &Layer, path: &Path) -> Result<Vec<u8>, Fault> {
-    blobs.get(&image(layer, path)?.content.digest)
+/// How full the file system is that the path lies in. What it would be after pending changes depends on how the file
+/// system keeps its files, on holes, snapshots and whoever still has a removed file open: it is not guessed.
+fn usage(session: &FilesSession, path: &Path, fixed: usize) -> Result<Usage, Fault> {
+    if !session.overlay.is_empty() {
+        return Err(about(
+            FaultKind::Unknowable,
+            path.as_str(),
+            "lies beside pending changes, so its usage is not known",
+        ));
+    }
+    let asked = |fd: BorrowedFd<'_>| fstatvfs(fd).map_err(|errno| failed("asked for its usage", path.as_str(), errno));
+    let is_file = match session.opener.parent(path, fixed) {
+        Ok((directory, name)) => {
+            let stat = directory.look(name)?.ok_or_else(|| failed("opened", path.as_str(), Errno::NOENT))?;
+            kind(&stat) != Kind::Directory
+        }
+        // The root lies in no directory.
+        Err(_) if path.segments().is_empty() => false,
+        Err(fault) => return Err(fault),
+    };
+    let found = if is_file {
+        let (directory, name) = session.opener.parent(path, fixed)?;
+        asked(directory.file(name)?.as_fd())?
+    } else {
+        asked(session.opener.directory(&path.segments(), fixed)?.as_fd())?
+    };
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Ok(Usage {
+        bytes: Space { total: bytes(found.f_blocks), free: bytes(found.f_bfree), available: bytes(found.f_bavail) },
+        inodes: Space { total: found.f_files, free: found.f_ffree, available: found.f_favail },
+    })
 }
 
 fn stat(session: &FilesSession, path: &Path, fixed: usize) -> Result<Stat, Fault> {

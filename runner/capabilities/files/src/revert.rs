@@ -1,9 +1,10 @@
 //! Makes ready what puts back a change of an earlier run, long after its original was let go of.
 
 use countersign_capability::{Context, Prepared};
-use countersign_model::{Fault, FaultKind, Reversibility};
+use countersign_model::{Fault, FaultKind};
 
-use crate::change::{FilesChange, Operation, changeable, effect, nonce, standing, summary};
+use crate::call::MAX_CONTENT;
+use crate::change::{FilesChange, Operation, Record, changeable, standing};
 use crate::fault::{about, in_time};
 use crate::metadata::unflagged;
 use crate::scope::Scope;
@@ -36,7 +37,7 @@ pub(crate) fn revert(
     let directory = directory.readable()?;
     changeable(&directory)?;
 
-    let found = standing(session, cx, &directory, &path, name)?;
+    let found = standing(session, cx, &directory, &path, name, MAX_CONTENT)?;
     if let Some(difference) = found.differences(made.after.as_ref()).into_iter().next() {
         let what = format!("is not as the run left it: {difference}");
         return Err(about(FaultKind::Changed, path.as_str(), &what));
@@ -65,23 +66,5 @@ pub(crate) fn revert(
         })?;
         cx.blobs.put(&bytes)?;
     }
-    Ok(Prepared {
-        subject: path.as_str().to_owned(),
-        reversibility: Reversibility::Exact,
-        summary: summary(operation, &path, before.as_ref(), after.as_ref()),
-        before: before.as_ref().map(|image| image.content),
-        after: after.as_ref().map(|image| image.content),
-        kept: None,
-        effect: effect(operation, before.as_ref(), after.as_ref()),
-        change: FilesChange {
-            operation,
-            path: path.as_str().to_owned(),
-            fixed,
-            nonce: nonce()?,
-            before,
-            after,
-            identity,
-            directory: (directory.stat().st_dev, directory.stat().st_ino),
-        },
-    })
+    Record { operation, path: &path, fixed, before, after, identity }.prepared(&directory, None, None)
 }

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::MAX_CONTENT;
 use crate::fault::{Deadline, about};
-use crate::handle::{Directory, Opened, plain};
+use crate::handle::{Directory, Opened, plain, size};
 use crate::metadata::{Attributes, Time, modified};
 
+/// No limit on what is read of a file but the time that a call has.
+pub(crate) const ANY_SIZE: u64 = u64::MAX;
 /// How often a file is read that is written meanwhile.
 const TRIES: usize = 3;
 
@@ -44,7 +46,7 @@ pub(crate) struct Snapshot {
     pub(crate) image: FileImage,
     /// Which file it is; `None` where it is only pending in a rehearsal.
     pub(crate) identity: Option<Identity>,
-    /// Its content; `None` where it is only pending, and a blob already.
+    /// Its content; `None` where it is only pending, or over [`MAX_CONTENT`].
     pub(crate) bytes: Option<Vec<u8>>,
 }
 
@@ -70,16 +72,26 @@ impl Snapshot {
     /// Reads an open file as a whole.
     ///
     /// # Errors
-    /// `Changed` where it is written all the time, `TooLarge` over [`MAX_CONTENT`].
-    pub(crate) fn of(file: &Opened, deadline: Deadline) -> Result<Self, Fault> {
+    /// `Changed` where it is written all the time, `TooLarge` over `limit`.
+    pub(crate) fn of(file: &Opened, limit: u64, deadline: Deadline) -> Result<Self, Fault> {
         for _ in 0..TRIES {
             let seen = file.stat()?;
-            let bytes = file.content(MAX_CONTENT, deadline)?;
+            let (content, bytes) = if limit > MAX_CONTENT && size(&seen) > MAX_CONTENT {
+                (file.image(0..size(&seen), deadline)?, None)
+            } else {
+                match file.content(MAX_CONTENT, deadline) {
+                    Ok(bytes) => (Image::of(&bytes), Some(bytes)),
+                    // It grew past that meanwhile.
+                    Err(fault) if fault.kind == FaultKind::TooLarge && limit > MAX_CONTENT => continue,
+                    Err(fault) => return Err(fault),
+                }
+            };
             let attributes = Attributes::of(file, file.path())?;
             let stat = file.stat()?;
-            if still(&seen, &stat) {
-                let image = FileImage { content: Image::of(&bytes), attributes };
-                return Ok(Self { image, identity: Some(Identity::of(&stat)), bytes: Some(bytes) });
+            // What was read is as much as there was when the file was opened: it may have grown since.
+            if still(&seen, &stat) && content.size == size(&seen) {
+                let image = FileImage { content, attributes };
+                return Ok(Self { image, identity: Some(Identity::of(&stat)), bytes });
             }
         }
         Err(about(FaultKind::Changed, file.path(), "is being written to"))
@@ -87,7 +99,7 @@ impl Snapshot {
 }
 
 /// Whether nothing happened to a file between the two.
-fn still(one: &Stat, other: &Stat) -> bool {
+pub(crate) fn still(one: &Stat, other: &Stat) -> bool {
     one.st_size == other.st_size
         && one.st_mode == other.st_mode
         && modified(one) == modified(other)
@@ -95,13 +107,13 @@ fn still(one: &Stat, other: &Stat) -> bool {
 }
 
 impl Standing {
-    /// What stands under this name, on the target.
-    pub(crate) fn of(directory: &Directory<'_>, name: &str, deadline: Deadline) -> Result<Self, Fault> {
+    /// What stands under this name, on the target; a file of more than `limit` bytes is not read.
+    pub(crate) fn of(directory: &Directory<'_>, name: &str, limit: u64, deadline: Deadline) -> Result<Self, Fault> {
         let Some(stat) = directory.look(name)? else { return Ok(Self::Missing) };
         if let Err(fault) = plain(&stat, &directory.path_of(name)) {
             return Ok(Self::Other(fault));
         }
-        let snapshot = directory.file(name).and_then(|file| Snapshot::of(&file, deadline));
+        let snapshot = directory.file(name).and_then(|file| Snapshot::of(&file, limit, deadline));
         match snapshot {
             Ok(snapshot) => Ok(Self::File(Box::new(snapshot))),
             Err(fault) if fault.kind == FaultKind::NotFound => Ok(Self::Missing),

@@ -4,10 +4,12 @@ use countersign_capability::Context;
 use countersign_model::{Fault, FaultKind, State};
 
 use crate::apply::{clear, is_original};
+use crate::call::MAX_CONTENT;
 use crate::change::{FilesChange, content, standing};
 use crate::durable::{discard, shift, stage, swap, sync};
 use crate::fault::{about, in_time};
 use crate::handle::Directory;
+use crate::inplace;
 use crate::path::Path;
 use crate::session::FilesSession;
 use crate::snapshot::{FileImage, Standing};
@@ -15,7 +17,7 @@ use crate::snapshot::{FileImage, Standing};
 /// Where the file stands: on the target, in a rehearsal under what is pending.
 ///
 /// A change that changes nothing is always `Before`.
-pub(crate) fn probe(session: &FilesSession, cx: &Context<'_>, change: &FilesChange) -> Result<State, Fault> {
+pub(crate) fn probe(session: &FilesSession, cx: &mut Context<'_>, change: &FilesChange) -> Result<State, Fault> {
     in_time(Some(cx.deadline))?;
     let path = change.path()?;
     let (directory, name) = match session.opener.parent(&path, change.fixed) {
@@ -25,11 +27,15 @@ pub(crate) fn probe(session: &FilesSession, cx: &Context<'_>, change: &FilesChan
         }
         Err(fault) => return Err(fault),
     };
-    let found = standing(session, cx, &directory, &path, name)?;
+    if change.operation.is_in_place() && session.overlay.at(&path).is_none() {
+        return inplace::probe(cx, &directory, change, name);
+    }
+    let found = standing(session, cx, &directory, &path, name, MAX_CONTENT)?;
     Ok(state(change, &found))
 }
 
-fn state(change: &FilesChange, found: &Standing) -> State {
+/// Where what was found stands relative to a change.
+pub(crate) fn state(change: &FilesChange, found: &Standing) -> State {
     let from_before = found.differences(change.before.as_ref());
     if from_before.is_empty() {
         return State::Before;
@@ -48,8 +54,11 @@ pub(crate) fn undo(session: &FilesSession, cx: &mut Context<'_>, change: &FilesC
     let path = change.path()?;
     let (directory, name) = session.opener.parent(&path, change.fixed)?;
     let directory = directory.readable()?;
+    if change.operation.is_in_place() {
+        return inplace::undo(cx, &directory, change, &path, name);
+    }
     let (own, rebuilt) = (change.own_name()?, change.rebuilt_name()?);
-    match state(change, &Standing::of(&directory, name, Some(cx.deadline))?) {
+    match state(change, &Standing::of(&directory, name, MAX_CONTENT, Some(cx.deadline))?) {
         State::Before => sync(&directory, path.as_str())?,
         State::After => restore(cx, &directory, change, &path, name)?,
         State::Elsewhere(what) => {
@@ -79,14 +88,15 @@ fn restore(
 ) -> Result<(), Fault> {
     let (own, rebuilt) = (change.own_name()?, change.rebuilt_name()?);
     // Whoever wrote to the file since it was looked at gets it back.
-    let displaced = |own: &str| Ok(unexpected(&Standing::of(directory, own, None)?, change.after.as_ref()));
+    let displaced =
+        |own: &str| Ok(unexpected(&Standing::of(directory, own, MAX_CONTENT, None)?, change.after.as_ref()));
     let Some(before) = &change.before else {
         // What the change made is taken away under a name of our own first, and looked at there.
         clear(cx, directory, change, path, &own)?;
         shift(directory, name, &own, || displaced(&own))?;
         return discard(directory, &own);
     };
-    let kept = Standing::of(directory, &own, Some(cx.deadline))?;
+    let kept = Standing::of(directory, &own, MAX_CONTENT, Some(cx.deadline))?;
     let (source, identity) = match kept.identity() {
         Some(identity) if is_original(change, &kept) => (&own, identity),
         // It was taken away or written to: its bytes and attributes are in the journal.

@@ -197,6 +197,9 @@ impl Run {
         let call = match operation {
             "replace" => FilesCall::Replace { path: path("file"), contents: b"after".to_vec() },
             "create" => FilesCall::Create { path: path("new"), contents: b"after".to_vec(), mode: 0o600 },
+            "truncate" => FilesCall::Truncate { path: path("file"), length: 3 },
+            "set-mode" => FilesCall::SetMode { path: path("file"), mode: 0o600 },
+            "discard" => FilesCall::Discard { path: path("file") },
             _ => FilesCall::Remove { path: path("file") },
         };
         let scope = Files::parse_scope(call.access(), &Selector::word(path("**"))).expect("scope");
@@ -270,4 +273,82 @@ fn a_sync_that_failed_is_fatal_and_undo_still_restores() {
             assert_eq!(std::fs::read_dir(run.root.path()).expect("directory").count(), 1, "{operation}");
         }
     }
+}
+
+#[test]
+fn what_is_changed_in_place_is_synced() {
+    for (operation, applied, undone) in
+        [("truncate", ["cut", "sync"], ["append", "sync"]), ("set-mode", ["set-mode", "sync"], ["set-mode", "sync"])]
+    {
+        let mut run = Run::new();
+        let change = run.prepare(operation);
+        assert_eq!(run.steps(|session, cx| session.apply(cx, &change).map(drop)), applied, "{operation}");
+        assert_eq!(run.steps(|session, cx| session.undo(cx, &change)), undone, "{operation}");
+        // Whoever undoes again may do so because the first one died before its sync.
+        assert_eq!(run.steps(|session, cx| session.undo(cx, &change)), ["sync"], "{operation}");
+        assert!(run.steps(|session, cx| session.settle(cx, &change)).is_empty(), "{operation}");
+    }
+    let mut run = Run::new();
+    let change = run.prepare("discard");
+    assert_eq!(run.steps(|session, cx| session.apply(cx, &change).map(drop)), ["cut", "sync"]);
+    assert_eq!(content(run.root.path(), "file"), "");
+}
+
+#[test]
+fn a_sync_in_place_that_failed_is_told_and_undo_still_restores() {
+    for operation in ["truncate", "set-mode"] {
+        let mut run = Run::new();
+        let change = run.prepare(operation);
+        SYNCS.set(0);
+        let fault = run.with(|session, cx| session.apply(cx, &change)).expect_err("the sync failed");
+        assert!(fault.reached && fault.what.contains("made durable"), "{operation}: {fault:?}");
+        let fault = run.with(|session, cx| session.undo(cx, &change)).expect_err("the sync failed");
+        assert!(fault.reached, "{operation}: {fault:?}");
+        SYNCS.set(usize::MAX);
+        run.with(|session, cx| session.undo(cx, &change)).expect("undone");
+        assert_eq!(content(run.root.path(), "file"), "before", "{operation}");
+    }
+}
+
+/// Gives the kept bytes up to a place, and then fails.
+struct Broken(Memory, usize);
+
+impl Blobs for Broken {
+    fn put(&mut self, bytes: &[u8]) -> Result<Digest, Fault> {
+        self.0.put(bytes)
+    }
+
+    fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
+        self.0.get(digest)
+    }
+
+    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {
+        self.0.put_from(size, from)
+    }
+
+    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
+        let mut bytes = self.0.get(digest)?;
+        bytes.truncate(self.1);
+        Ok(Box::new(Cursor::new(bytes)))
+    }
+}
+
+#[test]
+fn putting_back_goes_on_where_it_broke_off() {
+    let mut run = Run::new();
+    let bytes: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(run.root.path().join("file"), &bytes).expect("written");
+    let change = run.prepare("truncate");
+    run.with(|session, cx| session.apply(cx, &change)).expect("applied");
+    let mut blobs = Broken(std::mem::take(&mut run.blobs), 0);
+    for (until, back) in [(0, 0), (CHUNK + 9, CHUNK), (3 * CHUNK + 9, 3 * CHUNK)] {
+        blobs.1 = until;
+        let cx = &mut Context { blobs: &mut blobs, deadline: Instant::now() + Duration::from_secs(60) };
+        let fault = run.session.undo(cx, &change).expect_err("it broke off");
+        assert!(fault.reached, "{fault:?}");
+        assert_eq!(std::fs::metadata(run.root.path().join("file")).expect("metadata").len(), 3 + back as u64);
+    }
+    run.blobs = blobs.0;
+    run.with(|session, cx| session.undo(cx, &change)).expect("undone");
+    assert!(std::fs::read(run.root.path().join("file")).expect("read") == bytes);
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail")]
 
 mod changing;
+mod inplace;
 mod keeping;
 mod linking;
 mod opening;

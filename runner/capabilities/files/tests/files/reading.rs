@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use countersign_capability::Phase;
-use countersign_files::{Entry, FilesCall, Kind, MAX_CONTENT, MAX_ENTRIES, MAX_TAIL};
+use countersign_files::{Entry, FilesCall, Kind, MAX_CONTENT, MAX_ENTRIES, MAX_RANGE, MAX_TAIL, Usage};
 use countersign_model::FaultKind;
 
 use crate::support::{Host, refused};
@@ -62,6 +62,58 @@ fn a_tail_is_the_end() {
     let file = std::fs::OpenOptions::new().write(true).open(host.root.join("log")).expect("opened");
     file.set_len(MAX_CONTENT + 1).expect("grown");
     assert_eq!(tail(&mut host, MAX_TAIL).expect("tail").len(), MAX_TAIL as usize);
+}
+
+#[test]
+fn a_range_is_a_part_of_a_file_of_any_size() {
+    let mut host = Host::new(Phase::Observe);
+    host.write("log", "one\ntwo\n");
+    let range = |host: &mut Host, offset, length| {
+        host.read::<Bytes>(FilesCall::ReadRange { path: host.path("log"), offset, length }).map(Bytes::into_vec)
+    };
+    assert_eq!(range(&mut host, 0, 3).expect("range"), b"one");
+    assert_eq!(range(&mut host, 4, 100).expect("range"), b"two\n");
+    for (offset, length) in [(8, 10), (9, 10), (u64::MAX, MAX_RANGE), (2, 0)] {
+        assert_eq!(range(&mut host, offset, length).expect("range"), b"");
+    }
+    refused(range(&mut host, 0, MAX_RANGE + 1), FaultKind::TooLarge, "1048576");
+    let file = std::fs::OpenOptions::new().append(true).open(host.root.join("log")).expect("opened");
+    file.set_len(1 << 34).expect("grown");
+    std::io::Write::write_all(&mut &file, b"end").expect("appended");
+    assert_eq!(range(&mut host, (1 << 34) - 1, 10).expect("range"), b"\0end");
+    assert_eq!(range(&mut host, 1 << 33, MAX_RANGE).expect("range").len(), MAX_RANGE as usize);
+    std::fs::create_dir(host.root.join("directory")).expect("made");
+    let call = FilesCall::ReadRange { path: host.path("directory"), offset: 0, length: 1 };
+    refused(host.read::<Bytes>(call), FaultKind::Unsupported, "is a directory");
+}
+
+#[test]
+fn usage_is_that_of_the_file_system() {
+    let mut host = Host::new(Phase::Observe);
+    host.write("file", "x");
+    std::fs::create_dir(host.root.join("directory")).expect("made");
+    symlink("file", host.root.join("link")).expect("link");
+    let usage = |host: &mut Host, name: &str| host.read::<Usage>(FilesCall::Usage { path: host.path(name) });
+    let expected = rustix::fs::statvfs(&host.root).expect("statvfs");
+    for name in ["file", "directory"] {
+        let Usage { bytes, inodes } = usage(&mut host, name).expect("usage");
+        assert_eq!((bytes.total, inodes.total), (expected.f_blocks * expected.f_frsize, expected.f_files));
+        assert!(bytes.available <= bytes.free && bytes.free <= bytes.total && bytes.free > 0, "{bytes:?}");
+    }
+    refused(usage(&mut host, "link"), FaultKind::Unsupported, "symbolic link");
+    refused(usage(&mut host, "none"), FaultKind::NotFound, "");
+    let call = FilesCall::Usage { path: "/".to_owned() };
+    let all = crate::support::scope(&call, "/**");
+    assert!(host.read_in::<Usage>(&all, call).expect("usage").bytes.total > 0);
+
+    // What it would be under pending changes is not guessed, and is known again when none are.
+    host.reopened(Phase::Rehearse);
+    let change = host.replace("file", "y").expect("prepared");
+    assert!(usage(&mut host, "directory").is_ok());
+    host.rehearse(&change).expect("rehearsed");
+    refused(usage(&mut host, "directory"), FaultKind::Unknowable, "pending");
+    host.rehearse_undo(&change).expect("undone");
+    assert!(usage(&mut host, "directory").is_ok());
 }
 
 #[test]

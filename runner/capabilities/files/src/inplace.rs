@@ -1,0 +1,369 @@
+//! Changes in place: `truncate`, `set-mode` and `discard`. The file stays the same one for whoever has it open.
+
+use countersign_capability::{Context, Prepared};
+use countersign_model::{Fault, FaultKind, Image, Kept, State};
+use rustix::fs::{Access, AtFlags, Stat, accessat};
+
+use crate::call::{FilesCall, KEPT_END, MAX_CUT};
+use crate::change::{FilesChange, Operation, Record, standing};
+use crate::durable::{append, cut, set_mode, sync};
+use crate::fault::{about, after_all, failed, in_time};
+use crate::handle::{Directory, Opened, plain, size};
+use crate::metadata::{Attributes, changed, unflagged};
+use crate::path::Path;
+use crate::scope::Scope;
+use crate::session::FilesSession;
+use crate::snapshot::{ANY_SIZE, FileImage, Identity, Snapshot, Standing, still};
+use crate::source::Source;
+use crate::undo::state;
+
+/// Every permission bit.
+const BITS: u32 = 0o7777;
+/// Set-user-id, set-group-id and sticky.
+const SPECIAL: u32 = 0o7000;
+/// How much of a kept end is compared at once, in bytes.
+const PIECE: u32 = 256 * 1024;
+
+/// Makes a change in place ready. Changes nothing.
+///
+/// # Errors
+/// `Changed` where the file is written to meanwhile, `TooLarge` where more than [`MAX_CUT`] would have to be kept,
+/// `TimedOut` where it is too large to be read in the call's time.
+pub(crate) fn prepare(
+    session: &FilesSession,
+    cx: &mut Context<'_>,
+    scope: &Scope,
+    call: &FilesCall,
+) -> Result<Prepared<FilesChange>, Fault> {
+    in_time(Some(cx.deadline))?;
+    let path = call.path()?;
+    let fixed = scope.fixed();
+    let (directory, name) = session.opener.parent(&path, fixed)?;
+    let source = Source::of(session, cx.blobs, &directory, &path, name)?;
+    let seen = match &source {
+        Source::File(file, _) => Some(file.stat()?),
+        Source::Bytes(_) => None,
+    };
+    let (before, identity) = match standing(session, cx, &directory, &path, name, ANY_SIZE)? {
+        Standing::File(found) => {
+            let Snapshot { image, identity, .. } = *found;
+            (image, identity)
+        }
+        Standing::Missing => return Err(about(FaultKind::NotFound, path.as_str(), "does not exist")),
+        Standing::Other(fault) => return Err(fault),
+    };
+    let target = identity.is_some().then_some(&source).and_then(|source| match source {
+        Source::File(file, _) => Some(file),
+        Source::Bytes(_) => None,
+    });
+    if let Some(file) = target {
+        unflagged(file, path.as_str())?;
+    }
+    let (operation, after, kept) = match call {
+        FilesCall::Truncate { length, .. } => {
+            writable(&directory, name, &path, &before.attributes, target.is_some())?;
+            let (after, kept) = shorter(cx, &source, &path, &before, *length)?;
+            (Operation::Truncate, after, Some(kept))
+        }
+        FilesCall::Discard { .. } => {
+            writable(&directory, name, &path, &before.attributes, target.is_some())?;
+            let from = before.content.size.saturating_sub(KEPT_END);
+            let image = source.keep(cx, from..before.content.size)?;
+            let after = FileImage { content: Image::of(&[]), attributes: before.attributes.clone() };
+            (Operation::Discard, after, Some(Kept { from, image }))
+        }
+        FilesCall::SetMode { mode, .. } => (Operation::SetMode, with_mode(&path, &before, *mode)?, None),
+        _ => return Err(Fault::new(FaultKind::Other, "a change in place was expected")),
+    };
+    // What was kept and what was digested are of one moment.
+    if let (Some(seen), Source::File(file, _)) = (&seen, &source)
+        && (!still(seen, &file.stat()?) || identity.is_some_and(|found| found.inode != seen.st_ino))
+    {
+        return Err(about(FaultKind::Changed, path.as_str(), "is being written to"));
+    }
+    let record = Record { operation, path: &path, fixed, before: Some(before), after: Some(after), identity };
+    record.prepared(&directory, kept, seen.filter(|_| identity.is_some()).as_ref().map(changed))
+}
+
+/// A fault if the file cannot be written to without losing more than content.
+fn writable(
+    directory: &Directory<'_>,
+    name: &str,
+    path: &Path,
+    attributes: &Attributes,
+    on_target: bool,
+) -> Result<(), Fault> {
+    attributes.kept_by_a_write(path.as_str())?;
+    if on_target {
+        accessat(directory, name, Access::WRITE_OK, AtFlags::EACCESS)
+            .map_err(|errno| failed("written", path.as_str(), errno))?;
+    }
+    Ok(())
+}
+
+/// The file cut to its first `length` bytes, and what is kept of it.
+fn shorter(
+    cx: &mut Context<'_>,
+    source: &Source,
+    path: &Path,
+    before: &FileImage,
+    length: u64,
+) -> Result<(FileImage, Kept), Fault> {
+    let size = before.content.size;
+    let cut = size.checked_sub(length).ok_or_else(|| {
+        about(FaultKind::Invalid, path.as_str(), &format!("has {size} bytes: it cannot be truncated to {length}"))
+    })?;
+    if cut > MAX_CUT {
+        let why = format!("would lose {cut} bytes: no more than {MAX_CUT} are kept, and only `discard` keeps less");
+        return Err(about(FaultKind::TooLarge, path.as_str(), &why));
+    }
+    let content = source.image(0..length, Some(cx.deadline))?;
+    if let Source::Bytes(_) = source {
+        // Only what the target has need not be kept for the rehearsal.
+        source.keep(cx, 0..length)?;
+    }
+    let kept = Kept { from: length, image: source.keep(cx, length..size)? };
+    Ok((FileImage { content, attributes: before.attributes.clone() }, kept))
+}
+
+/// The file with another mode. Set-user-id, set-group-id and sticky bits are never added: no grant says whose authority
+/// a program may have.
+fn with_mode(path: &Path, before: &FileImage, mode: u32) -> Result<FileImage, Fault> {
+    let attributes = &before.attributes;
+    if mode & !BITS != 0 {
+        return Err(about(FaultKind::Invalid, path.as_str(), "can only be given a mode of at most 07777"));
+    }
+    if mode & SPECIAL & !attributes.mode != 0 {
+        let why = "cannot be given a set-user-id, set-group-id or sticky bit that it does not have";
+        return Err(about(FaultKind::Unsupported, path.as_str(), why));
+    }
+    attributes.unsealed(path.as_str())?;
+    attributes.restorable(path.as_str())?;
+    Ok(FileImage { content: before.content, attributes: attributes.with_mode(mode) })
+}
+
+/// Applies the change if the file still is as it was prepared for.
+pub(crate) fn apply(
+    cx: &Context<'_>,
+    directory: &Directory<'_>,
+    change: &FilesChange,
+    path: &Path,
+    name: &str,
+) -> Result<(), Fault> {
+    let not = |what: &str| {
+        about(FaultKind::Changed, path.as_str(), &format!("is not as the change was prepared for: {what}"))
+    };
+    let sets_mode = change.operation == Operation::SetMode;
+    let opened = if sets_mode { directory.file(name) } else { directory.appendable(name) };
+    let file = opened.map_err(|fault| match fault.kind {
+        FaultKind::NotFound => Fault { kind: FaultKind::Changed, ..fault },
+        _ => fault,
+    })?;
+    let seen = file.stat()?;
+    if let Some(what) = unlike(change, &file, &seen)? {
+        return Err(not(&what));
+    }
+    if change.is_nothing() {
+        return Ok(());
+    }
+    let (Some(before), Some(after)) = (&change.before, &change.after) else { return Err(incomplete()) };
+    if sets_mode {
+        set_mode(&file, after.attributes.mode)?;
+        return took(&file, path, &before.attributes, &after.attributes);
+    }
+    let kept = change.kept.ok_or_else(incomplete)?;
+    if file.image(kept.from..before.content.size, Some(cx.deadline))? != kept.image {
+        return Err(not("its end is another"));
+    }
+    // The last look: from here to the cut there is nothing but one system call.
+    if !still(&seen, &file.stat()?) {
+        return Err(not("it was written to"));
+    }
+    cut(&file, after.content.size)
+}
+
+/// Proves that a new mode was taken as it was meant, and takes it back where it was not.
+fn took(file: &Opened, path: &Path, before: &Attributes, after: &Attributes) -> Result<(), Fault> {
+    let differs = after.differences(&Attributes::of(file, path.as_str()).map_err(after_all)?);
+    let Some(difference) = differs.first() else { return Ok(()) };
+    let what = format!("did not take its mode: {difference}");
+    match set_mode(file, before.mode) {
+        Ok(()) => Err(about(FaultKind::Unsupported, path.as_str(), &what)),
+        Err(fault) => Err(after_all(fault)),
+    }
+}
+
+/// What of the file on the target is not as it was when the change was prepared, and as the same file. It is not read:
+/// nobody writes to a file without its times telling.
+fn unlike(change: &FilesChange, file: &Opened, seen: &Stat) -> Result<Option<String>, Fault> {
+    let Some(before) = &change.before else { return Err(incomplete()) };
+    if size(seen) != before.content.size {
+        return Ok(Some(format!("it has {} bytes, not {}", size(seen), before.content.size)));
+    }
+    if let Some(difference) = before.attributes.differences(&Attributes::of(file, file.path())?).into_iter().next() {
+        return Ok(Some(difference));
+    }
+    let same = change.identity == Some(Identity::of(seen)) && change.changed == Some(changed(seen));
+    Ok((!same).then(|| "it is another file, or was written to".to_owned()))
+}
+
+/// A fault unless a change in place can be applied to what is pending, or to the file as it was prepared for.
+pub(crate) fn expect(session: &FilesSession, cx: &Context<'_>, change: &FilesChange, path: &Path) -> Result<(), Fault> {
+    let (directory, name) = session.opener.parent(path, change.fixed)?;
+    let wrong = if session.overlay.at(path).is_some() {
+        unexpected_in(&standing(session, cx, &directory, path, name, ANY_SIZE)?, change.before.as_ref())
+    } else {
+        let file = directory.file(name)?;
+        unlike(change, &file, &file.stat()?)?
+    };
+    wrong.map_or(Ok(()), |what| {
+        let why = format!("is not as the change was prepared for: {what}");
+        Err(about(FaultKind::Changed, path.as_str(), &why))
+    })
+}
+
+fn unexpected_in(found: &Standing, wanted: Option<&FileImage>) -> Option<String> {
+    found.differences(wanted).into_iter().next()
+}
+
+/// Where a file stands relative to a change in place. It is only read where its size is one of the two.
+pub(crate) fn probe(
+    cx: &mut Context<'_>,
+    directory: &Directory<'_>,
+    change: &FilesChange,
+    name: &str,
+) -> Result<State, Fault> {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else { return Err(incomplete()) };
+    let Some(stat) = directory.look(name)? else { return Ok(State::Elsewhere("it is missing".to_owned())) };
+    if let Err(fault) = plain(&stat, &directory.path_of(name)) {
+        return Ok(State::Elsewhere(fault.what));
+    }
+    let (found, full, short) = (size(&stat), before.content.size, after.content.size);
+    if found == full || found == short {
+        return Ok(state(change, &Standing::of(directory, name, ANY_SIZE, Some(cx.deadline))?));
+    }
+    if change.operation == Operation::Truncate && (short..full).contains(&found) {
+        let file = directory.file(name)?;
+        if restorable(cx, &file, change)?.is_none() {
+            let (back, all) = (found - short, full - short);
+            return Ok(State::Elsewhere(format!("{back} of the {all} bytes that were cut off are back")));
+        }
+    }
+    Ok(State::Elsewhere(format!("it has {found} bytes, not {full} as before nor {short} as after")))
+}
+
+/// Undoes a change in place.
+pub(crate) fn undo(
+    cx: &mut Context<'_>,
+    directory: &Directory<'_>,
+    change: &FilesChange,
+    path: &Path,
+    name: &str,
+) -> Result<(), Fault> {
+    match change.operation {
+        Operation::Truncate => put_back(cx, directory, change, path, name),
+        Operation::SetMode => put_mode_back(directory, change, path, name),
+        _ => match probe(cx, directory, change, name)? {
+            State::Before => Ok(()),
+            _ => Err(about(FaultKind::Unsupported, path.as_str(), "was discarded, which nothing undoes")),
+        },
+    }
+}
+
+/// Puts the mode back where it is as the change left it. What was written to the file meanwhile is not this change's.
+fn put_mode_back(directory: &Directory<'_>, change: &FilesChange, path: &Path, name: &str) -> Result<(), Fault> {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else { return Err(incomplete()) };
+    let file = directory.file(name)?;
+    let found = Attributes::of(&file, path.as_str())?;
+    let (from_before, from_after) = (before.attributes.differences(&found), after.attributes.differences(&found));
+    if from_before.is_empty() {
+        // Whoever put it back may have died before it was durable.
+        return sync(&file, path.as_str());
+    }
+    if let Some(difference) = from_after.first() {
+        return Err(left_alone(path, difference));
+    }
+    set_mode(&file, before.attributes.mode)?;
+    match before.attributes.differences(&Attributes::of(&file, path.as_str()).map_err(after_all)?).first() {
+        None => Ok(()),
+        Some(difference) => {
+            let what = format!("did not take its mode back: {difference}");
+            Err(after_all(about(FaultKind::Other, path.as_str(), &what)))
+        }
+    }
+}
+
+/// Appends what was cut off where the file is as the change left it, or goes on where an earlier undo broke off.
+fn put_back(
+    cx: &mut Context<'_>,
+    directory: &Directory<'_>,
+    change: &FilesChange,
+    path: &Path,
+    name: &str,
+) -> Result<(), Fault> {
+    let (Some(before), Some(kept)) = (&change.before, change.kept) else { return Err(incomplete()) };
+    let full = before.content.size;
+    let file = directory.appendable(name)?;
+    let found = size(&file.stat()?);
+    if found == full && full != kept.from {
+        return match state(change, &Standing::of(directory, name, ANY_SIZE, Some(cx.deadline))?) {
+            State::Before => sync(&file, path.as_str()),
+            _ => Err(left_alone(path, "its content is another")),
+        };
+    }
+    if let Some(what) = restorable(cx, &file, change)? {
+        return Err(left_alone(path, &what));
+    }
+    let mut rest = cx.blobs.open(&kept.image.digest)?;
+    let skipped = std::io::SeekFrom::Start(found - kept.from);
+    rest.seek(skipped)
+        .map_err(|error| Fault::new(FaultKind::Other, format!("what was kept cannot be read: {error}")))?;
+    let modified = change.identity.map(|identity| identity.modified);
+    append(&file, &mut rest, found, full, modified, Some(cx.deadline))
+}
+
+/// What keeps a truncated file from being put back, if anything does: it must begin with what the change left, and go
+/// on with nothing or with the beginning of what was cut off.
+fn restorable(cx: &mut Context<'_>, file: &Opened, change: &FilesChange) -> Result<Option<String>, Fault> {
+    let (Some(before), Some(after), Some(kept)) = (&change.before, &change.after, change.kept) else {
+        return Err(incomplete());
+    };
+    let deadline = Some(cx.deadline);
+    let found = size(&file.stat()?);
+    if found < kept.from || found > before.content.size {
+        let (full, short) = (before.content.size, after.content.size);
+        return Ok(Some(format!("it has {found} bytes, not {full} as before nor {short} as after")));
+    }
+    if let Some(difference) = before.attributes.differences(&Attributes::of(file, file.path())?).into_iter().next() {
+        return Ok(Some(difference));
+    }
+    let beginning = file.image(0..kept.from, deadline)?;
+    if beginning != after.content {
+        return Ok(Some(format!("content is {}, not {}", beginning.digest, after.content.digest)));
+    }
+    if found == kept.from {
+        return Ok(None);
+    }
+    let mut rest = cx.blobs.open(&kept.image.digest)?;
+    let mut at = kept.from;
+    while at < found {
+        let count = u32::try_from(found - at).unwrap_or(PIECE).min(PIECE);
+        let mut expected = vec![0; count as usize];
+        rest.read_exact(&mut expected)
+            .map_err(|error| Fault::new(FaultKind::Other, format!("what was kept cannot be read: {error}")))?;
+        if file.range(at, count as usize, deadline)? != expected {
+            return Ok(Some(format!("somebody else wrote to it from byte {} on", kept.from)));
+        }
+        at += u64::from(count);
+    }
+    Ok(None)
+}
+
+fn left_alone(path: &Path, what: &str) -> Fault {
+    let what = format!("is neither as before nor as after the change ({what}): it is left alone");
+    about(FaultKind::Changed, path.as_str(), &what)
+}
+
+fn incomplete() -> Fault {
+    Fault::new(FaultKind::Other, "a recorded change in place is incomplete")
+}
