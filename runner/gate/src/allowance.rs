@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use countersign_capability::{AnyScopes, Outline, Registry};
-use countersign_model::{Access, Call, Fault, FaultKind, Grant};
+use countersign_capability::{AnyCall, AnyScopes, Permitting, Registry};
+use countersign_model::{Access, Fault, FaultKind, Grant};
 
 /// What one step may do at the very most, whatever its grants say.
 const MAX_CALLS: u64 = 10_000;
@@ -10,9 +11,14 @@ const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// A list of grants with what has been used of each; a call must fit inside at least one of them.
 pub struct Bounds {
+    terms: Arc<Terms>,
+    used: Vec<Spent>,
+}
+
+/// The grants themselves, parsed once for all the steps that they bound.
+struct Terms {
     grants: Vec<Grant>,
     scopes: BTreeMap<String, Scoped>,
-    used: Vec<Spent>,
 }
 
 struct Scoped {
@@ -48,25 +54,36 @@ impl Bounds {
             let parsed = registry.get(&name)?.scopes(&own)?;
             scopes.insert(name, Scoped { positions, scopes: parsed });
         }
-        Ok(Self { grants: grants.to_vec(), scopes, used: vec![Spent::default(); grants.len()] })
+        let terms = Arc::new(Terms { grants: grants.to_vec(), scopes });
+        Ok(Self { terms, used: vec![Spent::default(); grants.len()] })
     }
 
-    /// The first grant that covers the call and has room for it.
-    fn fit(&self, call: &Call, bytes: u64) -> Result<Result<usize, Short>, Fault> {
-        let Some(own) = self.scopes.get(&call.capability) else { return Ok(Err(Short::NotCovered)) };
-        let mut short = Short::NotCovered;
-        for at in own.scopes.covering(call)? {
-            let Some(position) = own.positions.get(at).copied() else { continue };
-            if self.room(position, bytes) {
-                return Ok(Ok(position));
+    /// The same grants for another step, with nothing used of them.
+    #[must_use]
+    pub fn unused(&self) -> Self {
+        Self { terms: Arc::clone(&self.terms), used: vec![Spent::default(); self.used.len()] }
+    }
+
+    /// The first grant that covers the call and has room for it: its place among its capability's, and among all.
+    fn fit(&self, call: &dyn AnyCall) -> Result<(usize, usize), Short> {
+        let Some(own) = self.terms.scopes.get(call.capability()) else { return Err(Short::NotCovered) };
+        let (mut short, mut from) = (Short::NotCovered, 0);
+        while let Some(at) = own.scopes.covering(call, from) {
+            if let Some(position) = own.positions.get(at).copied() {
+                if self.room(position, call.payload()) {
+                    return Ok((at, position));
+                }
+                short = Short::UsedUp(position);
             }
-            short = Short::UsedUp(position);
+            from = at.saturating_add(1);
         }
-        Ok(Err(short))
+        Err(short)
     }
 
     fn room(&self, position: usize, bytes: u64) -> bool {
-        let (Some(grant), Some(spent)) = (self.grants.get(position), self.used.get(position)) else { return false };
+        let (Some(grant), Some(spent)) = (self.terms.grants.get(position), self.used.get(position)) else {
+            return false;
+        };
         grant.limits.max_calls.is_none_or(|most| spent.calls < most)
             && grant.limits.max_bytes.is_none_or(|most| spent.bytes.saturating_add(bytes) <= most)
     }
@@ -79,7 +96,7 @@ impl Bounds {
     }
 
     fn reaches(&self, capability: &str, access: Access, subject: &str) -> bool {
-        self.scopes.get(capability).is_some_and(|own| !own.scopes.reaching(access, subject).is_empty())
+        self.terms.scopes.get(capability).is_some_and(|own| !own.scopes.reaching(access, subject).is_empty())
     }
 }
 
@@ -118,6 +135,8 @@ impl Denied {
 /// A permitted call: which grant permits it, to be charged with what comes back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Permit {
+    /// The grant's place among those of its capability.
+    at: usize,
     grant: usize,
     ceiling: usize,
 }
@@ -138,38 +157,34 @@ impl Allowance {
     }
 
     /// Permits a call and charges it, or says why not.
-    pub(crate) fn permit(&mut self, call: &Call, outline: &Outline) -> Result<Result<Permit, Denied>, Fault> {
-        let bound = |why: String| Ok(Err(Denied { why, remedy: Remedy::None }));
+    pub(crate) fn permit(&mut self, call: &dyn AnyCall) -> Result<Permit, Denied> {
+        let bound = |why: String| Err(Denied { why, remedy: Remedy::None });
         if self.calls >= MAX_CALLS {
             return bound(format!("a step may make {MAX_CALLS} calls at most"));
         }
-        if self.bytes.saturating_add(outline.payload) > MAX_BYTES {
+        let (access, payload) = (call.access(), call.payload());
+        if self.bytes.saturating_add(payload) > MAX_BYTES {
             return bound(format!("a step may move {MAX_BYTES} bytes at most"));
         }
-        let grant = match self.grants.fit(call, outline.payload)? {
-            Ok(position) => position,
-            Err(short) => return Ok(Err(Denied::short(self.grants.describe(&short, "grant")))),
-        };
-        let bounds = match (&self.readable, outline.access) {
+        let (at, grant) = self.grants.fit(call).map_err(|short| Denied::short(self.grants.describe(&short, "grant")))?;
+        let bounds = match (&self.readable, access) {
             (Some(readable), Access::Read) => readable,
             _ => &self.ceiling,
         };
-        let ceiling = match bounds.fit(call, outline.payload)? {
-            Ok(position) => position,
-            Err(short) => return Ok(Err(Denied::short(bounds.describe(&short, "ceiling of the target")))),
-        };
-        if let (Some(readable), Access::Write) = (&self.readable, outline.access)
-            && !readable.reaches(&call.capability, Access::Read, &outline.subject)
+        let (_, ceiling) =
+            bounds.fit(call).map_err(|short| Denied::short(bounds.describe(&short, "ceiling of the target")))?;
+        if let (Some(readable), Access::Write) = (&self.readable, access)
+            && !readable.reaches(call.capability(), Access::Read, call.subject())
         {
-            let subject = countersign_model::text::excerpt(&outline.subject, 200);
-            return Ok(Err(Denied::short(format!(
+            let subject = countersign_model::text::excerpt(call.subject(), 200);
+            return Err(Denied::short(format!(
                 "the plan would show `{subject}`, which the target's investigation ceiling does not let anyone read"
-            ))));
+            )));
         }
-        let permit = Permit { grant, ceiling };
+        let permit = Permit { at, grant, ceiling };
         self.calls += 1;
-        self.charge(permit, outline.access, 1, outline.payload);
-        Ok(Ok(permit))
+        self.charge(permit, access, 1, payload);
+        Ok(permit)
     }
 
     /// Charges what a read brought back; over the limit, the reply must not be handed on.
@@ -203,16 +218,15 @@ impl Allowance {
 
     /// The first grant under which this subject may be changed, where ceilings and grants all take it in.
     pub(crate) fn reaching(&self, capability: &str, subject: &str) -> Option<&Grant> {
-        let own = self.grants.scopes.get(capability).filter(|_| self.takes_in(capability, subject))?;
+        let own = self.grants.terms.scopes.get(capability).filter(|_| self.takes_in(capability, subject))?;
         let at = own.scopes.reaching(Access::Write, subject).into_iter().next()?;
-        self.grants.grants.get(*own.positions.get(at)?)
+        self.grants.terms.grants.get(*own.positions.get(at)?)
     }
 
-    /// The grant behind a permit.
-    pub(crate) fn grant(&self, permit: Permit) -> Result<&Grant, Fault> {
-        self.grants
-            .grants
-            .get(permit.grant)
+    /// The grant behind a permit for a call of this capability.
+    pub(crate) fn by(&self, permit: Permit, capability: &str) -> Result<Permitting<'_>, Fault> {
+        let own = self.grants.terms.scopes.get(capability);
+        own.map(|own| Permitting { scopes: own.scopes.as_ref(), at: permit.at })
             .ok_or_else(|| Fault::new(FaultKind::Denied, "the grant behind a permit is gone"))
     }
 }
@@ -221,7 +235,7 @@ impl Bounds {
     fn describe(&self, short: &Short, what: &str) -> String {
         match short {
             Short::NotCovered => format!("no {what} covers it"),
-            Short::UsedUp(position) => match self.grants.get(*position) {
+            Short::UsedUp(position) => match self.terms.grants.get(*position) {
                 Some(grant) => format!("the limit of `{grant}` is used up"),
                 None => "a limit is used up".to_owned(),
             },
@@ -229,7 +243,9 @@ impl Bounds {
     }
 
     fn room_for_reply(&self, position: usize, bytes: u64) -> bool {
-        let (Some(grant), Some(spent)) = (self.grants.get(position), self.used.get(position)) else { return false };
+        let (Some(grant), Some(spent)) = (self.terms.grants.get(position), self.used.get(position)) else {
+            return false;
+        };
         grant.limits.max_bytes.is_none_or(|most| spent.bytes.saturating_add(bytes) <= most)
     }
 }

@@ -1,7 +1,7 @@
 use std::io::{Cursor, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_capability::{AnyCapability, Blobs, LogLine, Outline, Port, Stream};
+use countersign_capability::{AnyCall, Blobs, LogLine, Port, Stream};
 use countersign_model::documents::Denial;
 use countersign_model::{Access, Call, Change, Digest, Fault, FaultKind, Image, Reply, Role, Stop};
 
@@ -14,14 +14,10 @@ use crate::sessions::Sessions;
 pub struct ReadRecord<'a> {
     /// The step that asked; `None` for `countersign read`, which is no step's.
     pub role: Option<Role>,
-    /// The call in text.
-    pub call: &'a str,
+    /// The call, which can describe its reply to people.
+    pub call: &'a dyn AnyCall,
     /// What the guest gets.
     pub reply: Result<&'a [u8], &'a Fault>,
-    /// The capability, which can describe the reply to people.
-    pub capability: &'a dyn AnyCapability,
-    /// The call itself.
-    pub raw: &'a Call,
 }
 
 /// Who is told of every read and every log line.
@@ -163,40 +159,39 @@ impl Gate {
         let Self { sessions, work, witness, step, forward } = self;
         let step = step.as_mut().ok_or_else(|| Stop("a call came when no step was running".to_owned()))?;
         let role = step.role;
-        let outline = match sessions.registry().get(&call.capability).and_then(|known| known.outline(call)) {
-            Ok(outline) => outline,
+        // Decoded once: what is permitted is what is performed and recorded.
+        let call = match sessions.registry().get(&call.capability).and_then(|known| known.decode(call)) {
+            Ok(call) => call,
             Err(fault) => return Ok(Reply::Fault(fault)),
         };
-        tracing::debug!(call = outline.text, "host call");
+        let call = call.as_ref();
+        tracing::debug!(call = call.text(), "host call");
 
         // A role that may not write has no `write` interface linked; this holds even if it had.
         let writes_here = role.is_some_and(Role::may_write) && !matches!(work, Work::Observe { .. });
-        if outline.access == Access::Write && !writes_here {
-            return Err(Stop(format!("`{}` is a write, and only a fix or a rollback writes", outline.text)));
+        if call.access() == Access::Write && !writes_here {
+            return Err(Stop(format!("`{}` is a write, and only a fix or a rollback writes", call.text())));
         }
-        let permit = match step.allowance.permit(call, &outline) {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(denied)) => return deny(sessions, work, role, call, &outline, &denied.why, denied.remedy),
-            Err(fault) => return Ok(Reply::Fault(fault)),
+        let permit = match step.allowance.permit(call) {
+            Ok(permit) => permit,
+            Err(denied) => return deny(work, role, call, &denied.why, denied.remedy),
         };
         if let (Work::Rehearse(rehearsal), Some(role)) = (&mut *work, role)
-            && let Ok(least) = sessions.registry().get(&call.capability).and_then(|known| known.least_grant(call))
+            && let Ok(least) = call.least_grant()
         {
-            rehearsal.usage.add(role, least, outline.payload);
+            rehearsal.usage.add(role, least, call.payload());
         }
-        match outline.access {
+        match call.access() {
             Access::Read => {
                 let result = read(sessions, work, &mut step.allowance, permit, call);
-                let capability = sessions.registry().get(&call.capability).map_err(|fault| Stop(fault.what))?;
-                let record = ReadRecord { role, call: &outline.text, reply: result.as_deref(), capability, raw: call };
                 witness
-                    .read(&record)
+                    .read(&ReadRecord { role, call, reply: result.as_deref() })
                     .map_err(|fault| Stop(format!("the read was not recorded, so it is refused: {}", fault.what)))?;
-                answer(sessions, work, role, call, &outline, result)
+                answer(work, role, call, result)
             }
             Access::Write => {
                 let side = if *forward { Some(Role::Fix) } else { role };
-                write(sessions, work, &step.allowance, permit, (role, side), call, &outline)
+                write(sessions, work, &step.allowance, permit, (role, side), call)
             }
         }
     }
@@ -205,17 +200,15 @@ impl Gate {
 /// A permitted call's answer. What a session denies by what it opened is a denied call like any other
 /// where a run's step would end with it; a check is asked again, and has its answer.
 fn answer(
-    sessions: &Sessions,
     work: &mut Work,
     role: Option<Role>,
-    call: &Call,
-    outline: &Outline,
+    call: &dyn AnyCall,
     result: Result<Vec<u8>, Fault>,
 ) -> Result<Reply, Stop> {
     match result {
         Ok(value) => Ok(Reply::Value(value)),
         Err(fault) if fault.kind == FaultKind::Denied && role.is_some_and(Role::may_write) => {
-            deny(sessions, work, role, call, outline, &fault.what, Remedy::None)?;
+            deny(work, role, call, &fault.what, Remedy::None)?;
             Ok(Reply::Fault(fault))
         }
         Err(fault) => Ok(Reply::Fault(fault)),
@@ -223,23 +216,14 @@ fn answer(
 }
 
 /// A denied call: an answer while nothing can happen yet, the step's end in a run.
-fn deny(
-    sessions: &Sessions,
-    work: &mut Work,
-    role: Option<Role>,
-    call: &Call,
-    outline: &Outline,
-    why: &str,
-    remedy: Remedy,
-) -> Result<Reply, Stop> {
-    let mut what = format!("denied: `{}`: {why}", outline.text);
-    let least = || sessions.registry().get(&call.capability).and_then(|known| known.least_grant(call)).ok();
-    let grant = if remedy == Remedy::LeastGrant { least() } else { None };
+fn deny(work: &mut Work, role: Option<Role>, call: &dyn AnyCall, why: &str, remedy: Remedy) -> Result<Reply, Stop> {
+    let text = call.text();
+    let mut what = format!("denied: `{text}`: {why}");
+    let grant = if remedy == Remedy::LeastGrant { call.least_grant().ok() } else { None };
     if let Some(grant) = &grant {
         what.push_str(&format!("; the grant `{grant}` would allow it"));
     }
-    let denial =
-        Denial { role: role.unwrap_or(Role::Investigation), call: outline.text.clone(), why: why.to_owned(), grant };
+    let denial = Denial { role: role.unwrap_or(Role::Investigation), call: text, why: why.to_owned(), grant };
     match work {
         Work::Observe { denied } => {
             if denied.len() < 100 && !denied.contains(&denial) {
@@ -260,12 +244,12 @@ fn read(
     work: &mut Work,
     allowance: &mut Allowance,
     permit: Permit,
-    call: &Call,
+    call: &dyn AnyCall,
 ) -> Result<Vec<u8>, Fault> {
     let blobs: &mut dyn Blobs = match work {
         Work::Observe { .. } => &mut NoBlobs,
         Work::Rehearse(rehearsal) => {
-            if let Some(pending) = rehearsal.unsettled_by(&call.capability) {
+            if let Some(pending) = rehearsal.unsettled_by(call.capability()) {
                 let what = format!("a change of {pending} is pending: what this read would say after it is not known");
                 rehearsal.stale = true;
                 return Err(Fault::new(FaultKind::Unknowable, what));
@@ -274,7 +258,7 @@ fn read(
         }
         Work::Live(live) => live.blobs(),
     };
-    let result = sessions.read(blobs, allowance.grant(permit)?, call);
+    let result = sessions.read(blobs, allowance.by(permit, call.capability())?, call);
     if let (Err(fault), Work::Rehearse(rehearsal)) = (&result, &mut *work) {
         rehearsal.stale |= fault.kind == FaultKind::Unknowable;
     }
@@ -289,27 +273,26 @@ fn write(
     allowance: &Allowance,
     permit: Permit,
     (role, side): (Option<Role>, Option<Role>),
-    call: &Call,
-    outline: &Outline,
+    call: &dyn AnyCall,
 ) -> Result<Reply, Stop> {
     let blobs: &mut dyn Blobs = match work {
         Work::Observe { .. } => return Err(Stop("nothing is written while observing".to_owned())),
         Work::Rehearse(rehearsal) => rehearsal.blobs.as_mut(),
         Work::Live(live) => live.blobs(),
     };
-    let prepared = allowance.grant(permit).and_then(|grant| sessions.prepare(blobs, grant, call));
+    let prepared = allowance.by(permit, call.capability()).and_then(|by| sessions.prepare(blobs, by, call));
     let change = match prepared {
         Ok(change) => change,
-        Err(fault) => return answer(sessions, work, role, call, outline, Err(fault)),
+        Err(fault) => return answer(work, role, call, Err(fault)),
     };
     // The call was inside its bounds; what it turned out to change must be too.
     if !allowance.takes_in(&change.capability, &change.subject) {
         let subject = countersign_model::text::excerpt(&change.subject, 200);
         let why = format!("it would change `{subject}`, which no grant covers");
-        return deny(sessions, work, role, call, outline, &why, Remedy::None);
+        return deny(work, role, call, &why, Remedy::None);
     }
     match make(sessions, work, side.unwrap_or(Role::Fix), change)? {
-        Reply::Fault(fault) => answer(sessions, work, role, call, outline, Err(fault)),
+        Reply::Fault(fault) => answer(work, role, call, Err(fault)),
         reply => Ok(reply),
     }
 }

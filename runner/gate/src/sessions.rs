@@ -3,8 +3,8 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign_capability::{AnySession, Blobs, Context, Opening, Phase, Protected, Registry};
-use countersign_model::{Call, Change, Fault, FaultKind, Grant, State};
+use countersign_capability::{AnyCall, AnySession, Blobs, Context, Opening, Permitting, Phase, Protected, Registry};
+use countersign_model::{Change, Fault, FaultKind, Grant, State};
 
 /// How long one call may take.
 pub const CALL_TIME: Duration = Duration::from_secs(30);
@@ -15,7 +15,7 @@ pub struct Sessions {
     settings: BTreeMap<String, serde_json::Value>,
     phase: Phase,
     protected: Arc<Protected>,
-    open: BTreeMap<String, Box<dyn AnySession>>,
+    open: BTreeMap<&'static str, Box<dyn AnySession>>,
     call_time: Duration,
 }
 
@@ -52,26 +52,37 @@ impl Sessions {
     }
 
     fn get(&mut self, capability: &str) -> Result<&mut dyn AnySession, Fault> {
-        let vacant = match self.open.entry(capability.to_owned()) {
+        let known = self.registry.get(capability)?;
+        let vacant = match self.open.entry(known.name()) {
             Entry::Occupied(open) => return Ok(open.into_mut().as_mut()),
             Entry::Vacant(vacant) => vacant,
         };
         let settings = self.settings.get(capability).unwrap_or(&serde_json::Value::Null);
         let opening = Opening { settings, phase: self.phase, protected: &self.protected };
-        Ok(vacant.insert(self.registry.get(capability)?.open(&opening)?).as_mut())
+        Ok(vacant.insert(known.open(&opening)?).as_mut())
     }
 
-    pub(crate) fn read(&mut self, blobs: &mut dyn Blobs, grant: &Grant, call: &Call) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn read(
+        &mut self,
+        blobs: &mut dyn Blobs,
+        by: Permitting<'_>,
+        call: &dyn AnyCall,
+    ) -> Result<Vec<u8>, Fault> {
         let deadline = self.deadline();
-        self.get(&call.capability)?.read(&mut Context { blobs, deadline }, grant, call)
+        self.get(call.capability())?.read(&mut Context { blobs, deadline }, by, call)
     }
 
-    pub(crate) fn prepare(&mut self, blobs: &mut dyn Blobs, grant: &Grant, call: &Call) -> Result<Change, Fault> {
+    pub(crate) fn prepare(
+        &mut self,
+        blobs: &mut dyn Blobs,
+        by: Permitting<'_>,
+        call: &dyn AnyCall,
+    ) -> Result<Change, Fault> {
         if self.phase == Phase::Observe {
             return Err(Fault::new(FaultKind::Denied, "nothing is written while observing"));
         }
         let deadline = self.deadline();
-        self.get(&call.capability)?.prepare(&mut Context { blobs, deadline }, grant, call)
+        self.get(call.capability())?.prepare(&mut Context { blobs, deadline }, by, call)
     }
 
     pub(crate) fn rehearse(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<Vec<u8>, Fault> {

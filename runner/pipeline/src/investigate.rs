@@ -56,7 +56,8 @@ pub fn read(
         Reply::Fault(fault) => return Err(PipelineError::failed(format!("`{text}` failed: {}", fault.what))),
     };
     let evidence = recorded.references().pop().ok_or_else(|| PipelineError::failed("the read was not recorded"))?;
-    Ok(ReadResult { call: capability.outline(&call)?.text, evidence, reply: capability.describe_reply(&call, &bytes) })
+    let call = capability.decode(&call)?;
+    Ok(ReadResult { call: call.text(), evidence, reply: call.describe_reply(&bytes) })
 }
 
 fn denied_read(runner: &Runner, target: &str, denial: &Denial) -> PipelineError {

@@ -84,7 +84,7 @@ impl Witness for EvidenceWitness {
             return Err(Fault::new(FaultKind::Denied, format!("it is over {MAX_READS} reads")));
         }
         let (bytes, shown) = match record.reply {
-            Ok(bytes) => (bytes, described(&record.capability.describe_reply(record.raw, bytes))),
+            Ok(bytes) => (bytes, described(&record.call.describe_reply(bytes))),
             Err(fault) => (fault.what.as_bytes(), fault.what.clone()),
         };
         let evidence = Evidence {
@@ -92,7 +92,7 @@ impl Witness for EvidenceWitness {
             target: self.target.clone(),
             principal: self.principal.clone(),
             purpose: self.purpose(record.role),
-            call: record.call.to_owned(),
+            call: record.call.text(),
             digest: Digest::of(bytes),
             bytes: bytes.len() as u64,
             excerpt: cut(&shown),

@@ -11,7 +11,7 @@ use crate::session::Session;
 ///
 /// Its text is what people read and what `countersign read` takes, e.g. `files.read /etc/hosts`;
 /// contents are left out of it.
-pub trait TypedCall: Serialize + DeserializeOwned + Send {
+pub trait TypedCall: Clone + Serialize + DeserializeOwned + Send + 'static {
     /// The name of the WIT function.
     fn function(&self) -> &'static str;
 

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
@@ -79,11 +80,11 @@ pub trait AnyCapability: Send + Sync {
     /// # Errors
     /// `Invalid` when the call makes no sense.
     fn least_grant(&self, call: &Call) -> Result<Grant, Fault>;
-    /// What the gate must know of a call before it permits it.
+    /// The call, decoded once for everything that is asked of it.
     ///
     /// # Errors
     /// `Invalid` when it does not decode or names no subject.
-    fn outline(&self, call: &Call) -> Result<Outline, Fault>;
+    fn decode(&self, call: &Call) -> Result<Box<dyn AnyCall>, Fault>;
     /// [`Capability::describe_reply`].
     fn describe_reply(&self, call: &Call, reply: &[u8]) -> serde_json::Value;
     /// [`Capability::link`].
@@ -98,42 +99,56 @@ pub trait AnyCapability: Send + Sync {
     fn open(&self, opening: &Opening<'_>) -> Result<Box<dyn AnySession>, Fault>;
 }
 
-/// What a call is, without its types.
-#[derive(Clone, Debug)]
-pub struct Outline {
+/// A call of one capability, decoded; [`TypedCall`] without its type.
+pub trait AnyCall: Any + Send {
+    /// [`Capability::NAME`].
+    fn capability(&self) -> &'static str;
     /// Whether it looks or changes.
-    pub access: Access,
+    fn access(&self) -> Access;
     /// What it names.
-    pub subject: String,
+    fn subject(&self) -> &str;
     /// The call in text.
-    pub text: String,
+    fn text(&self) -> String;
     /// Bytes of content that it carries.
-    pub payload: u64,
+    fn payload(&self) -> u64;
+    /// [`Capability::least_scope`], as a grant without limits.
+    ///
+    /// # Errors
+    /// `Invalid` when the call makes no sense.
+    fn least_grant(&self) -> Result<Grant, Fault>;
+    /// [`Capability::describe_reply`].
+    fn describe_reply(&self, reply: &[u8]) -> serde_json::Value;
 }
 
 /// Some grants of one capability, parsed once.
-pub trait AnyScopes: Send + Sync {
-    /// The positions of the grants that permit the call, in the order given.
-    ///
-    /// # Errors
-    /// `Invalid` when the call does not decode.
-    fn covering(&self, call: &Call) -> Result<Vec<usize>, Fault>;
+pub trait AnyScopes: Any + Send + Sync {
+    /// The first grant from position `from` on that permits the call; none permits another capability's.
+    fn covering(&self, call: &dyn AnyCall, from: usize) -> Option<usize>;
     /// The positions of the grants with this access that take in the subject.
     fn reaching(&self, access: Access, subject: &str) -> Vec<usize>;
 }
 
-/// [`Session`] without its types. `scope` is a grant that permits the call.
+/// The grant that permits a call: one of several.
+#[derive(Clone, Copy)]
+pub struct Permitting<'a> {
+    /// The grants, parsed.
+    pub scopes: &'a dyn AnyScopes,
+    /// Its position.
+    pub at: usize,
+}
+
+/// [`Session`] without its types.
 pub trait AnySession: Send {
     /// [`Session::read`]; tests [`Capability::covers`] again.
     ///
     /// # Errors
     /// As there.
-    fn read(&mut self, cx: &mut Context<'_>, grant: &Grant, call: &Call) -> Result<Vec<u8>, Fault>;
+    fn read(&mut self, cx: &mut Context<'_>, by: Permitting<'_>, call: &dyn AnyCall) -> Result<Vec<u8>, Fault>;
     /// [`Session::prepare`]; tests [`Capability::covers`] and then [`Capability::reaches`] again.
     ///
     /// # Errors
     /// As there.
-    fn prepare(&mut self, cx: &mut Context<'_>, grant: &Grant, call: &Call) -> Result<Change, Fault>;
+    fn prepare(&mut self, cx: &mut Context<'_>, by: Permitting<'_>, call: &dyn AnyCall) -> Result<Change, Fault>;
     /// [`Session::rehearse`].
     ///
     /// # Errors
@@ -188,13 +203,9 @@ impl<C: Capability> Entry<C> {
         Ok(typed)
     }
 
-    fn covered(grant: &Grant, call: &Call) -> Result<(C::Scope, C::Call), Fault> {
-        let scope = Self::scope(grant)?;
-        let typed = Self::typed(call)?;
-        if grant.capability != C::NAME || grant.access != typed.access() || !C::covers(&scope, &typed) {
-            return Err(Fault::new(FaultKind::Denied, format!("`{grant}` does not cover the call")));
-        }
-        Ok((scope, typed))
+    fn least(typed: &C::Call) -> Result<Grant, Fault> {
+        let scope = C::scope_selector(&C::least_scope(typed)?);
+        Ok(Grant { capability: C::NAME.to_owned(), access: typed.access(), scope, limits: Default::default() })
     }
 }
 
@@ -243,19 +254,13 @@ impl<C: Capability> AnyCapability for Entry<C> {
     }
 
     fn least_grant(&self, call: &Call) -> Result<Grant, Fault> {
-        let typed = Self::typed(call)?;
-        let scope = C::scope_selector(&C::least_scope(&typed)?);
-        Ok(Grant { capability: C::NAME.to_owned(), access: typed.access(), scope, limits: Default::default() })
+        Self::least(&Self::typed(call)?)
     }
 
-    fn outline(&self, call: &Call) -> Result<Outline, Fault> {
+    fn decode(&self, call: &Call) -> Result<Box<dyn AnyCall>, Fault> {
         let typed = Self::typed(call)?;
-        Ok(Outline {
-            access: typed.access(),
-            subject: typed.subject()?,
-            text: format!("{}.{}{}", C::NAME, typed.function(), typed.selector()),
-            payload: typed.payload(),
-        })
+        let subject = typed.subject()?;
+        Ok(Box::new(Decoded::<C> { typed, subject }))
     }
 
     fn describe_reply(&self, call: &Call, reply: &[u8]) -> serde_json::Value {
@@ -271,29 +276,81 @@ impl<C: Capability> AnyCapability for Entry<C> {
     }
 }
 
-struct Scopes<C: Capability>(Vec<(Access, C::Scope)>);
+struct Decoded<C: Capability> {
+    typed: C::Call,
+    subject: String,
+}
 
-impl<C: Capability> AnyScopes for Scopes<C> {
-    fn covering(&self, call: &Call) -> Result<Vec<usize>, Fault> {
-        let typed = Entry::<C>::typed(call)?;
-        let access = typed.access();
-        Ok(self.positions(|granted, scope| granted == access && C::covers(scope, &typed)))
+impl<C: Capability> AnyCall for Decoded<C> {
+    fn capability(&self) -> &'static str {
+        C::NAME
     }
 
-    fn reaching(&self, access: Access, subject: &str) -> Vec<usize> {
-        self.positions(|granted, scope| granted == access && C::reaches(scope, subject))
+    fn access(&self) -> Access {
+        self.typed.access()
+    }
+
+    fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    fn text(&self) -> String {
+        format!("{}.{}{}", C::NAME, self.typed.function(), self.typed.selector())
+    }
+
+    fn payload(&self) -> u64 {
+        self.typed.payload()
+    }
+
+    fn least_grant(&self) -> Result<Grant, Fault> {
+        Entry::<C>::least(&self.typed)
+    }
+
+    fn describe_reply(&self, reply: &[u8]) -> serde_json::Value {
+        C::describe_reply(&self.typed, reply)
     }
 }
 
-impl<C: Capability> Scopes<C> {
-    fn positions(&self, mut test: impl FnMut(Access, &C::Scope) -> bool) -> Vec<usize> {
-        self.0.iter().enumerate().filter(|(_, (access, scope))| test(*access, scope)).map(|(at, _)| at).collect()
+struct Scopes<C: Capability>(Vec<(Access, C::Scope)>);
+
+impl<C: Capability> AnyScopes for Scopes<C> {
+    fn covering(&self, call: &dyn AnyCall, from: usize) -> Option<usize> {
+        let call: &dyn Any = call;
+        let call = &call.downcast_ref::<Decoded<C>>()?.typed;
+        let access = call.access();
+        let mut later = self.0.iter().enumerate().skip(from);
+        later.find(|(_, (granted, scope))| *granted == access && C::covers(scope, call)).map(|(at, _)| at)
+    }
+
+    fn reaching(&self, access: Access, subject: &str) -> Vec<usize> {
+        let reaches = |(granted, scope): &(Access, C::Scope)| *granted == access && C::reaches(scope, subject);
+        self.0.iter().enumerate().filter(|(_, scope)| reaches(scope)).map(|(at, _)| at).collect()
     }
 }
 
 struct Opened<C: Capability>(C::Session);
 
 impl<C: Capability> Opened<C> {
+    /// The scope by which the call is permitted, tested again, and the call.
+    fn permitted<'a>(
+        by: Permitting<'a>,
+        call: &'a dyn AnyCall,
+        access: Access,
+    ) -> Result<(&'a C::Scope, &'a C::Call), Fault> {
+        if call.access() != access {
+            return Err(Fault::new(FaultKind::Denied, "a read was sent as a write, or a write as a read"));
+        }
+        let (scopes, call): (&dyn Any, &dyn Any) = (by.scopes, call);
+        match (scopes.downcast_ref::<Scopes<C>>().and_then(|scopes| scopes.0.get(by.at)), call.downcast_ref()) {
+            (Some((granted, scope)), Some(Decoded::<C> { typed, .. }))
+                if *granted == access && C::covers(scope, typed) =>
+            {
+                Ok((scope, typed))
+            }
+            _ => Err(Fault::new(FaultKind::Denied, "the grant does not cover the call")),
+        }
+    }
+
     fn change(change: &Change) -> Result<C::Change, Fault> {
         if change.capability != C::NAME || change.format != C::FORMAT {
             let what = format!("a change of {} format {} is not known here", change.capability, change.format);
@@ -305,9 +362,9 @@ impl<C: Capability> Opened<C> {
 
     /// What a session made ready, without its types. The call may have named one thing and the session have opened
     /// another.
-    fn recorded(prepared: Prepared<C::Change>, grant: &Grant, scope: &C::Scope) -> Result<Change, Fault> {
+    fn recorded(prepared: Prepared<C::Change>, scope: &C::Scope) -> Result<Change, Fault> {
         if !C::reaches(scope, &prepared.subject) {
-            return Err(uncovered(grant, &prepared.subject));
+            return Err(uncovered(&prepared.subject));
         }
         let body = serde_json::to_value(&prepared.change)
             .map_err(|error| Fault::new(FaultKind::Other, format!("a change was not encoded: {error}")))?;
@@ -326,26 +383,20 @@ impl<C: Capability> Opened<C> {
     }
 }
 
-fn uncovered(grant: &Grant, subject: &str) -> Fault {
-    Fault::new(FaultKind::Denied, format!("`{grant}` does not cover `{}`", excerpt(subject, 200)))
+fn uncovered(subject: &str) -> Fault {
+    Fault::new(FaultKind::Denied, format!("the grant does not cover `{}`", excerpt(subject, 200)))
 }
 
 impl<C: Capability> AnySession for Opened<C> {
-    fn read(&mut self, cx: &mut Context<'_>, grant: &Grant, call: &Call) -> Result<Vec<u8>, Fault> {
-        let (scope, typed) = Entry::<C>::covered(grant, call)?;
-        if typed.access() != Access::Read {
-            return Err(Fault::new(FaultKind::Denied, "a write was sent as a read"));
-        }
-        self.0.read(cx, &scope, typed)
+    fn read(&mut self, cx: &mut Context<'_>, by: Permitting<'_>, call: &dyn AnyCall) -> Result<Vec<u8>, Fault> {
+        let (scope, typed) = Self::permitted(by, call, Access::Read)?;
+        self.0.read(cx, scope, typed.clone())
     }
 
-    fn prepare(&mut self, cx: &mut Context<'_>, grant: &Grant, call: &Call) -> Result<Change, Fault> {
-        let (scope, typed) = Entry::<C>::covered(grant, call)?;
-        if typed.access() != Access::Write {
-            return Err(Fault::new(FaultKind::Denied, "a read was sent as a write"));
-        }
-        let prepared = self.0.prepare(cx, &scope, typed)?;
-        Self::recorded(prepared, grant, &scope)
+    fn prepare(&mut self, cx: &mut Context<'_>, by: Permitting<'_>, call: &dyn AnyCall) -> Result<Change, Fault> {
+        let (scope, typed) = Self::permitted(by, call, Access::Write)?;
+        let prepared = self.0.prepare(cx, scope, typed.clone())?;
+        Self::recorded(prepared, scope)
     }
 
     fn rehearse(&mut self, cx: &mut Context<'_>, change: &Change) -> Result<Vec<u8>, Fault> {
@@ -376,13 +427,13 @@ impl<C: Capability> AnySession for Opened<C> {
         let typed = Self::change(change)?;
         let scope = Entry::<C>::scope(grant)?;
         if grant.capability != C::NAME || grant.access != Access::Write || !C::reaches(&scope, &change.subject) {
-            return Err(uncovered(grant, &change.subject));
+            return Err(uncovered(&change.subject));
         }
         let prepared = self.0.revert(cx, &scope, &typed)?;
         if prepared.subject != change.subject {
             let what = format!("what would put `{}` back names another subject", excerpt(&change.subject, 200));
             return Err(Fault::new(FaultKind::Denied, what));
         }
-        Self::recorded(prepared, grant, &scope)
+        Self::recorded(prepared, &scope)
     }
 }

@@ -20,6 +20,6 @@ mod guest;
 mod session;
 
 pub use capability::{Capability, Opening, Phase, Protected, TypedCall};
-pub use erased::{AnyCapability, AnyScopes, AnySession, Outline, Registry};
+pub use erased::{AnyCall, AnyCapability, AnyScopes, AnySession, Permitting, Registry};
 pub use guest::{Guest, Linker, LogLine, LogSink, Port, StepContext, StepState, ViaPort, step};
 pub use session::{Blobs, Context, Prepared, Session, Stream};

@@ -72,13 +72,14 @@ impl Scope {
 
     /// Whether the pattern takes in the path.
     pub(crate) fn matches(&self, path: &Path) -> bool {
-        let path = path.segments();
-        let tail = match (self.below, self.access) {
-            (false, _) => path.len() == self.segments.len(),
-            (true, Access::Read) => path.len() >= self.segments.len(),
-            (true, Access::Write) => path.len() > self.segments.len(),
-        };
-        tail && self.segments.iter().zip(&path).all(|(pattern, name)| names(pattern.as_bytes(), name.as_bytes()))
+        let mut rest = path.as_str().split('/').filter(|name| !name.is_empty());
+        let named = |pattern: &String| rest.next().is_some_and(|name| names(pattern.as_bytes(), name.as_bytes()));
+        self.segments.iter().all(named)
+            && match (self.below, self.access) {
+                (false, _) => rest.next().is_none(),
+                (true, Access::Read) => true,
+                (true, Access::Write) => rest.next().is_some(),
+            }
     }
 
     /// Whether the scope permits the call.

@@ -7,8 +7,10 @@ mod signals;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use countersign_capability::{AnySession, Blobs, Context, Opening, Phase, Protected, Registry, Stream};
-use countersign_model::{Call as AnyCall, Change as AnyChange, Digest, Fault, Grant, Image, Selector};
+use countersign_capability::{
+    AnyCall, AnyScopes, AnySession, Blobs, Context, Opening, Permitting, Phase, Protected, Registry, Stream,
+};
+use countersign_model::{Call as Untyped, Change as AnyChange, Digest, Fault, Grant, Image, Selector};
 use serde_json::Value;
 
 use crate::ProcessCapability;
@@ -62,16 +64,16 @@ impl Bench {
     }
 
     fn read(&mut self, call: &str) -> Result<Value, Fault> {
-        let call = parse(call);
-        let grant = least(&call);
-        let reply = self.with(|session, cx| session.read(cx, &grant, &call))?;
-        Ok(registry().get("process").expect("process").describe_reply(&call, &reply))
+        let (call, scopes) = least(&parse(call));
+        let by = Permitting { scopes: scopes.as_ref(), at: 0 };
+        let reply = self.with(|session, cx| session.read(cx, by, call.as_ref()))?;
+        Ok(call.describe_reply(&reply))
     }
 
     fn prepare(&mut self, call: &str) -> Result<AnyChange, Fault> {
-        let call = signal(call);
-        let grant = least(&call);
-        self.with(|session, cx| session.prepare(cx, &grant, &call))
+        let (call, scopes) = least(&signal(call));
+        let by = Permitting { scopes: scopes.as_ref(), at: 0 };
+        self.with(|session, cx| session.prepare(cx, by, call.as_ref()))
     }
 
     fn apply(&mut self, change: &AnyChange) -> Result<Vec<u8>, Fault> {
@@ -83,21 +85,28 @@ impl Bench {
     }
 }
 
-fn least(call: &AnyCall) -> Grant {
-    registry().get("process").and_then(|process| process.least_grant(call)).expect("a grant")
+/// The call, decoded, and the least grant that covers it.
+fn least(call: &Untyped) -> (Box<dyn AnyCall>, Box<dyn AnyScopes>) {
+    let call = registry().get("process").and_then(|process| process.decode(call)).expect("decoded");
+    let grant = call.least_grant().expect("a grant");
+    (call, scopes(&grant))
+}
+
+fn scopes(grant: &Grant) -> Box<dyn AnyScopes> {
+    registry().get("process").and_then(|process| process.scopes(std::slice::from_ref(grant))).expect("scopes")
 }
 
 /// A read in text.
-fn parse(text: &str) -> AnyCall {
+fn parse(text: &str) -> Untyped {
     let (_, function, selector) = Selector::parse_named(text).expect(text);
     registry().get("process").and_then(|process| process.parse_call(&function, &selector)).expect(text)
 }
 
 /// `exe=… pid-file=… signal=…` as the call that a guest makes.
-fn signal(text: &str) -> AnyCall {
+fn signal(text: &str) -> Untyped {
     let (_, _, mut selector) = Selector::parse_named(&format!("process.signal {text}")).expect(text);
     let signal = selector.named.remove("signal").expect("a signal").parse().expect("a signal");
     let process = crate::Named::parse(&selector).expect(text);
     let arguments = postcard::to_stdvec(&Call::Signal { process, signal }).expect("a call");
-    AnyCall { capability: "process".to_owned(), function: "signal".to_owned(), arguments }
+    Untyped { capability: "process".to_owned(), function: "signal".to_owned(), arguments }
 }

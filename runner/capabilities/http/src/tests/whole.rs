@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use countersign_capability::{Blobs, Context, Opening, Phase, Protected, Registry, Stream};
+use countersign_capability::{Blobs, Context, Opening, Permitting, Phase, Protected, Registry, Stream};
 use countersign_model::{Access, Digest, FaultKind, Grant, Image};
 
 use super::server::{Server, answer};
@@ -39,15 +39,17 @@ fn a_call_in_text_becomes_a_described_reply() {
     let registry = Registry::default().with::<Http>();
     let http = registry.get("http").expect("http");
     let call = http.parse_call("get", &Selector::word(server.url("/%61"))).expect("a call");
-    let outline = http.outline(&call).expect("an outline");
-    assert_eq!((outline.access, outline.subject, outline.payload), (Access::Read, server.url("/a"), 0));
-    assert_eq!(outline.text, format!("http.get {}", server.url("/a")));
-    let least = http.least_grant(&call).expect("a grant");
+    let call = http.decode(&call).expect("decoded");
+    assert_eq!((call.access(), call.subject(), call.payload()), (Access::Read, server.url("/a").as_str(), 0));
+    assert_eq!(call.text(), format!("http.get {}", server.url("/a")));
+    let least = call.least_grant().expect("a grant");
     assert_eq!(least.to_string(), format!("http.read {}", server.url("/a")));
 
     let grants = [grant(&format!("http.read {}", server.url("/b"))), grant(&format!("http.read {}", server.url("/*")))];
-    assert_eq!(http.scopes(&grants).expect("scopes").covering(&call), Ok(vec![1]));
-    assert_eq!(http.scopes(&grants).expect("scopes").reaching(Access::Read, &server.url("/b")), [0, 1]);
+    let scopes = http.scopes(&grants).expect("scopes");
+    let by = |at| Permitting { scopes: scopes.as_ref(), at };
+    assert_eq!((scopes.covering(call.as_ref(), 0), scopes.covering(call.as_ref(), 2)), (Some(1), None));
+    assert_eq!(scopes.reaching(Access::Read, &server.url("/b")), [0, 1]);
     assert_eq!(http.contains(&grants[1], &least), Ok(true));
     assert_eq!(http.contains(&least, &grants[1]), Ok(false));
     assert_eq!(http.endangers(&grants[1], &Protected::default()), Ok(None));
@@ -57,15 +59,15 @@ fn a_call_in_text_becomes_a_described_reply() {
     let mut session = http.open(&opening).expect("a session");
     let mut blobs = NoBlobs;
     let mut cx = Context { blobs: &mut blobs, deadline: soon() };
-    let reply = session.read(&mut cx, &grants[1], &call).expect("a reply");
+    let reply = session.read(&mut cx, by(1), call.as_ref()).expect("a reply");
     assert_eq!(
-        http.describe_reply(&call, &reply),
+        call.describe_reply(&reply),
         serde_json::json!({
             "status": 200, "headers": {"content-length": "5", "x-a": "1, 2"}, "body": "gr\u{fc}n", "bytes": 5
         })
     );
-    assert_eq!(session.read(&mut cx, &grants[0], &call).expect_err("not covered").kind, FaultKind::Denied);
-    assert_eq!(session.prepare(&mut cx, &grants[1], &call).expect_err("no write").kind, FaultKind::Denied);
+    assert_eq!(session.read(&mut cx, by(0), call.as_ref()).expect_err("not covered").kind, FaultKind::Denied);
+    assert_eq!(session.prepare(&mut cx, by(1), call.as_ref()).expect_err("no write").kind, FaultKind::Denied);
     assert_eq!(server.requests().len(), 1);
 }
 

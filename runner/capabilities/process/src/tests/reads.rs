@@ -197,7 +197,7 @@ fn settings_and_calls_that_make_no_sense_are_refused() {
         assert_eq!(process.parse_call(&function, &selector).expect_err(text).kind, FaultKind::Invalid);
     }
     let call = parse("process.inspect exe=\"/a b\" pid-file=/p");
-    let outline = process.outline(&call).expect("an outline");
-    assert_eq!(outline.subject, "exe=\"/a b\" pid-file=/p");
-    assert_eq!(outline.text, "process.inspect exe=\"/a b\" pid-file=/p");
+    let call = process.decode(&call).expect("decoded");
+    assert_eq!(call.subject(), "exe=\"/a b\" pid-file=/p");
+    assert_eq!(call.text(), "process.inspect exe=\"/a b\" pid-file=/p");
 }

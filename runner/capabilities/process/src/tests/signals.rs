@@ -219,20 +219,24 @@ fn a_grant_is_enforced_again() {
     let (place, mut running, words) = stage();
     let exe = place.path("program");
     let mut bench = Bench::new(Phase::Live);
-    let call = signal(&words);
+    let (call, _) = least(&signal(&words));
     for grant in [
         format!("process.write exe={exe} signals=TERM"),
         format!("process.write exe={exe} pid-file=/run/other.pid signals=HUP"),
         format!("process.write exe={exe}2 signals=HUP"),
         format!("process.read exe={exe}"),
     ] {
-        let grant: Grant = grant.parse().expect("a grant");
-        let fault = bench.with(|session, cx| session.prepare(cx, &grant, &call)).expect_err("not covered");
+        let scopes = scopes(&grant.parse().expect("a grant"));
+        let by = Permitting { scopes: scopes.as_ref(), at: 0 };
+        let fault = bench.with(|session, cx| session.prepare(cx, by, call.as_ref())).expect_err("not covered");
         assert_eq!(fault.kind, FaultKind::Denied);
     }
-    let grant: Grant = format!("process.write exe={exe} signals=HUP,TERM").parse().expect("a grant");
-    let change = bench.with(|session, cx| session.prepare(cx, &grant, &call)).expect("covered");
-    let scopes = registry().get("process").expect("process").scopes(std::slice::from_ref(&grant)).expect("scopes");
+    let scopes = scopes(&format!("process.write exe={exe} signals=HUP,TERM").parse().expect("a grant"));
+    let by = Permitting { scopes: scopes.as_ref(), at: 0 };
+    let change = bench.with(|session, cx| session.prepare(cx, by, call.as_ref())).expect("covered");
+    // There is no second one.
+    let by = Permitting { scopes: scopes.as_ref(), at: 1 };
+    bench.with(|session, cx| session.prepare(cx, by, call.as_ref())).expect_err("not covered");
     assert_eq!(scopes.reaching(countersign_model::Access::Write, &change.subject), [0]);
     assert!(scopes.reaching(countersign_model::Access::Write, "exe=/x started=1").is_empty());
     assert!(scopes.reaching(countersign_model::Access::Write, "nonsense").is_empty());

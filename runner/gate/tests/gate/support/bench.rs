@@ -236,7 +236,7 @@ impl Witness for Recorder {
             return Err(Fault::new(FaultKind::Other, "the disk is full"));
         }
         let reply = record.reply.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        seen.reads.push((record.role, record.call.to_owned(), reply.map_err(|fault| fault.kind)));
+        seen.reads.push((record.role, record.call.text(), reply.map_err(|fault| fault.kind)));
         Ok(())
     }
 
