@@ -16,5 +16,6 @@ mod template;
 mod time;
 
 fn main() -> std::process::ExitCode {
-    cli::main()
+    // Without such a thread each step is given one of its own.
+    countersign_sandbox::with_room(cli::main).unwrap_or_else(|_| cli::main())
 }

@@ -153,7 +153,15 @@ impl Sandbox {
     }
 }
 
-/// Everything that the engine may do for a guest, said explicitly.
+impl Settings {
+    /// Everything that the engine may do for a guest, said explicitly. An engine made of it elsewhere has no clock:
+    /// it is for measuring against.
+    #[must_use]
+    pub fn engine_config(&self) -> Config {
+        config(self)
+    }
+}
+
 fn config(settings: &Settings) -> Config {
     let steps = settings.concurrent_steps;
     let mut pool = PoolingAllocationConfig::new();
@@ -220,11 +228,7 @@ pub(crate) fn on_thread<T: Send>(name: &str, stack: usize, work: impl FnOnce() -
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn_scoped(scope, work);
         let thread = thread.map_err(|error| format!("no thread was started: {error}"))?;
-        thread.join().map_err(|panic| {
-            let what = panic.downcast_ref::<&str>().copied();
-            let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-            format!("the host panicked: {}", excerpt(what, 400))
-        })
+        thread.join().map_err(|panic| crate::room::said(panic.as_ref()))
     })
 }
 

@@ -17,6 +17,7 @@ mod imports;
 mod inspect;
 mod limits;
 mod link;
+mod room;
 mod run;
 
 pub use admit::{Admitted, Refusal};
@@ -24,4 +25,5 @@ pub use engine::{CompileError, Compiled, Sandbox, SandboxError};
 pub use inspect::{InspectError, Inspection, MAX_COMPONENT_BYTES, inspect};
 pub use limits::{Limits, Settings};
 pub use link::{LinkError, Linked};
+pub use room::with_room;
 pub use run::{Ended, Failure, Finding, MAX_FINDINGS, Output};

@@ -1,3 +1,4 @@
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use countersign_capability::{LogSink, Port, StepContext, StepState, step};
@@ -8,6 +9,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 use crate::engine::{TICK, on_thread, one_line};
 use crate::limits::{Limits, MAX_HANDLES};
 use crate::link::{Entry, Linked};
+use crate::room;
 
 /// The most findings that an investigation may return.
 pub const MAX_FINDINGS: usize = 100;
@@ -17,8 +19,6 @@ const MAX_SUMMARY: usize = 200;
 const MAX_DETAIL: usize = 16 << 10;
 /// The longest error or reason that is kept, in bytes.
 const MAX_TEXT: usize = 4 << 10;
-/// Stack for host functions, beyond what the guest itself may use.
-const HOST_STACK: usize = 8 << 20;
 
 /// How a step ended.
 #[derive(Debug)]
@@ -81,14 +81,21 @@ pub enum Failure {
 }
 
 impl Linked {
-    /// Runs the step in a store of its own, on a thread of its own, and waits for it. The store is gone after.
+    /// Runs the step in a store of its own and waits for it; the store is gone after. A thread that has room for it
+    /// runs it itself, see [`with_room`](crate::with_room); otherwise the step gets a thread of its own.
     ///
     /// A host call that is under way is never abandoned: an undo must not race it.
     #[must_use]
     pub fn run(&self, port: Box<dyn Port>, context: StepContext, limits: Limits) -> Ended {
         let started = Instant::now();
-        let stack = self.core.settings.stack_bytes.saturating_add(HOST_STACK);
-        let ran = on_thread("countersign-step", stack, || self.run_here(port, context, &limits));
+        let guest = self.core.settings.stack_bytes;
+        let work = || self.run_here(port, context, &limits);
+        let ran = if room::is_for(guest) {
+            // What it works on is the store, which is gone after a panic, and the port, which is made for it.
+            std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|panic| room::said(panic.as_ref()))
+        } else {
+            on_thread("countersign-step", room::stack(guest), work)
+        };
         let elapsed = started.elapsed();
         let (mut result, fuel_used) = match ran {
             Ok(ran) => ran,

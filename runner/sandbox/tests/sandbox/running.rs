@@ -265,6 +265,45 @@ fn a_panic_of_the_host_is_a_failure_of_this_step_only() {
 }
 
 #[test]
+fn a_thread_with_room_runs_steps_itself() {
+    let sandbox = sandbox();
+    let asks = step(
+        Role::Fix,
+        &["get"],
+        r#"(func (export "run") (result i32) (call $get (i32.const 0) (i32.const 0) (i32.const 64)) (i32.const 0))"#,
+    );
+    let asks = linked(&sandbox, &asks);
+    let asked_on = || {
+        let (sender, asked) = std::sync::mpsc::channel();
+        let port = Answers(move |call| {
+            sender.send(std::thread::current().id()).expect("somebody waits");
+            Ok(nothing(&call))
+        });
+        let ended = asks.run(Box::new(port), StepContext::default(), Limits::default());
+        assert_eq!(ended.result, Ok(Output::Done));
+        asked.recv().expect("it asked")
+    };
+    assert_ne!(asked_on(), std::thread::current().id());
+    // A panic, too deep a recursion: each ends its step, and the thread goes on.
+    let endless = r#"(func $deeper (param i64) (result i64) (i64.add (call $deeper (local.get 0)) (local.get 0)))
+        (func (export "run") (result i32) (drop (call $deeper (i64.const 1))) (i32.const 0))"#;
+    let endless = linked(&sandbox, &step(Role::Fix, &[], endless));
+    countersign_sandbox::with_room(|| {
+        assert_eq!(asked_on(), std::thread::current().id());
+        let ended = asks.run(Box::new(Answers(|_| panic!("a defect"))), StepContext::default(), Limits::default());
+        assert_eq!(
+            ended.result.expect_err("a panic").to_string(),
+            "the step was ended by its host: the host panicked: a defect"
+        );
+        let ended = endless.run(agreeable(), StepContext::default(), Limits::default());
+        assert_eq!(ended.result, Err(Failure::Trapped("call stack exhausted".to_owned())));
+        assert_eq!(asked_on(), std::thread::current().id());
+    })
+    .expect("a thread");
+    assert_ne!(asked_on(), std::thread::current().id());
+}
+
+#[test]
 fn a_reply_that_does_not_decode_is_a_failure() {
     let body = r#"(func (export "run") (result i32)
         (call $get (i32.const 0) (i32.const 0) (i32.const 64)) (i32.const 0))"#;

@@ -1,0 +1,78 @@
+//! Ratios against a floor measured in the same run; `make bench` prints them, and why each is measured as it is
+//! stands in `benches/README.md`. Times alone say more about the machine than about the code, and nothing is
+//! asserted: a busy machine must not fail a build.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a benchmark prints, and fails by panicking"
+)]
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod guest;
+mod harness;
+mod loading;
+mod raw;
+mod reads;
+mod replacing;
+mod running;
+mod steps;
+
+use harness::Row;
+use serde_json::Value;
+
+/// A subject's name, and what measures it.
+type Subject = (&'static str, fn() -> Vec<Row>);
+
+const SUBJECTS: [Subject; 5] = [
+    ("steps", steps::measure),
+    ("reads", reads::measure),
+    ("loading", loading::measure),
+    ("replacing", replacing::measure),
+    ("running", running::measure),
+];
+
+fn main() {
+    // As the binary does.
+    countersign_sandbox::with_room(measure).expect("a thread");
+}
+
+fn measure() {
+    // Cargo adds `--bench`; what else is given names the subjects to measure.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let named: Vec<&String> = arguments.iter().filter(|argument| *argument != "--json").collect();
+    if !json {
+        println!("{:<46} {:>10} {:>10}  {:>5} (quartiles)", "what", "measured", "floor", "ratio");
+    }
+    let mut rows = Vec::new();
+    for (name, measure) in SUBJECTS {
+        if !named.is_empty() && !named.iter().any(|wanted| *wanted == name) {
+            continue;
+        }
+        for row in measure() {
+            if !json {
+                row.print();
+            }
+            rows.push(row);
+        }
+    }
+    let missed = rows.iter().filter(|row| row.missed()).count();
+    let all = Value::Array(rows.iter().map(Row::json).collect());
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("ratios.json");
+    std::fs::write(&file, format!("{all:#}\n")).expect("the results can be written");
+    if json {
+        println!("{all:#}");
+    } else {
+        println!(
+            "{missed} of {} goals missed; the same as JSON: {}",
+            rows.iter().filter(|row| row.has_goal()).count(),
+            file.display()
+        );
+    }
+}
