@@ -15,7 +15,7 @@ test: setup setup-test
 	$(CARGO) test --workspace --locked
 
 bench: setup
-	$(CARGO) bench --workspace --locked --bench ratios
+	$(CARGO) bench --workspace --locked --bench ratios -- $(BENCH)
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -98,6 +98,13 @@ impl Check {
     }
 }
 
+impl Check {
+    /// What its host function does, without the guest.
+    pub fn read(&self, path: &Path) {
+        assert!(self.files.read(path.to_str().expect("UTF-8")).is_ok());
+    }
+}
+
 /// A careful host's own reading of files below one directory.
 pub struct Files {
     directory: PathBuf,
