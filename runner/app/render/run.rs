@@ -119,6 +119,10 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
         if let Some(after) = change.change.after {
             writeln!(text, "            after  {after}")?;
         }
+        if let Some(kept) = change.change.kept {
+            let (image, from) = (kept.image, kept.from);
+            writeln!(text, "            kept   {} ({} bytes, from byte {from} on)", image.digest, image.size)?;
+        }
     }
     if run.changes.is_empty() {
         writeln!(text, "  none")?;

@@ -54,13 +54,15 @@ impl BackPlan {
     }
 }
 
-/// Whether `change` leaves the content that `first` found. Without content, effects alone would have to tell.
+/// Whether `change` leaves the content that `first` found, and what else `first` says that it found: an effect may
+/// have a `before` and an `after`, such as a file's mode. Without content, effects alone would have to tell.
 fn restores(first: &Change, change: &Change) -> bool {
     let of_content = |change: &Change| change.before.is_some() || change.after.is_some();
     change.reversibility != Reversibility::Irreversible
         && of_content(first)
         && of_content(change)
         && change.after == first.before
+        && change.effect.get("after") == first.effect.get("before")
 }
 
 #[cfg(test)]
@@ -106,6 +108,18 @@ mod tests {
         back.did(position);
         assert!(back.allow(&plan, &signal()).is_err(), "a second one was not");
         assert!(back.missing(&plan).is_empty());
+    }
+
+    #[test]
+    fn a_subject_is_put_back_with_the_mode_that_it_had() {
+        let of_mode = |change: Change, before: &str, after: &str| Change {
+            effect: json!({ "before": { "mode": before }, "after": { "mode": after } }),
+            ..change
+        };
+        let plan = Plan { forward: vec![of_mode(replace("/a", "old", "new"), "0600", "0600")], back: Vec::new() };
+        let back = BackPlan::default();
+        assert_eq!(back.allow(&plan, &of_mode(replace("/a", "new", "old"), "0600", "0600")), Ok(None));
+        assert!(back.allow(&plan, &of_mode(replace("/a", "old", "old"), "0600", "0666")).is_err());
     }
 
     #[test]

@@ -292,6 +292,25 @@ impl Live {
         left
     }
 
+    /// What changes that nothing undoes have left behind, where that can be seen: each subject read back from the
+    /// target, and how it is not as before. One that nobody can tell of, such as a signal, is not among them.
+    pub fn lost(&mut self, sessions: &mut Sessions) -> Vec<(String, String)> {
+        let Self { journal, made, .. } = self;
+        let irreversible =
+            |made: &&Made| made.change.reversibility == Reversibility::Irreversible && made.fate != Fate::Missed;
+        let mut lost = Vec::new();
+        for Made { change, .. } in made.iter().filter(irreversible) {
+            let why = match sessions.probe(journal.blobs(), change) {
+                Ok(State::Before | State::Unknowable) => continue,
+                Ok(State::After) => "nothing undoes it".to_owned(),
+                Ok(State::Elsewhere(what)) => format!("nothing undoes it, and it was changed since: {what}"),
+                Err(fault) => format!("it cannot be read: {}", fault.what),
+            };
+            lost.push((change.subject.clone(), format!("{}: {why}", change.summary)));
+        }
+        lost
+    }
+
     /// Lets go of what was kept on the target for undo; returns what stayed behind.
     pub fn settle(&mut self, sessions: &mut Sessions) -> Vec<String> {
         let Self { journal, made, .. } = self;

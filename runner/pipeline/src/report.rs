@@ -1,5 +1,5 @@
 use countersign_model::documents::Denial;
-use countersign_model::{Change, Digest, Outcome, Reversibility, Role, Verdict};
+use countersign_model::{Change, Digest, Kept, Outcome, Reversibility, Role, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -60,6 +60,9 @@ pub struct ReportedChange {
     pub before: Option<Digest>,
     /// Digest of the content after.
     pub after: Option<Digest>,
+    /// What is kept of the content before, where that is not the whole of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
 }
 
 impl ReportedChange {
@@ -73,6 +76,7 @@ impl ReportedChange {
             reversibility: change.reversibility,
             before: change.before.map(|image| image.digest),
             after: change.after.map(|image| image.digest),
+            kept: change.kept,
         }
     }
 }

@@ -39,11 +39,13 @@ pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) 
         in_doubt |= note(run, &own, left);
         unrestored = run.with_live(|live, sessions| live.unrestored(sessions)).map_err(lost)?;
     }
+    let lost_for_good = run.with_live(|live, sessions| live.lost(sessions)).map_err(lost)?;
     let subjects = undone.iter().filter(|undo| undo.result == Undone::Restored).count();
     if unrestored.is_empty() {
-        run.runner().note(&format!("proof: {subjects} undone, every subject read back equals its before-image"));
+        let every = if lost_for_good.is_empty() { "every subject" } else { "every other subject" };
+        run.runner().note(&format!("proof: {subjects} undone, {every} read back equals its before-image"));
     }
-    for (subject, why) in unrestored {
+    for (subject, why) in unrestored.into_iter().chain(lost_for_good) {
         left.push(format!("{subject} is not as before: {why}"));
     }
     Ok(in_doubt)

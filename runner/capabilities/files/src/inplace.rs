@@ -75,11 +75,14 @@ pub(crate) fn prepare(
         FilesCall::SetMode { mode, .. } => (Operation::SetMode, with_mode(&path, &before, *mode)?, None),
         _ => return Err(Fault::new(FaultKind::Other, "a change in place was expected")),
     };
-    // What was kept and what was digested are of one moment.
-    if let (Some(seen), Source::File(file, _)) = (&seen, &source)
-        && (!still(seen, &file.stat()?) || identity.is_some_and(|found| found.inode != seen.st_ino))
-    {
-        return Err(about(FaultKind::Changed, path.as_str(), "is being written to"));
+    // What was kept and what was digested are of one content, or it would be found to be another now.
+    if let (Some(seen), Source::File(file, _)) = (&seen, &source) {
+        let now = file.stat()?;
+        let same = size(&now) == size(seen) && identity.is_none_or(|found| found.inode == seen.st_ino);
+        let content = before.content;
+        if !same || (!still(seen, &now) && source.image(0..content.size, Some(cx.deadline))? != content) {
+            return Err(about(FaultKind::Changed, path.as_str(), "is being written to"));
+        }
     }
     let record = Record { operation, path: &path, fixed, before: Some(before), after: Some(after), identity };
     record.prepared(&directory, kept, seen.filter(|_| identity.is_some()).as_ref().map(changed))
@@ -160,7 +163,7 @@ pub(crate) fn apply(
         _ => fault,
     })?;
     let seen = file.stat()?;
-    if let Some(what) = unlike(change, &file, &seen)? {
+    if let Some(what) = unlike(cx, change, &file, &seen)? {
         return Err(not(&what));
     }
     if change.is_nothing() {
@@ -172,12 +175,17 @@ pub(crate) fn apply(
         return took(&file, path, &before.attributes, &after.attributes);
     }
     let kept = change.kept.ok_or_else(incomplete)?;
-    if file.image(kept.from..before.content.size, Some(cx.deadline))? != kept.image {
+    let deadline = Some(cx.deadline);
+    if file.image(kept.from..before.content.size, deadline)? != kept.image {
         return Err(not("its end is another"));
     }
-    // The last look: from here to the cut there is nothing but one system call.
-    if !still(&seen, &file.stat()?) {
+    if !still(&seen, &file.stat()?) && file.image(0..before.content.size, deadline)? != before.content {
         return Err(not("it was written to"));
+    }
+    // The last look: from here to the cut there is nothing but one system call.
+    let found = size(&file.stat()?);
+    if found != before.content.size {
+        return Err(not(&format!("it has {found} bytes, not {}", before.content.size)));
     }
     cut(&file, after.content.size)
 }
@@ -193,18 +201,25 @@ fn took(file: &Opened, path: &Path, before: &Attributes, after: &Attributes) -> 
     }
 }
 
-/// What of the file on the target is not as it was when the change was prepared, and as the same file. It is not read:
-/// nobody writes to a file without its times telling.
-fn unlike(change: &FilesChange, file: &Opened, seen: &Stat) -> Result<Option<String>, Fault> {
-    let Some(before) = &change.before else { return Err(incomplete()) };
+/// What of the file on the target is not as it was when the change was prepared, and as the same file. Its content is
+/// read only where its times have moved: a write that fails, as on a full file system, moves them too.
+fn unlike(cx: &Context<'_>, change: &FilesChange, file: &Opened, seen: &Stat) -> Result<Option<String>, Fault> {
+    let (Some(before), Some(identity)) = (&change.before, change.identity) else {
+        return Ok(Some("it was prepared for a file that is only pending".to_owned()));
+    };
+    let found = Identity::of(seen);
+    if (found.device, found.inode) != (identity.device, identity.inode) {
+        return Ok(Some("it is another file".to_owned()));
+    }
     if size(seen) != before.content.size {
         return Ok(Some(format!("it has {} bytes, not {}", size(seen), before.content.size)));
     }
     if let Some(difference) = before.attributes.differences(&Attributes::of(file, file.path())?).into_iter().next() {
         return Ok(Some(difference));
     }
-    let same = change.identity == Some(Identity::of(seen)) && change.changed == Some(changed(seen));
-    Ok((!same).then(|| "it is another file, or was written to".to_owned()))
+    let untouched = found == identity && change.changed == Some(changed(seen));
+    let same = untouched || file.image(0..before.content.size, Some(cx.deadline))? == before.content;
+    Ok((!same).then(|| "it was written to".to_owned()))
 }
 
 /// A fault unless a change in place can be applied to what is pending, or to the file as it was prepared for.
@@ -214,7 +229,7 @@ pub(crate) fn expect(session: &FilesSession, cx: &Context<'_>, change: &FilesCha
         unexpected_in(&standing(session, cx, &directory, path, name, ANY_SIZE)?, change.before.as_ref())
     } else {
         let file = directory.file(name)?;
-        unlike(change, &file, &file.stat()?)?
+        unlike(cx, change, &file, &file.stat()?)?
     };
     wrong.map_or(Ok(()), |what| {
         let why = format!("is not as the change was prepared for: {what}");

@@ -90,6 +90,9 @@ fn usage(session: &FilesSession, path: &Path, fixed: usize) -> Result<Usage, Fau
             "lies beside pending changes, so its usage is not known",
         ));
     }
+    // Of a mount point it is what is mounted there that is asked about: no name in it is looked at.
+    let depth = path.segments().len();
+    let fixed = if fixed + 1 >= depth { depth } else { fixed };
     let asked = |fd: BorrowedFd<'_>| fstatvfs(fd).map_err(|errno| failed("asked for its usage", path.as_str(), errno));
     let is_file = match session.opener.parent(path, fixed) {
         Ok((directory, name)) => {

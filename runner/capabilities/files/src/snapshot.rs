@@ -74,6 +74,7 @@ impl Snapshot {
     /// # Errors
     /// `Changed` where it is written all the time, `TooLarge` over `limit`.
     pub(crate) fn of(file: &Opened, limit: u64, deadline: Deadline) -> Result<Self, Fault> {
+        let mut earlier = None;
         for _ in 0..TRIES {
             let seen = file.stat()?;
             let (content, bytes) = if limit > MAX_CONTENT && size(&seen) > MAX_CONTENT {
@@ -88,11 +89,14 @@ impl Snapshot {
             };
             let attributes = Attributes::of(file, file.path())?;
             let stat = file.stat()?;
+            let image = FileImage { content, attributes };
             // What was read is as much as there was when the file was opened: it may have grown since.
-            if still(&seen, &stat) && content.size == size(&seen) {
-                let image = FileImage { content, attributes };
+            let whole = image.content.size == size(&seen) && size(&seen) == size(&stat);
+            // Its times alone say nothing: a write that fails, as on a full file system, moves them too.
+            if whole && (still(&seen, &stat) || earlier.as_ref() == Some(&image)) {
                 return Ok(Self { image, identity: Some(Identity::of(&stat)), bytes });
             }
+            earlier = whole.then_some(image);
         }
         Err(about(FaultKind::Changed, file.path(), "is being written to"))
     }

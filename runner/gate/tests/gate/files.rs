@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use countersign_capability::TypedCall as _;
 use countersign_files::FilesCall;
 use countersign_gate::Undone;
-use countersign_model::{Call, Mode, Plan, Role};
+use countersign_model::{Call, Mode, Plan, Reversibility, Role};
 
 use crate::support::{Host, Run};
 
@@ -190,5 +191,80 @@ fn a_rollback_step_does_not_make_a_rehearsed_file_with_another_mode() {
         run.begin_under(Role::Rollback, &folder.grants(), &folder.grants());
         let result = run.call(folder.create("note", "n\n", mode));
         assert_eq!((result.is_ok(), folder.content("note") == "n\n"), (made, made), "{mode:o}: {result:?}");
+    }
+}
+
+#[test]
+fn a_truncation_is_run_and_undone_from_what_was_kept_of_it() {
+    let (host, folder) = (Host::new(), Folder::new());
+    let log: String = (0..300_000).map(|number| format!("line {number}\n")).collect();
+    fs::write(folder.root.join("app.log"), &log).expect("written");
+    let calls = [call("truncate", &FilesCall::Truncate { path: folder.path("app.log"), length: 14 })];
+    let mut run = folder.run(&host, &folder.plan(&host, &calls));
+    run.value(calls[0].clone());
+    assert_eq!((run.complete(), folder.content("app.log").as_str()), (Ok(()), "line 0\nline 1\n"));
+    assert_eq!(run.undo(), [(folder.path("app.log"), Undone::Restored)]);
+    assert_eq!((run.unrestored(), run.lost()), (vec![], vec![]));
+    assert!(folder.content("app.log") == log);
+}
+
+#[test]
+fn a_discard_is_irreversible_and_what_it_took_stays_named() {
+    let (host, folder) = (Host::new(), Folder::new());
+    fs::write(folder.root.join("app.log"), "x".repeat(100_000)).expect("written");
+    let discard = call("discard", &FilesCall::Discard { path: folder.path("app.log") });
+    let calls = [folder.replace("app.conf", "size = 20\n"), discard];
+    let plan = folder.plan(&host, &calls);
+    assert_eq!(plan.forward[1].reversibility, Reversibility::Irreversible);
+    let mut run = folder.run(&host, &plan);
+    run.value(calls[0].clone());
+    assert_eq!(run.lost(), []);
+    run.value(calls[1].clone());
+    // What was written is validated before what cannot be undone.
+    assert_eq!(run.validated(), [[folder.path("app.conf")]]);
+    assert_eq!(
+        run.undo(),
+        [(folder.path("app.log"), Undone::Irreversible), (folder.path("app.conf"), Undone::Restored)]
+    );
+    assert_eq!((run.unrestored(), folder.content("app.log").as_str()), (vec![], ""));
+    let lost = run.lost();
+    assert!(lost.len() == 1 && lost[0].0 == folder.path("app.log"), "{lost:?}");
+    assert!(lost[0].1.contains("100000 bytes") && lost[0].1.ends_with("nothing undoes it"), "{lost:?}");
+    fs::write(folder.root.join("app.log"), "next\n").expect("written");
+    assert!(run.lost()[0].1.contains("it was changed since"), "{:?}", run.lost());
+}
+
+#[test]
+fn what_a_daemon_appends_after_the_rehearsal_is_a_deviation() {
+    let (host, folder) = (Host::new(), Folder::new());
+    fs::write(folder.root.join("app.log"), "one\n").expect("written");
+    for typed in [
+        FilesCall::Truncate { path: folder.path("app.log"), length: 0 },
+        FilesCall::Discard { path: folder.path("app.log") },
+    ] {
+        let calls = [call(typed.function(), &typed)];
+        let plan = folder.plan(&host, &calls);
+        let before = folder.content("app.log");
+        fs::write(folder.root.join("app.log"), format!("{before}two\n")).expect("written");
+        let mut run = folder.run(&host, &plan);
+        let why = run.stop(calls[0].clone());
+        assert!(why.ends_with("(the content before is another)"), "{why}");
+        assert_eq!((folder.content("app.log"), run.journaled()), (format!("{before}two\n"), 0));
+    }
+}
+
+/// The content is as before whatever the mode becomes: that alone must not make it a restoration.
+#[test]
+fn a_rollback_step_sets_no_mode_but_the_one_before() {
+    let (host, folder) = (Host::new(), Folder::new());
+    let set = |mode| call("set-mode", &FilesCall::SetMode { path: folder.path("app.conf"), mode });
+    for (mode, may) in [(0o666, false), (0o640, true)] {
+        let mut run = folder.run(&host, &folder.plan(&host, &[set(0o600)]));
+        run.value(set(0o600));
+        run.with_live(|live, _| live.journal().begin_rollback("why")).expect("marked");
+        run.begin_under(Role::Rollback, &folder.grants(), &folder.grants());
+        assert_eq!(run.call(set(mode)).is_ok(), may, "{mode:o}");
+        assert_eq!(folder.mode("app.conf"), if may { 0o640 } else { 0o600 });
+        set_mode(&folder.root.join("app.conf"), 0o640);
     }
 }

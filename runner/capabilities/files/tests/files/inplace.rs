@@ -356,6 +356,7 @@ fn special_bits_are_kept_or_taken_away_and_never_added() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "says what it skips")]
 fn an_acl_follows_the_mode_and_comes_back() {
     let mut host = Host::live();
     host.write("file", "x");
@@ -558,4 +559,38 @@ fn changes_in_place_and_others_are_undone_backwards() {
     }
     assert_eq!((host.content("file").as_str(), host.mode("file")), ("one\ntwo\nthree\n", 0o644));
     assert_eq!((host.inode("file"), host.names().len()), (inode, 1));
+}
+
+/// A program that goes on trying to log on a full file system moves the file's times with every write that fails.
+#[test]
+fn times_that_move_without_the_content_refuse_nothing() {
+    let mut host = Host::live();
+    let bytes: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(host.root.join("log"), &bytes).expect("written");
+    let touched = host.appender("log");
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                touched.set_modified(std::time::SystemTime::now()).expect("touched");
+            }
+        });
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..20 {
+                let change = host.truncate("log", 100).expect("prepared");
+                host.apply(&change).expect("applied");
+                assert_eq!(host.probe(&change), State::After);
+                host.undo(&change).expect("undone");
+                assert_eq!(host.probe(&change), State::Before);
+                let change = host.chmod("log", 0o600).expect("prepared");
+                host.apply(&change).expect("applied");
+                host.undo(&change).expect("undone");
+            }
+            let change = host.discard("log").expect("prepared");
+            host.apply(&change).expect("applied");
+        }));
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        result.expect("nothing was refused");
+    });
+    assert_eq!(host.size("log"), 0);
 }

@@ -146,6 +146,14 @@ fn no_mount_is_crossed_below_the_fixed_directory() {
     let call = FilesCall::List { path: "/dev/shm".to_owned() };
     let dev = scope(&call, "/dev/**");
     refused(host.read_in::<Vec<countersign_files::Entry>>(&dev, call), FaultKind::Unsupported, "another file system");
+    // Only how full it is: that is asked of what is mounted, and no name in it is looked at.
+    for pattern in ["/dev/**", "/dev/shm"] {
+        let call = FilesCall::Usage { path: "/dev/shm".to_owned() };
+        let scope = scope(&call, pattern);
+        let usage = host.read_in::<countersign_files::Usage>(&scope, call).expect("usage");
+        let found = rustix::fs::statvfs(mounted).expect("statvfs");
+        assert_eq!(usage.bytes.total, found.f_blocks * found.f_frsize);
+    }
     let call = FilesCall::Stat { path: "/dev/shm".to_owned() };
     refused(host.read_in::<countersign_files::Stat>(&dev, call), FaultKind::Unsupported, "another file system");
 }

@@ -133,6 +133,10 @@ impl Run {
         self.with_live(|live, sessions| live.unrestored(sessions))
     }
 
+    pub(crate) fn lost(&self) -> Vec<(String, String)> {
+        self.with_live(|live, sessions| live.lost(sessions))
+    }
+
     pub(crate) fn complete(&self) -> Result<(), String> {
         self.with_live(|live, _| live.complete())
     }

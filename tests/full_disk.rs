@@ -1,0 +1,283 @@
+//! A log directory that has filled its file system: a real one, mounted for the test, where root allows it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
+mod support;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{Ran, Runs, State, bundle};
+
+/// A small file system, unmounted at the end, also of a test that fails.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// `None`, with a printed reason, where it cannot be mounted.
+    fn new(point: &Path, megabytes: u32) -> Option<Self> {
+        fs::create_dir(point).expect("a mount point");
+        let options = format!("size={megabytes}m,mode=0755,nosuid,nodev");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "countersign-test"]).arg(point).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(point.to_owned())),
+            Ok(output) => {
+                eprintln!("skipped: no file system can be mounted: {}", String::from_utf8_lossy(&output.stderr).trim());
+                None
+            }
+            Err(error) => {
+                eprintln!("skipped: `mount` cannot be started: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: also where a failed test still has a file of it open.
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("`{}` could not be unmounted", self.0.display());
+        }
+    }
+}
+
+/// A service that logs, by a descriptor that it keeps open, as long as its configuration says `debug`.
+struct Daemon {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Daemon {
+    fn start(config: PathBuf, mut log: File) -> Self {
+        let ended = Arc::<AtomicBool>::default();
+        let stop = Arc::clone(&ended);
+        let thread = std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                if fs::read_to_string(&config).is_ok_and(|text| text.contains("level = debug")) {
+                    // On a full file system it cannot.
+                    let _ = log.write_all(line("DEBUG still at it").as_bytes());
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        Self { ended, thread: Some(thread) }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// A line of 4 KiB.
+fn line(text: &str) -> String {
+    format!("{text:<4095}\n")
+}
+
+struct Full {
+    state: State,
+    logs: PathBuf,
+    config: PathBuf,
+    // In this order: the daemon lets go of its log, then the file system goes.
+    _daemon: Daemon,
+    _mount: Mount,
+}
+
+impl Full {
+    fn new(megabytes: u32) -> Option<Self> {
+        let state = State::new();
+        let home = state.dir.path().canonicalize().expect("resolved");
+        let logs = home.join("logs");
+        let mount = Mount::new(&logs, megabytes)?;
+        let config = home.join("service.conf");
+        fs::write(&config, "# the service\nlevel = debug\nport = 80\n").expect("its configuration");
+        fs::write(logs.join("access.log"), line("GET / 200").repeat(64)).expect("another log");
+        let mut log = OpenOptions::new().append(true).create(true).open(logs.join("debug.log")).expect("its log");
+        fs::set_permissions(logs.join("debug.log"), fs::Permissions::from_mode(0o640)).expect("its mode");
+        let mut number = 0;
+        while log.write_all(line(&format!("DEBUG cache miss {number}")).as_bytes()).is_ok() {
+            number += 1;
+        }
+        let daemon = Daemon::start(config.clone(), log);
+        let full = Self { state, logs, config, _daemon: daemon, _mount: mount };
+        let (logs, config) = (full.logs.display(), full.config.display());
+        full.state.configure(&format!(
+            r#"
+[targets.web]
+rollback-owner = "alice"
+[targets.web.investigation]
+ceiling = ["files.read {config}", "files.read {logs}/**"]
+[targets.web.remediation]
+ceiling = ["files.read {config}", "files.read {logs}/**", "files.write {config}", "files.write {logs}/*"]
+[[targets.web.guards]]
+name = "the other log is there"
+call = "files.stat {logs}/access.log"
+expect = {{ kind = "file", size = 262144 }}
+"#
+        ));
+        Some(full)
+    }
+
+    fn offender(&self) -> PathBuf {
+        self.logs.join("debug.log")
+    }
+
+    fn arguments(&self, most_used: u32) -> Vec<String> {
+        [
+            "--target=web".to_owned(),
+            format!("--arg=config={}", self.config.display()),
+            format!("--arg=directory={}", self.logs.display()),
+            format!("--arg=offender={}", self.offender().display()),
+            format!("--arg=most-used={most_used}"),
+        ]
+        .to_vec()
+    }
+
+    fn investigate(&self, bundle: &Path) -> Value {
+        let mut command = self.state.command(&["--json", "investigate"]);
+        command.arg(bundle).args(self.arguments(50)).ran().expect(0).json()
+    }
+
+    /// Proposes; gives the proposal's name.
+    fn propose(&self, bundle: &Path, most_used: u32) -> String {
+        let mut command = self.state.command(&["--json", "propose", "--hypothesis", "level = debug fills it", "--key"]);
+        command.arg(self.state.path("agent")).arg(bundle).args(self.arguments(most_used));
+        let proposed = command.ran().expect(0).json();
+        proposed["proposal"].as_str().expect("a proposal").to_owned()
+    }
+
+    fn approve_and_run(&self, proposal: &str) -> Ran {
+        let mut approve = self.state.command(&["approve", proposal, "--reason", "seen", "--key"]);
+        approve.arg(self.state.path("alice")).ran().expect(0);
+        self.state.run(&["--json", "run", proposal])
+    }
+
+    fn size(&self) -> u64 {
+        fs::metadata(self.offender()).expect("it is there").len()
+    }
+
+    /// How much is in use, in percent, asked of the system itself.
+    fn used(&self) -> u64 {
+        let found = rustix::fs::statvfs(&self.logs).expect("statvfs");
+        (found.f_blocks - found.f_bfree) * 100 / found.f_blocks
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.config).expect("its configuration")
+    }
+}
+
+/// The names in a directory, of what the runner may have left there.
+fn left_behind(directory: &Path) -> Vec<String> {
+    let names = fs::read_dir(directory).expect("listed").map(|entry| entry.expect("an entry").file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.starts_with(".countersign-")).collect()
+}
+
+#[test]
+fn a_log_too_large_to_keep_is_discarded_and_the_service_goes_on_in_the_same_file() {
+    let Some(full) = Full::new(24) else { return };
+    let bundle = bundle("full-log-directory");
+    assert!(full.used() >= 99, "{}", full.used());
+    let (inode, size) = (fs::metadata(full.offender()).expect("metadata").ino(), full.size());
+    let found = full.investigate(&bundle)["findings"].to_string();
+    for words in ["100 % of the file system", "debug.log", "DEBUG cache miss 0 ", "the log level is debug"] {
+        assert!(found.contains(words), "{words} is not in {found}");
+    }
+    let read =
+        full.state.run(&["--json", "read", "web", &format!("files.usage {}", full.logs.display())]).expect(0).json();
+    assert_eq!(read["reply"]["bytes"]["total"], 24 << 20);
+    assert_eq!(read["reply"]["bytes"]["available"], 0);
+
+    let proposal = full.propose(&bundle, 50);
+    let review = full.state.run(&["review", &proposal]).expect(0).stdout;
+    let goes = format!("{size} bytes go; only the last 65536 are kept, and nothing brings back the others, sha256:");
+    for words in [goes.as_str(), "IRREVERSIBLE: nothing undoes it", "-DEBUG cache miss", "+level = info"] {
+        assert!(review.contains(words), "{words} is not in {review}");
+    }
+    assert!(review.len() < 128 * 1024, "the review is bounded");
+    assert!(review.contains("cannot tell"), "usage under pending changes is not guessed: {review}");
+    assert_eq!(full.size(), size, "nothing is changed yet");
+
+    let report = full.approve_and_run(&proposal).expect(0).json();
+    assert_eq!(report["outcome"], "committed");
+    assert_eq!(report["changes"][1]["reversibility"], "irreversible");
+    assert_eq!((full.size(), full.text().as_str()), (0, "# the service\nlevel = info\nport = 80\n"));
+    assert!(full.used() < 10, "{}", full.used());
+    assert_eq!(fs::metadata(full.offender()).expect("metadata").ino(), inode);
+    // Set back by hand, it logs on where the descriptor leads that it had open all the time.
+    fs::write(&full.config, "level = debug\n").expect("written");
+    support::eventually("the service's next line", || (full.size() > 0).then_some(()));
+}
+
+#[test]
+fn a_log_that_can_be_kept_is_truncated() {
+    let Some(full) = Full::new(6) else { return };
+    let bundle = bundle("full-log-directory");
+    let proposal = full.propose(&bundle, 50);
+    let review = full.state.run(&["review", &proposal]).expect(0).stdout;
+    assert!(review.contains("all of them are kept") && review.contains("IRREVERSIBLE\n  nothing"), "{review}");
+    let report = full.approve_and_run(&proposal).expect(0).json();
+    assert_eq!((report["outcome"].as_str(), full.size()), (Some("committed"), 0));
+}
+
+#[test]
+fn the_bad_twin_cuts_too_little_and_ends_as_it_was() {
+    let Some(full) = Full::new(24) else { return };
+    let log = fs::read(full.offender()).expect("read");
+    let before = (fs::metadata(full.offender()).expect("metadata").ino(), full.text(), full.used());
+    let bundle = bundle("full-log-directory-twin");
+    full.investigate(&bundle);
+    let proposal = full.propose(&bundle, 50);
+    let ran = full.approve_and_run(&proposal).expect(4).says("% of the file system are in use");
+    let report = ran.json();
+    assert_eq!(report["outcome"], "rolled-back");
+    assert_eq!(report["irreversible"].as_array().map(Vec::len), Some(0));
+    assert!(fs::read(full.offender()).expect("read") == log, "every byte is back");
+    assert_eq!((fs::metadata(full.offender()).expect("metadata").ino(), full.text(), full.used()), before);
+    assert_eq!(fs::metadata(full.offender()).expect("metadata").mode() & 0o7777, 0o640);
+    assert_eq!((left_behind(&full.logs), left_behind(full.state.dir.path())), (vec![], vec![]));
+}
+
+#[test]
+fn what_was_discarded_is_never_called_undone() {
+    let Some(full) = Full::new(24) else { return };
+    // Less than the other log needs: the check never passes.
+    let proposal = full.propose(&bundle("full-log-directory"), 1);
+    let ran = full.approve_and_run(&proposal).expect(5);
+    let report = ran.json();
+    assert_eq!(report["outcome"], "rollback-incomplete");
+    assert!(report["irreversible"][0].as_str().is_some_and(|what| what.starts_with("discard")), "{report}");
+    let left = report["left"].to_string();
+    assert!(left.contains("debug.log is not as before: discard") && left.contains("nothing undoes it"), "{left}");
+    assert!(full.text().contains("level = debug"), "the configuration is back");
+    assert!(ran.stderr.contains("  cannot be undone: discard") && !ran.stderr.contains("  undone: discard"));
+}
+
+#[test]
+fn what_is_logged_after_the_rehearsal_refuses_the_run() {
+    let Some(full) = Full::new(24) else { return };
+    let proposal = full.propose(&bundle("full-log-directory"), 50);
+    fs::remove_file(full.logs.join("access.log")).expect("some room");
+    let size = full.size();
+    support::eventually("the service's next line", || (full.size() > size).then_some(()));
+    full.approve_and_run(&proposal).expect(3).says("is not as it was rehearsed");
+    assert!(full.size() > size && full.text().contains("level = debug"));
+}
