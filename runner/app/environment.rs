@@ -50,9 +50,10 @@ impl Environment {
         let protected = Arc::new(protected(&state, &config_path, &config)?);
         let mut targets = config.targets;
         for (name, target) in &mut targets {
-            target
-                .validate(&registry, &protected)
-                .map_err(|why| anyhow::anyhow!("`{}`: target `{name}`: {why}", config_path.display()))?;
+            target.validate(&registry, &protected).map_err(|why| {
+                let file = shown(&config_path);
+                hinted(format!("`{file}`: target `{name}`: {why}"), format!("correct `{file}`; nothing was changed"))
+            })?;
         }
         let policy = Policy::parse(&policy).context("the trust policy cannot be used")?;
         let interrupted = Arc::new(AtomicBool::new(false));

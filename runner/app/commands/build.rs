@@ -115,8 +115,8 @@ fn admit(
     role: Role,
     component: &[u8],
 ) -> anyhow::Result<countersign_model::Digest> {
-    let inspection = countersign_sandbox::inspect(registry, component)
-        .map_err(|error| anyhow::anyhow!("the {role} step: {error}"))?;
+    let inspection =
+        countersign_sandbox::inspect(registry, component).with_context(|| format!("the {role} step cannot be used"))?;
     let asked = manifest.capabilities(role);
     inspection.clone().admit(role, &asked).map_err(|refusal| {
         PipelineError::refused(format!("the {role} step: {refusal}")).with_hint("no bundle was written")

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 use countersign_bundle::Bundle;
 use countersign_capability::Registry;
@@ -59,7 +60,7 @@ fn bundle(registry: &Registry, arguments: &Arguments) -> CommandResult {
     for role in Role::ALL {
         let Some(packed) = bundle.step(role) else { continue };
         let inspection = countersign_sandbox::inspect(registry, packed.bytes())
-            .map_err(|error| anyhow::anyhow!("the {role} step: {error}"))?;
+            .with_context(|| format!("the {role} step cannot be used"))?;
         inspection
             .clone()
             .admit(role, &manifest.capabilities(role))

@@ -71,7 +71,9 @@ pub fn draft_approval(
         .collect::<Result<Vec<_>, _>>()
         .map_err(PipelineError::failed)?;
     let grants = countersign_trust::narrow(&document.grants, &narrow, &|wide, small| contains(registry, wide, small))
-        .map_err(|error| PipelineError::refused(error.to_string()))?;
+        .map_err(|error| {
+        PipelineError::refused(error.to_string()).with_hint("narrow to grants inside those that are asked for")
+    })?;
     sufficient(runner, stored, &grants)?;
     let now = runner.decisive()?;
     let draft = ApprovalDraft {
@@ -84,8 +86,9 @@ pub fn draft_approval(
         evidence: document.evidence.clone(),
         policy: runner.pinned_policy(),
     };
-    countersign_trust::draft(&stored.proposal, draft)
-        .map_err(|error| PipelineError::failed(format!("the approval: {error}")))
+    countersign_trust::draft(&stored.proposal, draft).map_err(|error| {
+        PipelineError::failed(format!("the approval: {error}")).with_hint("give another `--reason` or `--expires`")
+    })
 }
 
 /// Verifies a signature on a manifest and keeps both, if it is an approval of this very proposal by
@@ -104,15 +107,20 @@ pub fn keep_approval(
         countersign_trust::verify_approval(manifest, signature.as_bytes(), stored.proposal.proposer(), runner.policy())
             .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
     let terms: ApprovalManifest = countersign_model::strict::from_slice(manifest, countersign_trust::MAX_MANIFEST)
-        .map_err(|error| PipelineError::refused(format!("the approval manifest: {error}")))?;
+        .map_err(|error| {
+            PipelineError::refused(format!("the approval manifest: {error}"))
+                .with_hint("sign what `countersign approve --write-manifest` wrote, as it is")
+        })?;
     if terms.predicate.proposal != stored.proposal.digest() {
-        return Err(PipelineError::refused("the approval manifest is of another proposal"));
+        return Err(PipelineError::refused("the approval manifest is of another proposal")
+            .with_hint("name the proposal that it was written for"));
     }
     let (span, uses) = (terms.predicate.expires.saturating_sub(terms.predicate.not_before), terms.predicate.uses);
     if span > runner.policy().max_validity_ms() || uses > runner.policy().max_uses() {
         return Err(PipelineError::refused(
             "the approval is for longer, or for more runs, than the trust policy allows",
-        ));
+        )
+        .with_hint("sign a manifest that `countersign approve --write-manifest` wrote, as it is"));
     }
     let kept = runner.keep_approval(&stored.proposal.digest(), manifest, signature)?;
     Ok(Approved { approver: approver.name().to_owned(), ..kept })
@@ -134,7 +142,7 @@ pub fn sign_approval(key: &SigningKey, manifest: &[u8]) -> Result<String, Pipeli
 pub fn deny(runner: &Runner, stored: &Stored, key: &SigningKey, reason: &str) -> Result<String, PipelineError> {
     let proposal = stored.proposal.digest();
     let (_, bytes) = countersign_trust::draft_denial(proposal, reason, runner.decisive()?)
-        .map_err(|error| PipelineError::failed(format!("the denial: {error}")))?;
+        .map_err(|error| PipelineError::failed(format!("the denial: {error}")).with_hint("give another `--reason`"))?;
     let signature = countersign_trust::sign(key, namespace::DENIAL, &bytes)
         .map_err(|error| PipelineError::failed(error.to_string()))?;
     let (_, denier) = countersign_trust::verify_denial(&bytes, signature.as_bytes(), proposal, runner.policy())
@@ -150,7 +158,8 @@ fn open(runner: &Runner, stored: &Stored) -> Result<(), PipelineError> {
     }
     match runner.denial_reason(&stored.proposal.digest())? {
         None => Ok(()),
-        Some(reason) => Err(PipelineError::refused(format!("the proposal was denied: {reason}"))),
+        Some(reason) => Err(PipelineError::refused(format!("the proposal was denied: {reason}"))
+            .with_hint("a denial is final: a changed proposal can be made and reviewed anew")),
     }
 }
 

@@ -34,7 +34,8 @@ pub fn read(
     text: &str,
 ) -> Result<ReadResult, PipelineError> {
     let registry = runner.registry();
-    let call = crate::guards::parse_call(registry, text).map_err(PipelineError::failed)?;
+    let call = crate::guards::parse_call(registry, text)
+        .map_err(|why| PipelineError::failed(why).with_hint("write a read as in 'files.read /etc/hosts'"))?;
     let capability = registry.get(&call.capability)?;
     let least = capability.least_grant(&call)?;
     let recorded = Recorded::default();
@@ -53,7 +54,10 @@ pub fn read(
     }
     let bytes = match reply {
         Reply::Value(bytes) => bytes,
-        Reply::Fault(fault) => return Err(PipelineError::failed(format!("`{text}` failed: {}", fault.what))),
+        Reply::Fault(fault) => {
+            return Err(PipelineError::failed(format!("`{text}` failed: {}", fault.what))
+                .with_hint("see that what it names is there, and that the runner may read it"));
+        }
     };
     let evidence = recorded.references().pop().ok_or_else(|| PipelineError::failed("the read was not recorded"))?;
     let call = capability.decode(&call)?;
@@ -96,7 +100,8 @@ pub fn investigate(
     principal: &str,
 ) -> Result<Investigated, PipelineError> {
     if bundle.step(Role::Investigation).is_none() {
-        return Err(PipelineError::failed("the bundle has no investigation"));
+        return Err(PipelineError::failed("the bundle has no investigation")
+            .with_hint("look with `countersign read`, or write one under `[steps.investigation]`"));
     }
     let grants = crate::propose::requested(runner, bundle, arguments)?;
     let linked = Linked::link(runner, bundle, &grants)?;

@@ -97,7 +97,8 @@ pub(crate) fn within_ceilings(
             (&target.investigation.ceiling, "investigation")
         };
         for grant in grants {
-            normalize(registry, runner.protected(), grant).map_err(PipelineError::refused)?;
+            normalize(registry, runner.protected(), grant)
+                .map_err(|why| PipelineError::refused(why).with_hint("nothing changed; ask for less"))?;
             if !contained(registry, ceiling, grant).map_err(PipelineError::failed)? {
                 let what =
                     format!("the {role} step asks for `{grant}`, which the target's {which} ceiling does not contain");

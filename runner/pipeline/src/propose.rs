@@ -55,13 +55,19 @@ pub fn requested(
         if bundle.step(role).is_none() {
             continue;
         }
-        let asked =
-            bundle.manifest().grants(role, arguments).map_err(|error| PipelineError::failed(error.to_string()))?;
+        let asked = bundle.manifest().grants(role, arguments).map_err(|error| {
+            PipelineError::failed(error.to_string()).with_hint(
+                "give another argument: what stands in a grant must not make it wider, and must be seen for what it is",
+            )
+        })?;
         let normalized = asked
             .iter()
             .map(|grant| normalize(runner.registry(), runner.protected(), grant))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|why| PipelineError::refused(format!("the {role} step asks for too much: {why}")))?;
+            .map_err(|why| {
+                PipelineError::refused(format!("the {role} step asks for too much: {why}"))
+                    .with_hint("nothing changed; ask for less, in remediation.toml or by other arguments")
+            })?;
         grants.insert(role, normalized);
     }
     Ok(grants)
@@ -74,7 +80,8 @@ pub fn requested(
 /// ceiling, or cited evidence is not this runner's about one of these targets.
 pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, PipelineError> {
     if draft.hypothesis.trim().is_empty() || draft.hypothesis.len() > MAX_HYPOTHESIS {
-        return Err(PipelineError::failed(format!("a hypothesis must have 1 to {MAX_HYPOTHESIS} bytes")));
+        return Err(PipelineError::failed(format!("a hypothesis must have 1 to {MAX_HYPOTHESIS} bytes"))
+            .with_hint("say in a few sentences why this should help"));
     }
     let manifest = draft.bundle.manifest();
     let grants = requested(runner, draft.bundle, draft.arguments)?;
@@ -85,7 +92,9 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
     let mut targets: Vec<ProposedTarget> = Vec::new();
     for (name, target) in draft.targets {
         if targets.iter().any(|known| known.name == *name) {
-            return Err(PipelineError::failed(format!("the target `{name}` is named twice")));
+            return Err(
+                PipelineError::failed(format!("the target `{name}` is named twice")).with_hint("name each target once")
+            );
         }
         if let Some(run) = runner.unfinished(name)? {
             return Err(crate::order::blocked(name, &run));
@@ -147,7 +156,7 @@ fn cited(runner: &Runner, ids: &[String], targets: &[&str]) -> Result<Vec<Eviden
         if !targets.contains(&record.target.as_str()) {
             let what =
                 format!("the evidence `{}` is about `{}`, which is not among the targets", record.id, record.target);
-            return Err(PipelineError::failed(what));
+            return Err(PipelineError::failed(what).with_hint("cite evidence about the proposal's own targets"));
         }
         let reference = EvidenceReference { id: record.id, digest };
         if !references.contains(&reference) {

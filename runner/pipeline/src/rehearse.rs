@@ -240,13 +240,22 @@ pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy, success:
         return Some(PipelineError::refused(what).with_hint(hint));
     }
     if let Some(failure) = &document.fix_failure {
-        return Some(PipelineError::refused(format!("the fix failed in rehearsal: {failure}")));
+        return Some(
+            PipelineError::refused(format!("the fix failed in rehearsal: {failure}"))
+                .with_hint("nothing changed; see with `countersign rehearse` what it does, and correct it"),
+        );
     }
     if document.plan.forward.is_empty() {
-        return Some(PipelineError::refused("the fix changes nothing, so there is nothing to approve"));
+        return Some(
+            PipelineError::refused("the fix changes nothing, so there is nothing to approve")
+                .with_hint("see whether the target needs it at all"),
+        );
     }
     if let Some(failure) = &document.rollback_failure {
-        return Some(PipelineError::refused(format!("the rollback failed in rehearsal: {failure}")));
+        return Some(
+            PipelineError::refused(format!("the rollback failed in rehearsal: {failure}"))
+                .with_hint("nothing changed; see with `countersign rehearse` what it does, and correct it"),
+        );
     }
     if let Some(subject) = document.unrestored.first() {
         let what = format!("the rollback does not put everything back, as the rehearsal shows: {subject}");

@@ -265,7 +265,7 @@ fn evidence(runner: &Runner, stored: &Stored) -> Result<Vec<EvidenceReview>, Pip
         let (record, digest) = runner.evidence(&reference.id)?;
         if digest != reference.digest {
             let what = format!("the evidence `{}` is not the record that was cited", reference.id);
-            return Err(PipelineError::refused(what));
+            return Err(PipelineError::refused(what).with_hint("propose it again; nothing changed"));
         }
         reviewed.push(EvidenceReview { cited, record });
     }

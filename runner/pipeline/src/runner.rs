@@ -201,13 +201,16 @@ impl Runner {
     ) -> Result<T, PipelineError> {
         countersign_trust::verify_runner(bytes, signature, namespace, self.fingerprint())
             .map_err(|refusal| PipelineError::refused(format!("{what}: {refusal}")).with_hint(refusal.hint()))?;
-        strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| PipelineError::refused(format!("{what}: {error}")))
+        strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| {
+            PipelineError::refused(format!("{what}: {error}")).with_hint("propose it again with this version")
+        })
     }
 
     pub(crate) fn rehearsal(&self, digest: &Digest) -> Result<RehearsalDocument, PipelineError> {
         let record = self.state.rehearsals().get(digest)?;
         if Digest::of(&record.document) != *digest {
-            return Err(PipelineError::refused(format!("the rehearsal `{}` was changed since", digest.short())));
+            return Err(PipelineError::refused(format!("the rehearsal `{}` was changed since", digest.short()))
+                .with_hint("propose it again; nothing changed"));
         }
         self.verified("the rehearsal", namespace::REHEARSAL, &record.document, record.signature.as_bytes())
     }
@@ -217,7 +220,8 @@ impl Runner {
         let evidence: Evidence =
             self.verified("the evidence", namespace::EVIDENCE, &record.record, record.signature.as_bytes())?;
         if evidence.id != id {
-            return Err(PipelineError::refused(format!("the evidence `{id}` holds another record")));
+            return Err(PipelineError::refused(format!("the evidence `{id}` holds another record"))
+                .with_hint("read it again; nothing changed"));
         }
         Ok((evidence, Digest::of(&record.record)))
     }
@@ -232,9 +236,10 @@ impl Runner {
         // The runner takes a proposal only as it will be read again.
         let proposal = Proposal::verify(&drafted.bytes, signature.as_bytes(), &self.policy)
             .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
-        bundle
-            .copy_to(&self.state.bundle(&bundle.digest()))
-            .map_err(|error| PipelineError::failed(format!("the bundle could not be kept: {error}")))?;
+        bundle.copy_to(&self.state.bundle(&bundle.digest())).map_err(|error| {
+            PipelineError::failed(format!("the bundle could not be kept: {error}"))
+                .with_hint("see that the state directory is writable and has room; nothing was proposed")
+        })?;
         let read = drafted.rehearsals.iter().flat_map(|rehearsed| &rehearsed.document().evidence);
         let evidence: BTreeSet<String> =
             drafted.document.evidence.iter().chain(read).map(|reference| reference.id.clone()).collect();
@@ -255,14 +260,17 @@ impl Runner {
         let proposal = Proposal::verify(&record.document, record.signature.as_bytes(), &self.policy)
             .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
         if proposal.digest() != record.digest {
-            return Err(PipelineError::refused("the proposal was changed since it was made"));
+            return Err(PipelineError::refused("the proposal was changed since it was made")
+                .with_hint("propose it again; nothing changed"));
         }
         Ok(proposal)
     }
 
     pub(crate) fn bundle(&self, digest: &Digest) -> Result<Bundle, PipelineError> {
-        let bundle = Bundle::open(&self.state.bundle(digest))
-            .map_err(|error| PipelineError::refused(format!("the proposal's bundle: {error}")))?;
+        let bundle = Bundle::open(&self.state.bundle(digest)).map_err(|error| {
+            PipelineError::refused(format!("the proposal's bundle: {error}"))
+                .with_hint("propose it again; nothing changed")
+        })?;
         if bundle.digest() != *digest {
             let what = format!("the bundle was changed since it was proposed: it is now `{}`", bundle.digest());
             return Err(PipelineError::refused(what).with_hint("propose it again; nothing changed"));

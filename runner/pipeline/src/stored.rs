@@ -26,7 +26,8 @@ impl Stored {
         let document = proposal.document();
         let bundle = runner.bundle(&document.bundle)?;
         if bundle.steps() != document.steps {
-            return Err(PipelineError::refused("the bundle's steps are not those that the proposal names"));
+            return Err(PipelineError::refused("the bundle's steps are not those that the proposal names")
+                .with_hint("propose it again; nothing changed"));
         }
         let mut rehearsals = BTreeMap::new();
         for target in &document.targets {
@@ -52,9 +53,10 @@ impl Stored {
     /// # Errors
     /// When the proposal does not name the target.
     pub fn rehearsal(&self, target: &str) -> Result<&RehearsalDocument, PipelineError> {
-        self.rehearsals
-            .get(target)
-            .ok_or_else(|| PipelineError::refused(format!("the proposal does not name the target `{target}`")))
+        self.rehearsals.get(target).ok_or_else(|| {
+            PipelineError::refused(format!("the proposal does not name the target `{target}`"))
+                .with_hint("name one of its targets, or propose it for this one")
+        })
     }
 
     /// Every rehearsal, by target.
