@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything, set-up included, each on its own.
 
-.PHONY: demo test bench lint docs setup setup-test
+.PHONY: demo test bench lint docs mutants setup setup-test
 
 CARGO ?= cargo
 # Always the whole workspace: with other features, wasmtime would be built twice.
@@ -16,6 +16,10 @@ test: setup setup-test
 
 bench: setup
 	$(CARGO) bench --workspace --locked --bench ratios -- $(BENCH)
+
+# Breaks one promise after the other and insists that its test notices; `make mutants MUTANTS=overlay,guards` for some.
+mutants: setup
+	MUTANTS="$(MUTANTS)" $(CARGO) test --workspace --locked --test mutants -- --ignored --nocapture
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -181,6 +181,16 @@ pub enum RecordError {
         /// The first error.
         why: String,
     },
+    /// A run needs room for its journal before its first change. Nothing was recorded.
+    #[error("`{path}` has room for {free} bytes, and a run is begun with {needed} at least")]
+    NoRoom {
+        /// The state directory.
+        path: String,
+        /// The bytes that are free.
+        free: u64,
+        /// The bytes that must be.
+        needed: u64,
+    },
     /// The journal was used against its rules. Nothing was recorded.
     #[error("the journal of run `{run}` does not record this: {why}")]
     JournalRule {
@@ -247,6 +257,9 @@ impl RecordError {
                 Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Some(WRITABLE),
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                     Some("another process holds the database: try again when it is done")
+                }
+                Some(ErrorCode::SystemIoFailure) => {
+                    Some("see to the disk of the state directory: its room, how it is mounted, and whether it is sound")
                 }
                 _ => None,
             },

@@ -1,0 +1,68 @@
+//! A clock that jumps.
+
+use std::process::Command;
+
+use crate::place::{NOON, Place, Row, name};
+use crate::support::{Ran, Runs, bundle};
+
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+
+fn at(now: u64, command: &mut Command) -> Ran {
+    command.env("COUNTERSIGN_TEST_NOW", now.to_string()).ran()
+}
+
+fn approved(place: &Place) -> String {
+    let proposal = name(&at(NOON, &mut place.proposing(&bundle("hostile/two-faced"))).expect(0).json());
+    at(NOON, &mut place.approving(&proposal)).expect(0);
+    proposal
+}
+
+#[test]
+fn set_back_an_expired_approval_does_not_revive() {
+    let place = Place::new();
+    let proposal = approved(&place);
+    let (before, run) = (place.standing(), || place.command(&["run", &proposal]));
+    at(NOON + HOUR + 10_000, &mut run()).row(3, "the approval expired");
+    // Back into the approval's hour: by an hour, and by so little that it might be set right.
+    at(NOON + 5_000, &mut run())
+        .row(3, "the clock says 2033-05-18T03:33:25Z, and this state has seen 2033-05-18T04:33:30Z")
+        .says("latest-time")
+        .says("nothing changed");
+    at(NOON + HOUR - 20_000, &mut run()).row(3, "the approval expired");
+    // Nor is anything approved or proposed by such a clock.
+    at(NOON, &mut place.approving(&proposal)).row(3, "the clock says");
+    at(NOON, &mut place.proposing(&bundle("hostile/two-faced"))).row(3, "the clock says");
+    assert_eq!(place.standing(), before);
+    // Looking is not refused, and the operator can begin anew.
+    at(NOON, &mut place.command(&["runs"])).expect(0);
+    std::fs::remove_file(place.state.path("state/latest-time")).expect("it can be removed");
+    at(NOON + HOUR / 2, &mut run()).expect(0);
+}
+
+/// What any command saw counts, not only what was refused.
+#[test]
+fn set_back_after_a_command_that_only_looks() {
+    let place = Place::new();
+    let proposal = approved(&place);
+    at(NOON + 2 * HOUR, &mut place.command(&["pending"])).expect(0);
+    at(NOON + MINUTE, &mut place.command(&["run", &proposal])).row(3, "the clock says");
+}
+
+#[test]
+fn set_forward_approvals_expire_and_nothing_else_breaks() {
+    let place = Place::new();
+    let proposal = approved(&place);
+    at(NOON + 20 * 365 * 24 * HOUR, &mut place.command(&["run", &proposal])).row(3, "expired");
+    at(u64::MAX, &mut place.command(&["run", &proposal])).row(3, "expired");
+    at(u64::MAX, &mut place.command(&["pending"])).expect(0);
+}
+
+/// Steps and schedules count by a clock that does not jump.
+#[test]
+fn set_back_before_the_epoch() {
+    let place = Place::new();
+    at(0, &mut place.proposing(&bundle("hostile/two-faced"))).expect(0);
+    let proposal = approved(&place);
+    at(0, &mut place.command(&["run", &proposal])).row(3, "the clock says 1970-01-01T00:00:00Z");
+}
