@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use countersign_model::{Digest, Role};
 use serde_json::{Value, json};
 
-use crate::place::{Place, Row, huge, modest};
-use crate::support::{Ran, Runs, bundle, countersign};
+use crate::place::{Place, Row, huge, modest, two_faced};
+use crate::support::{Ran, Runs, countersign};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a folder can be made");
@@ -29,7 +29,7 @@ impl Spoilt {
     fn new() -> Self {
         let place = Place::new();
         let path = place.state.path("bundle");
-        copy(&bundle("hostile/two-faced"), &path);
+        copy(two_faced(), &path);
         Self { place, bundle: path }
     }
 
@@ -190,7 +190,7 @@ fn what_is_no_directory() {
 #[test]
 fn a_check_that_imports_a_write_is_refused_before_anything_is_compiled() {
     let place = Place::new();
-    let good = countersign_bundle::Bundle::open(&bundle("hostile/two-faced")).expect("a bundle");
+    let good = countersign_bundle::Bundle::open(two_faced()).expect("a bundle");
     let mut steps: std::collections::BTreeMap<_, _> =
         Role::ALL.into_iter().filter_map(|role| Some((role, good.step(role)?.bytes().to_vec()))).collect();
     let check = wat::parse_str(

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::place::{NOON, Place, Row, name};
-use crate::support::{Ran, Runs, bundle};
+use crate::place::{NOON, Place, Row, name, two_faced};
+use crate::support::{Ran, Runs};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -13,7 +13,7 @@ fn at(now: u64, command: &mut Command) -> Ran {
 }
 
 fn approved(place: &Place) -> String {
-    let proposal = name(&at(NOON, &mut place.proposing(&bundle("hostile/two-faced"))).expect(0).json());
+    let proposal = name(&at(NOON, &mut place.proposing(two_faced())).expect(0).json());
     at(NOON, &mut place.approving(&proposal)).expect(0);
     proposal
 }
@@ -32,7 +32,7 @@ fn set_back_an_expired_approval_does_not_revive() {
     at(NOON + HOUR - 20_000, &mut run()).row(3, "the approval expired");
     // Nor is anything approved or proposed by such a clock.
     at(NOON, &mut place.approving(&proposal)).row(3, "the clock says");
-    at(NOON, &mut place.proposing(&bundle("hostile/two-faced"))).row(3, "the clock says");
+    at(NOON, &mut place.proposing(two_faced())).row(3, "the clock says");
     assert_eq!(place.standing(), before);
     // Looking is not refused, and the operator can begin anew.
     at(NOON, &mut place.command(&["runs"])).expect(0);
@@ -62,7 +62,7 @@ fn set_forward_approvals_expire_and_nothing_else_breaks() {
 #[test]
 fn set_back_before_the_epoch() {
     let place = Place::new();
-    at(0, &mut place.proposing(&bundle("hostile/two-faced"))).expect(0);
+    at(0, &mut place.proposing(two_faced())).expect(0);
     let proposal = approved(&place);
     at(0, &mut place.command(&["run", &proposal])).row(3, "the clock says 1970-01-01T00:00:00Z");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::place::{Place, Row, huge, modest};
+use crate::place::{Place, Row, huge, modest, two_faced};
 use crate::support::{Runs, countersign};
 
 /// Two kilobytes that nest hundreds of tables.
@@ -105,11 +105,11 @@ fn an_argument() {
     ] {
         let mut command =
             place.command(&["propose", "--target=place", "--hypothesis", "x", "--arg", &argument, "--key"]);
-        command.arg(place.state.path("agent")).arg(crate::support::bundle("hostile/two-faced"));
+        command.arg(place.state.path("agent")).arg(two_faced());
         modest(&mut command).row(1, says);
     }
     // Twice, and a list where no list is.
-    place.proposing(&crate::support::bundle("hostile/two-faced")).arg(place.argument()).ran().row(1, "given twice");
+    place.proposing(two_faced()).arg(place.argument()).ran().row(1, "given twice");
     let usage = place.command(&["propose", "--arg", "no-equals"]).ran();
     assert_eq!(usage.code, 2);
 }

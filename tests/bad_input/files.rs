@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::place::{Place, Row, huge, modest};
+use crate::place::{Place, Row, huge, modest, two_faced};
 use crate::support::{Ran, countersign};
 
 /// What can stand in a file's place, with what is said of it.
@@ -42,7 +42,7 @@ fn a_private_key() {
     each(&place, |path| {
         let mut command =
             place.command(&["propose", "--target=place", "--hypothesis", "x", &place.argument(), "--key", path]);
-        command.arg(crate::support::bundle("hostile/two-faced"));
+        command.arg(two_faced());
         command
     });
     let proposal = place.propose();

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use crate::place::Place;
+use crate::place::{Place, two_faced};
 use crate::support::Runs;
 
 fn into_full(command: &mut Command) -> (i32, String) {
@@ -29,7 +29,7 @@ fn where_stdout_is_full() {
         assert!(said.contains("the result could not be printed") && !said.contains("panicked"), "{said}");
 
         // What acted has acted.
-        let (code, said) = into_full(&mut place.proposing(&crate::support::bundle("hostile/two-faced")));
+        let (code, said) = into_full(&mut place.proposing(two_faced()));
         assert_eq!(code, 0, "{said}");
         assert!(said.contains("what the command did stays done"), "{said}");
         let pending = place.state.run(&["--json", "pending"]).expect(0).json();

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,6 +17,12 @@ use crate::support::{Ran, Runs, State, bundle};
 pub struct Place {
     pub state: State,
     pub folder: PathBuf,
+}
+
+/// The bundle whose steps do what a file says, built once.
+pub fn two_faced() -> &'static Path {
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| bundle("hostile/two-faced"));
+    &BUILT
 }
 
 /// A moment in 2033, for tests that pin the clock: later than any real one.
@@ -85,7 +92,7 @@ expect = {{ content = "as ever\n" }}
     }
 
     pub fn try_propose(&self) -> Ran {
-        self.proposing(&bundle("hostile/two-faced")).ran()
+        self.proposing(two_faced()).ran()
     }
 
     #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::process::{Output, Stdio};
 
-use crate::place::{Place, Row};
+use crate::place::{Place, Row, two_faced};
 use crate::support::Runs;
 
 #[test]
@@ -55,6 +55,6 @@ fn of_an_unknown_name() {
         place.command(&["run", bad]).ran().row(1, "names no proposal");
         place.command(&["show", bad]).ran().row(1, "names no run");
     }
-    let mut command = place.proposing(&crate::support::bundle("hostile/two-faced"));
+    let mut command = place.proposing(two_faced());
     command.args(["--evidence", "ev-0123456789ab"]).ran().row(1, "there is no evidence `ev-0123456789ab`");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::place::{NOON, Place, Row};
+use crate::place::{NOON, Place, Row, two_faced};
 use crate::support::{Ran, Runs, ssh_keygen};
 
 struct Signed {
@@ -137,7 +137,7 @@ fn an_approval_that_is_not_yet_valid() {
 fn an_expired_approval() {
     let place = Place::new();
     let at = |now: u64, command: &mut std::process::Command| command.env("COUNTERSIGN_TEST_NOW", now.to_string()).ran();
-    let proposed = at(NOON, &mut place.proposing(&crate::support::bundle("hostile/two-faced"))).expect(0).json();
+    let proposed = at(NOON, &mut place.proposing(two_faced())).expect(0).json();
     let proposal = crate::place::name(&proposed);
     at(NOON, &mut place.approving(&proposal)).expect(0);
     let before = place.standing();

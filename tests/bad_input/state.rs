@@ -40,7 +40,7 @@ fn read_only() {
 #[test]
 fn full() {
     let mut committed = 0;
-    for free in [0, 8, 64, 128, 1024, 4000, 8000] {
+    for free in [0, 64, 1024, 4000, 8000] {
         let place = Place::new();
         let proposal = place.approved();
         let before = place.standing();

@@ -1,7 +1,7 @@
 //! Paths, arguments and hypotheses with control, bidirectional and look-alike characters.
 
-use crate::place::{Place, Row, name};
-use crate::support::{Runs, bundle};
+use crate::place::{Place, Row, name, two_faced};
+use crate::support::Runs;
 
 /// A Cyrillic letter that looks like an `a`.
 const LOOKALIKE: &str = "\u{430}";
@@ -63,7 +63,7 @@ fn an_argument() {
             .replace("/c\"", "/c\"'"),
     );
     let mut command = place.command(&["--json", "propose", "--target=odd", "--hypothesis", "x", "--key"]);
-    command.arg(place.state.path("agent")).arg(bundle("hostile/two-faced")).arg(format!("--arg=folder={odd}"));
+    command.arg(place.state.path("agent")).arg(two_faced()).arg(format!("--arg=folder={odd}"));
     let proposed = command.ran().expect(0);
     let proposal = name(&proposed.json());
     let reviewed = place.command(&["review", &proposal]).ran().expect(0);
@@ -82,7 +82,7 @@ fn a_hypothesis_and_a_reason() {
     let place = Place::new();
     let words = format!("it is \u{1b}[2Jbroken\u{202e}, says p{LOOKALIKE}ypal\r\u{7} — naïve, but привет");
     let mut command = place.command(&["propose", "--target=place", &place.argument(), "--hypothesis", &words, "--key"]);
-    let ran = command.arg(place.state.path("agent")).arg(bundle("hostile/two-faced")).ran().expect(0);
+    let ran = command.arg(place.state.path("agent")).arg(two_faced()).ran().expect(0);
     plain(&ran.stdout);
     let pending = place.command(&["--json", "pending"]).ran().expect(0).json();
     let proposal = name(&pending["pending"][0]);
@@ -98,11 +98,11 @@ fn a_hypothesis_and_a_reason() {
     for empty in ["", "  "] {
         let mut command =
             place.command(&["propose", "--target=place", &place.argument(), "--hypothesis", empty, "--key"]);
-        command.arg(place.state.path("agent")).arg(bundle("hostile/two-faced")).ran().row(1, "a hypothesis must have");
+        command.arg(place.state.path("agent")).arg(two_faced()).ran().row(1, "a hypothesis must have");
     }
     let long = "x".repeat(100_000);
     let mut command = place.command(&["propose", "--target=place", &place.argument(), "--hypothesis", &long, "--key"]);
-    command.arg(place.state.path("agent")).arg(bundle("hostile/two-faced")).ran().row(1, "a hypothesis must have");
+    command.arg(place.state.path("agent")).arg(two_faced()).ran().row(1, "a hypothesis must have");
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::runs::{count_uses, open_run};
 use crate::state::transact;
 use crate::{Journal, RecordError, Runs, Unfinished, schema};
 
+/// The room that a run's journal must have on its file system before the first change, in bytes, besides before-images.
+const MIN_ROOM: u64 = 4 * 1024 * 1024;
+
 /// A run that is about to begin. The caller has verified all of it.
 #[derive(Clone, Copy, Debug)]
 pub struct RunStart<'a> {
@@ -91,6 +94,7 @@ impl Runs<'_> {
 
         let durable = self.0.durable();
         durable.check()?;
+        self.room()?;
         let mut connection = schema::open(&self.0.database())?;
         let mut refused = None;
         // An error of our own takes the transaction back; `refused` carries what it was.
@@ -120,6 +124,18 @@ impl Runs<'_> {
             (None, Some(error)) => Err(error),
             (None, None) => Err(BeginError::Busy { run: None }),
         }
+    }
+
+    /// Refuses where a journal could run out of room half way: undoing needs none, but a rollback step and the outcome do.
+    fn room(&self) -> Result<(), RecordError> {
+        let dir = self.0.dir();
+        let system = rustix::fs::statvfs(dir).map_err(|error| RecordError::file("look at", dir, error.into()))?;
+        let free = system.f_bavail.saturating_mul(system.f_frsize);
+        // Some file systems count nothing at all.
+        if system.f_blocks == 0 || free >= MIN_ROOM {
+            return Ok(());
+        }
+        Err(RecordError::NoRoom { path: crate::error::shown(dir), free, needed: MIN_ROOM })
     }
 
     /// Decides, inside the transaction that begins the run, whether it may.

@@ -266,6 +266,7 @@ impl RecordError {
             Self::NotDurable { .. } | Self::Stopped(_) => {
                 Some("see to the disk of the state directory before anything else is run")
             }
+            Self::NoRoom { .. } => Some(ROOM),
             Self::Damaged { .. } => {
                 Some("restore the state directory from a backup; nothing is run from a damaged one")
             }
