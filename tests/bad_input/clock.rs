@@ -58,7 +58,20 @@ fn set_forward_approvals_expire_and_nothing_else_breaks() {
     at(u64::MAX, &mut place.command(&["pending"])).expect(0);
 }
 
-/// Steps and schedules count by a clock that does not jump.
+/// Steps and schedules count by a clock that does not jump, and so does not stand still either.
+#[test]
+fn that_stands_still_ends_a_check_all_the_same() {
+    let place = Place::new();
+    let proposal = approved(&place);
+    place.put("mood", "bad");
+    let before = place.standing();
+    let begun = std::time::Instant::now();
+    let ran = at(NOON, &mut place.command(&["run", &proposal])).expect(4);
+    assert!(ran.stdout.contains("times within 1000 ms"), "{}", ran.stdout);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert_eq!(place.standing(), before);
+}
+
 #[test]
 fn set_back_before_the_epoch() {
     let place = Place::new();

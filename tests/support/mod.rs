@@ -138,6 +138,9 @@ impl Ran {
         for bad in ["panicked at", "stack backtrace", "RUST_BACKTRACE", "Error {", "Some(", "\u{1b}"] {
             assert!(!self.stdout.contains(bad) && !self.stderr.contains(bad), "{bad}: {}{}", self.stdout, self.stderr);
         }
+        // Whoever is told that something is wrong is told what to do.
+        let said = !self.stderr.contains("error: ") || self.stderr.contains("hint: ");
+        assert!(said || ![1, 3, 5].contains(&code), "it does not say what to do next: {}", self.stderr);
         self
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let mut code = if found.denied.is_empty() { 0 } else { 3 };
     if let Some(failure) = &found.failure {
         crate::output::complain(format_args!("error: the investigation failed: {failure}"));
+        crate::output::complain("hint: nothing was changed; see what it logged, and correct it");
         code = 1;
     }
     let findings: Vec<_> =

@@ -70,12 +70,13 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     });
     for denial in &document.denied {
         crate::output::complain(format_args!(
-            "error: the {} step was denied `{}`: {}{}",
-            denial.role,
-            denial.call,
-            denial.why,
-            render::remedy(denial)
+            "error: the {} step was denied `{}`: {}",
+            denial.role, denial.call, denial.why
         ));
+        crate::output::complain(match &denial.grant {
+            Some(grant) => format!("hint: nothing was changed; the grant `{grant}` would allow it"),
+            None => "hint: nothing was changed; no grant would allow it, so the step must do without".to_owned(),
+        });
     }
     let code = if !document.denied.is_empty() {
         3
