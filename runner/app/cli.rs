@@ -65,6 +65,10 @@ enum Command {
     Approve(commands::approve::Arguments),
     /// Sign a proposal's denial, which ends it
     Deny(commands::deny::Arguments),
+    /// Write a proposal to one file, to be reviewed and signed on another machine
+    Export(commands::export::Arguments),
+    /// Take back what people signed on an exported proposal
+    Import(commands::import::Arguments),
     /// Run an approved proposal: apply, check, and commit or roll back
     Run(commands::run::Arguments),
     /// List the proposals that wait for a decision or a run
@@ -105,6 +109,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Review(arguments) => commands::review::run(global, arguments),
         Command::Approve(arguments) => commands::approve::run(global, arguments),
         Command::Deny(arguments) => commands::deny::run(global, arguments),
+        Command::Export(arguments) => commands::export::run(global, arguments),
+        Command::Import(arguments) => commands::import::run(global, arguments),
         Command::Run(arguments) => commands::run::run(global, arguments),
         Command::Pending(arguments) => commands::pending::run(global, arguments),
         Command::Runs(arguments) => commands::runs::run(global, arguments),

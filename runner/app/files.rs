@@ -152,7 +152,9 @@ fn trusted(path: &Path, metadata: &Metadata) -> anyhow::Result<()> {
 /// Writes a file that does not exist yet.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let shown = shown(path);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
+    let mut options = std::fs::OpenOptions::new();
+    // It may hold what the target's files say.
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
         hinted_by(error, format!("`{shown}` cannot be made"), "name a file that is not there yet, where you may write")
     })?;
     file.write_all(bytes)

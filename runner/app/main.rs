@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod cli;
 mod commands;
 mod componentize;
@@ -10,8 +11,10 @@ mod environment;
 mod files;
 mod hints;
 mod output;
+mod papers;
 mod progress;
 mod render;
+mod signing;
 mod template;
 mod time;
 

@@ -3,6 +3,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod agent;
+pub mod away;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -195,6 +198,20 @@ impl State {
     pub fn configure(&self, text: &str) {
         let mut file = fs::OpenOptions::new().append(true).open(self.config()).expect("there is a configuration");
         file.write_all(text.as_bytes()).expect("it can be written");
+    }
+
+    /// Changes the trust policy, as its operator would: the configuration pins it anew.
+    pub fn policy(&self, change: impl FnOnce(&str) -> String) {
+        let path = self.path("state/trust-policy.toml");
+        let digest = |path: &Path| {
+            let output = Command::new("sha256sum").arg(path).output().expect("sha256sum starts");
+            String::from_utf8_lossy(&output.stdout).split(' ').next().expect("a digest").to_owned()
+        };
+        let before = digest(&path);
+        let policy = fs::read_to_string(&path).expect("there is a policy");
+        fs::write(&path, change(&policy)).expect("it can be written");
+        let config = fs::read_to_string(self.config()).expect("there is a configuration");
+        fs::write(self.config(), config.replace(&before, &digest(&path))).expect("it can be written");
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {

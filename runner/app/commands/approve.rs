@@ -2,28 +2,31 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use countersign_model::Grant;
-use countersign_pipeline::{ApprovalTerms, Approved, Stored, proposal_name};
+use countersign_pipeline::ApprovalTerms;
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::environment::{Environment, load_key};
-use crate::files::{read_bounded, write_new};
+use crate::files::{read_bounded, shown, write_new};
 use crate::output::{CommandResult, Done};
+use crate::papers::{Kept, Papers, PinArguments};
+use crate::signing::SignerArguments;
 
 #[derive(Args)]
-#[command(group(ArgGroup::new("how").required(true).args(["key", "write_manifest", "manifest"])))]
+#[command(group(ArgGroup::new("how").required(true).multiple(true).args(["key", "agent", "write_manifest", "manifest"])))]
+#[command(group(ArgGroup::new("what").required(true).args(["reason", "cosign", "manifest"])))]
 #[command(after_help = "\
 Examples:
   countersign approve p-0123456789ab --key ~/.ssh/id_ed25519 --reason 'seen, agreed'
+  countersign approve orders.proposal --agent --reason 'seen, agreed'
+  countersign approve orders.proposal --agent --key ~/.ssh/id_ed25519.pub --cosign 4f3a91
   countersign approve p-0123456789ab --reason 'seen, agreed' --write-manifest approval.json
   ssh-keygen -Y sign -f ~/.ssh/id_ed25519 -n approval@countersign approval.json
   countersign approve p-0123456789ab --manifest approval.json --signature approval.json.sig")]
 pub(crate) struct Arguments {
-    /// The proposal
+    /// The proposal, or the file that it was exported to: what has a `/` or a `.` in its name
     proposal: String,
-    /// The approver's private key, in OpenSSH's format
-    #[arg(long, value_name = "FILE", requires = "reason")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    signer: SignerArguments,
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -33,67 +36,86 @@ pub(crate) struct Arguments {
     /// For how long the approval is good
     #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = crate::time::parse_duration)]
     expires: u64,
+    /// Sign an approval that somebody gave already, as it stands: where the trust policy asks for several people, they
+    /// must sign the same one. `review` lists them; the beginning of its digest names it
+    #[arg(long, value_name = "APPROVAL", conflicts_with_all = ["narrow", "expires", "write_manifest"])]
+    cosign: Option<String>,
     /// Write the approval manifest, to be signed with `ssh-keygen -Y sign -n approval@countersign`
-    #[arg(long, value_name = "FILE", requires = "reason", conflicts_with_all = ["key", "signature"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "agent", "signature"])]
     write_manifest: Option<PathBuf>,
     /// Take a manifest that was signed elsewhere
-    #[arg(long, value_name = "FILE", requires = "signature", conflicts_with_all = ["key", "reason", "narrow"])]
+    #[arg(long, value_name = "FILE", requires = "signature", conflicts_with_all = ["key", "agent", "narrow", "expires"])]
     manifest: Option<PathBuf>,
     /// The signature on that manifest
     #[arg(long, value_name = "FILE", requires = "manifest")]
     signature: Option<PathBuf>,
+    #[command(flatten)]
+    pins: PinArguments,
 }
 
 /// The largest manifest or signature that is read, in bytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let environment = Environment::open(global)?;
-    let runner = &environment.runner;
-    let stored = Stored::load(runner, &arguments.proposal)?;
+    let mut papers = Papers::open(global, &arguments.proposal, &arguments.pins)?;
     if let (Some(manifest), Some(signature)) = (&arguments.manifest, &arguments.signature) {
         let manifest = read_bounded(manifest, MAX_FILE)?;
         let signature = String::from_utf8_lossy(&read_bounded(signature, MAX_FILE)?).into_owned();
-        let kept = countersign_pipeline::keep_approval(runner, &stored, &manifest, &signature)?;
-        return Ok(approved(&stored, &kept));
+        let kept = papers.keep(&manifest, &signature)?;
+        return Ok(approved(&papers, &kept));
     }
-    let targets = environment.targets_of(&stored)?;
-    let terms = ApprovalTerms {
-        reason: arguments.reason.as_deref().unwrap_or_default(),
-        narrow: &arguments.narrow,
-        valid_for: arguments.expires,
+    let manifest = match &arguments.cosign {
+        Some(approval) => papers.given(approval)?,
+        None => papers.draft(&ApprovalTerms {
+            reason: arguments.reason.as_deref().unwrap_or_default(),
+            narrow: &arguments.narrow,
+            valid_for: arguments.expires,
+        })?,
     };
-    let (_, manifest) = countersign_pipeline::draft_approval(runner, &stored, &targets, &terms)?;
     if let Some(file) = &arguments.write_manifest {
         write_new(file, &manifest)?;
-        let shown = file.display();
+        let shown = shown(file);
         let text = format!(
             "manifest {shown}\nnext     ssh-keygen -Y sign -f KEY -n approval@countersign {shown}\n         \
              countersign approve {} --manifest {shown} --signature {shown}.sig",
             arguments.proposal
         );
-        return Ok(Done::new(text, json!({ "manifest": shown.to_string(), "proposal": arguments.proposal })));
+        return Ok(Done::new(text, json!({ "manifest": shown, "proposal": arguments.proposal })));
     }
-    let key = arguments.key.as_deref().ok_or_else(|| anyhow::anyhow!("`--key` is missing"))?;
-    let signature = countersign_pipeline::sign_approval(&load_key(key)?, &manifest)?;
-    let kept = countersign_pipeline::keep_approval(runner, &stored, &manifest, &signature)?;
-    Ok(approved(&stored, &kept))
+    let signature = countersign_pipeline::sign_approval(&*arguments.signer.signatory()?, &manifest)?;
+    let kept = papers.keep(&manifest, &signature)?;
+    Ok(approved(&papers, &kept))
 }
 
-fn approved(stored: &Stored, kept: &Approved) -> Done {
-    let name = proposal_name(&stored.proposal.digest());
-    let text = format!(
-        "approved by {}\nmanifest  {}\nsignature {}\nnext      countersign run {name}",
-        kept.approver,
-        kept.manifest.display(),
-        kept.signature.display()
-    );
+fn approved(papers: &Papers, kept: &Kept) -> Done {
+    let (name, file) = (papers.name(), papers.file().map(shown));
+    let mut text = format!("approved by {}\napproval  {}", kept.approver, kept.approval);
+    if let Some((manifest, signature)) = &kept.files {
+        text.push_str(&format!("\nmanifest  {}\nsignature {}", manifest.display(), signature.display()));
+    }
+    if let Some(file) = &file {
+        text.push_str(&format!("\nfile      {file}"));
+    }
+    let missing = kept.quorum.saturating_sub(kept.approvers.len());
+    let next = match (missing, &file) {
+        (0, None) => format!("countersign run {name}"),
+        (0, Some(file)) => format!("on its host: countersign import {file}"),
+        (_, file) => format!(
+            "{missing} more must sign this approval: countersign approve {} --cosign {}",
+            file.as_ref().unwrap_or(&name),
+            kept.approval.short()
+        ),
+    };
+    text.push_str(&format!("\nnext      {next}"));
     let json = json!({
         "proposal": name,
         "approver": kept.approver,
-        "approval": kept.digest,
-        "manifest": kept.manifest.display().to_string(),
-        "signature": kept.signature.display().to_string(),
+        "approval": kept.approval,
+        "approvers": kept.approvers,
+        "quorum": kept.quorum,
+        "manifest": kept.files.as_ref().map(|(manifest, _)| shown(manifest)),
+        "signature": kept.files.as_ref().map(|(_, signature)| shown(signature)),
+        "file": file,
     });
     Done::new(text, json).acted()
 }

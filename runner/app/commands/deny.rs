@@ -1,34 +1,40 @@
-use std::path::PathBuf;
-
-use clap::Args;
-use countersign_pipeline::{Stored, proposal_name};
+use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::environment::{Environment, load_key};
+use crate::files::shown;
 use crate::output::{CommandResult, Done};
+use crate::papers::{Papers, PinArguments};
+use crate::signing::SignerArguments;
 
 #[derive(Args)]
-#[command(
-    after_help = "Example: countersign deny p-0123456789ab --key ~/.ssh/id_ed25519 --reason 'not during the sale'"
-)]
+#[command(group(ArgGroup::new("who").required(true).multiple(true).args(["key", "agent"])))]
+#[command(after_help = "\
+Examples:
+  countersign deny p-0123456789ab --key ~/.ssh/id_ed25519 --reason 'not during the sale'
+  countersign deny orders.proposal --agent --reason 'not during the sale'")]
 pub(crate) struct Arguments {
-    /// The proposal
+    /// The proposal, or the file that it was exported to: what has a `/` or a `.` in its name
     proposal: String,
-    /// The private key of somebody who may approve
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[command(flatten)]
+    signer: SignerArguments,
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    #[command(flatten)]
+    pins: PinArguments,
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let environment = Environment::open(global)?;
-    let stored = Stored::load(&environment.runner, &arguments.proposal)?;
-    let key = load_key(&arguments.key)?;
-    let who = countersign_pipeline::deny(&environment.runner, &stored, &key, &arguments.reason)?;
-    let name = proposal_name(&stored.proposal.digest());
-    let text = format!("denied by {who}: {name} can no longer be approved or run");
-    Ok(Done::new(text, json!({ "proposal": name, "denied_by": who, "reason": arguments.reason })).acted())
+    let mut papers = Papers::open(global, &arguments.proposal, &arguments.pins)?;
+    let who = papers.deny(&*arguments.signer.signatory()?, &arguments.reason)?;
+    let (name, file) = (papers.name(), papers.file().map(shown));
+    let text = match &file {
+        None => format!("denied by {who}: {name} can no longer be approved or run"),
+        Some(file) => format!(
+            "denied by {who}: {name} can no longer be approved from {file}\nnext      on its host: countersign import {file}"
+        ),
+    };
+    let json = json!({ "proposal": name, "denied_by": who, "reason": arguments.reason, "file": file });
+    Ok(Done::new(text, json).acted())
 }

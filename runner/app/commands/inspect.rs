@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
@@ -8,7 +10,7 @@ use countersign_bundle::Bundle;
 use countersign_capability::Registry;
 use countersign_model::Role;
 use countersign_model::text::visible;
-use countersign_pipeline::PipelineError;
+use countersign_pipeline::{Exported, MAX_EXPORT, Pins, PipelineError};
 use countersign_sandbox::Inspection;
 use serde_json::{Value, json};
 
@@ -19,7 +21,7 @@ use crate::output::{CommandResult, Done};
 #[derive(Args)]
 #[command(after_help = "Example: countersign inspect ./bundle")]
 pub(crate) struct Arguments {
-    /// A bundle's directory, or a component's file
+    /// A bundle's directory, a component's file, or an exported proposal
     path: PathBuf,
 }
 
@@ -28,12 +30,32 @@ const MAX_COMPONENT: u64 = 64 * 1024 * 1024;
 
 pub(crate) fn run(arguments: &Arguments) -> CommandResult {
     let registry = registry();
-    if arguments.path.is_dir() { bundle(&registry, arguments) } else { component(&registry, arguments) }
+    if arguments.path.is_dir() {
+        return bundle(&registry, &Bundle::open(&arguments.path)?);
+    }
+    let limit = if is_export(&arguments.path) { MAX_EXPORT as u64 } else { MAX_COMPONENT };
+    let bytes = read_bounded(&arguments.path, limit)?;
+    if Exported::recognizes(&bytes) {
+        let exported = Exported::open(&bytes, Arc::new(registry), crate::time::now, &Pins::default())?;
+        return bundle(&crate::environment::registry(), &exported.stored().bundle);
+    }
+    component(&registry, &bytes)
 }
 
-fn component(registry: &Registry, arguments: &Arguments) -> CommandResult {
-    let bytes = read_bounded(&arguments.path, MAX_COMPONENT)?;
-    let inspection = countersign_sandbox::inspect(registry, &bytes)?;
+/// Whether a file says that it is an exported proposal, which may be larger than a component.
+fn is_export(path: &Path) -> bool {
+    read_beginning(path).is_some_and(|bytes| Exported::recognizes(&bytes))
+}
+
+fn read_beginning(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = path.is_file().then(|| std::fs::File::open(path).ok()).flatten()?;
+    file.take(512).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn component(registry: &Registry, bytes: &[u8]) -> CommandResult {
+    let inspection = countersign_sandbox::inspect(registry, bytes)?;
     let role = inspection.role();
     admit_role(&inspection)?;
     let mut text = String::new();
@@ -41,8 +63,7 @@ fn component(registry: &Registry, arguments: &Arguments) -> CommandResult {
     Ok(Done::new(text.trim_end(), json!({ "steps": { role.name(): step_json(&inspection) } })))
 }
 
-fn bundle(registry: &Registry, arguments: &Arguments) -> CommandResult {
-    let bundle = Bundle::open(&arguments.path)?;
+fn bundle(registry: &Registry, bundle: &Bundle) -> CommandResult {
     let manifest = bundle.manifest();
     let mut text = format!(
         "bundle   {}\nname     {}\nsays     {} (the author's words)\nmode     {}\nrollback {}\n",

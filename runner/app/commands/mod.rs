@@ -3,6 +3,8 @@
 pub(crate) mod approve;
 pub(crate) mod build;
 pub(crate) mod deny;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod investigate;

@@ -1,18 +1,20 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use countersign_bundle::Bundle;
 use countersign_pipeline::{ProposalDraft, proposal_name};
 use serde_json::json;
 
 use super::StepArguments;
 use crate::cli::Global;
-use crate::environment::{Environment, load_key};
+use crate::environment::Environment;
 use crate::output::{CommandResult, Done};
 use crate::render;
+use crate::signing::SignerArguments;
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("who").required(true).multiple(true).args(["key", "agent"])))]
 #[command(after_help = "Example: countersign propose ./bundle --target web --arg config=/etc/orders.conf \\
            --evidence ev-0123456789ab --hypothesis 'pool-size is 0' --key ~/.ssh/agent")]
 pub(crate) struct Arguments {
@@ -29,19 +31,18 @@ pub(crate) struct Arguments {
     /// Why this should help
     #[arg(long, value_name = "TEXT")]
     hypothesis: String,
-    /// The proposer's private key, in OpenSSH's format
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[command(flatten)]
+    signer: SignerArguments,
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let runner = &environment.runner;
-    let key = load_key(&arguments.key)?;
+    let signatory = arguments.signer.signatory()?;
     let bundle = Bundle::open(&arguments.bundle)?;
     let step = arguments.step.parse(&bundle)?;
     let targets = environment.targets(arguments.targets.iter().map(String::as_str))?;
-    let principal = runner.policy().principal(key.fingerprint());
+    let principal = runner.policy().principal(signatory.fingerprint());
     let drafted = countersign_pipeline::draft(
         runner,
         &ProposalDraft {
@@ -50,11 +51,11 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             arguments: &step,
             evidence: &arguments.evidence,
             hypothesis: &arguments.hypothesis,
-            proposer: key.fingerprint(),
+            proposer: signatory.fingerprint(),
             principal: principal.name(),
         },
     )?;
-    let digest = runner.keep_proposal(&bundle, &drafted, &key)?;
+    let digest = runner.keep_proposal(&bundle, &drafted, &*signatory)?;
     let name = proposal_name(&digest);
 
     let mut text = format!("proposal {name}\ndigest   {digest}\nbundle   {}\n", bundle.digest());

@@ -1,23 +1,24 @@
 use clap::Args;
-use countersign_pipeline::Stored;
 
 use crate::cli::Global;
-use crate::environment::Environment;
 use crate::output::{CommandResult, Done};
+use crate::papers::{Papers, PinArguments};
 use crate::render;
 
 #[derive(Args)]
-#[command(after_help = "Example: countersign review p-0123456789ab")]
+#[command(after_help = "\
+Examples:
+  countersign review p-0123456789ab
+  countersign review orders.proposal --runner SHA256:hbuDVqexb1o4m6ACvXTV3fDUzy1vX6uSZQuuUMTB2FE")]
 pub(crate) struct Arguments {
-    /// The proposal
+    /// The proposal, or the file that it was exported to: what has a `/` or a `.` in its name
     proposal: String,
+    #[command(flatten)]
+    pins: PinArguments,
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let environment = Environment::open(global)?;
-    let stored = Stored::load(&environment.runner, &arguments.proposal)?;
-    let targets = environment.targets_of(&stored)?;
-    let review = countersign_pipeline::review(&environment.runner, &stored, &targets)?;
+    let review = Papers::open(global, &arguments.proposal, &arguments.pins)?.review()?;
     let json = render::review::json(&review)?;
-    Ok(Done::new(render::review::text(&review, environment.runner.now()), json))
+    Ok(Done::new(render::review::text(&review, crate::time::now()), json))
 }

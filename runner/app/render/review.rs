@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use countersign_model::text::{excerpt, visible, visible_lines};
 use countersign_model::{Mode, Role, RollbackBy, Verdict};
-use countersign_pipeline::{Review, TargetReview};
+use countersign_pipeline::{Provenance, Review, TargetReview};
 use serde_json::{Value, json};
 
 use super::{changes, guards};
@@ -32,8 +32,11 @@ fn write(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
     if let Some(reason) = &review.denied {
         writeln!(text, "DENIED: {}", visible(reason))?;
     }
+    if let Some(exported) = &review.exported {
+        provenance(text, exported, now)?;
+    }
     for target in &review.targets {
-        standing(text, target, now)?;
+        standing(text, target, review.exported.as_ref(), now)?;
         effects(text, target)?;
     }
     outcome(text, review)?;
@@ -42,10 +45,36 @@ fn write(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
     history(text, review)?;
     evidence(text, review)?;
     people(text, review, now)?;
+    approvals(text, review, now)?;
     words(text, review)
 }
 
-fn standing(text: &mut String, target: &TargetReview, now: u64) -> std::fmt::Result {
+/// Whose file this is: what it says, and what of that the reviewer knew already.
+fn provenance(text: &mut String, exported: &Provenance, now: u64) -> std::fmt::Result {
+    let unverified = "NOT VERIFIED: only the file says so";
+    writeln!(text, "\nEXPORTED FILE, of {}, {} ago", moment(exported.at), span(now.saturating_sub(exported.at)))?;
+    let known = if exported.runner_pinned { "as you named it" } else { unverified };
+    writeln!(text, "  runner {}, {known}", exported.runner)?;
+    let known = match (exported.policy_pinned, exported.runner_pinned) {
+        (true, _) => "as you named it",
+        (false, true) => "in force there, as this runner signed it",
+        (false, false) => unverified,
+    };
+    writeln!(text, "  policy {}, {known}", exported.policy)?;
+    if !exported.runner_pinned {
+        writeln!(
+            text,
+            "  anybody can make a runner's key: compare the fingerprint with what the operator told you, and"
+        )?;
+        writeln!(
+            text,
+            "  name it with `--runner`; until then everything below is what the sender of this file claims"
+        )?;
+    }
+    writeln!(text, "  how the targets stand was looked at when it was exported; it may be otherwise by now")
+}
+
+fn standing(text: &mut String, target: &TargetReview, exported: Option<&Provenance>, now: u64) -> std::fmt::Result {
     writeln!(text, "\nTARGET {}", target.name)?;
     if !target.description.is_empty() {
         writeln!(text, "  {}", visible(&target.description))?;
@@ -53,12 +82,20 @@ fn standing(text: &mut String, target: &TargetReview, now: u64) -> std::fmt::Res
     if let Some(blocked) = &target.blocked {
         writeln!(text, "  BLOCKED: {}", visible_lines(blocked))?;
     }
-    writeln!(text, "  check now: {}", spoken(&target.check_now))?;
+    if let Some(exceeded) = &target.exceeded {
+        writeln!(text, "  CANNOT BE APPROVED: {}", visible(exceeded))?;
+    }
+    let when = if exported.is_some() { "at export" } else { "now" };
+    writeln!(text, "  check {when}: {}", spoken(&target.check_now))?;
     guards(text, &target.guards_now)?;
     if target.guards_now.is_empty() {
         writeln!(text, "  no guards: a run will be refused")?;
     }
-    writeln!(text, "\nDRIFT since the rehearsal, {} ago", span(now.saturating_sub(target.rehearsed)))?;
+    let ago = span(now.saturating_sub(target.rehearsed));
+    match exported {
+        None => writeln!(text, "\nDRIFT since the rehearsal, {ago} ago")?,
+        Some(_) => writeln!(text, "\nDRIFT between the rehearsal, {ago} ago, and the export")?,
+    }
     if target.drift.is_empty() {
         writeln!(text, "  none")?;
     }
@@ -198,7 +235,7 @@ fn history(text: &mut String, review: &Review) -> std::fmt::Result {
 
 fn evidence(text: &mut String, review: &Review) -> std::fmt::Result {
     for (cited, title) in
-        [(true, "EVIDENCE cited, as this runner recorded it"), (false, "EVIDENCE not cited, read in the rehearsal")]
+        [(true, "EVIDENCE cited, as the runner recorded it"), (false, "EVIDENCE not cited, read in the rehearsal")]
     {
         writeln!(text, "\n{title}")?;
         let mut none = true;
@@ -238,6 +275,34 @@ fn people(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
     let left = review.expires.checked_sub(now).filter(|left| *left > 0);
     let left = left.map_or_else(|| "EXPIRED".to_owned(), |left| format!("in {}", span(left)));
     writeln!(text, "\nEXPIRES\n  {} ({left})", moment(review.expires))
+}
+
+fn approvals(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
+    let quorum = review.quorum;
+    let (people, sign) = if quorum == 1 { ("person", "signs") } else { ("people", "sign the same one") };
+    writeln!(text, "\nAPPROVALS given so far; one counts when {quorum} {people} {sign}")?;
+    for given in &review.approvals {
+        let expired = if now >= given.expires { ", EXPIRED" } else { "" };
+        writeln!(
+            text,
+            "  {}  by {}, good until {}{expired}, for {} run{}",
+            given.approval.short(),
+            given.approvers.join(", "),
+            moment(given.expires),
+            given.uses,
+            if given.uses == 1 { "" } else { "s" }
+        )?;
+        writeln!(text, "    \"{}\"", excerpt(&given.reason, 200))?;
+        for (role, grants) in given.narrowed.iter().flatten() {
+            for grant in grants {
+                writeln!(text, "    narrowed: {:<13} {grant}", role.name())?;
+            }
+        }
+    }
+    if review.approvals.is_empty() {
+        writeln!(text, "  none")?;
+    }
+    Ok(())
 }
 
 fn words(text: &mut String, review: &Review) -> std::fmt::Result {

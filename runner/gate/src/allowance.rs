@@ -166,7 +166,8 @@ impl Allowance {
         if self.bytes.saturating_add(payload) > MAX_BYTES {
             return bound(format!("a step may move {MAX_BYTES} bytes at most"));
         }
-        let (at, grant) = self.grants.fit(call).map_err(|short| Denied::short(self.grants.describe(&short, "grant")))?;
+        let (at, grant) =
+            self.grants.fit(call).map_err(|short| Denied::short(self.grants.describe(&short, "grant")))?;
         let bounds = match (&self.readable, access) {
             (Some(readable), Access::Read) => readable,
             _ => &self.ceiling,

@@ -1,11 +1,19 @@
-use countersign_model::documents::{ApprovalManifest, RoleGrants, namespace};
-use countersign_model::{Access, Digest, Grant};
-use countersign_trust::{ApprovalDraft, SigningKey};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
+use countersign_capability::Registry;
+use countersign_model::documents::{ApprovalManifest, Configured, RoleGrants, Terms, namespace};
+use countersign_model::{Access, Digest, Grant};
+use countersign_trust::{ApprovalDraft, Principal, Signatory, SignatureError, SignedApproval, SignedDenial};
+
+use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::runner::Runner;
 use crate::stored::Stored;
 use crate::target::{Target, contains};
+
+/// The fewest digits that name an approval.
+const MIN_NAME: usize = 6;
 
 /// What an approver decides.
 pub struct ApprovalTerms<'a> {
@@ -21,12 +29,12 @@ pub struct ApprovalTerms<'a> {
 pub struct Approved {
     /// Digest of the manifest's bytes.
     pub digest: Digest,
-    /// The manifest's file.
-    pub manifest: std::path::PathBuf,
-    /// The signature's file.
-    pub signature: std::path::PathBuf,
     /// Who signed.
     pub approver: String,
+    /// The manifest's file.
+    pub manifest: PathBuf,
+    /// The signature's file.
+    pub signature: PathBuf,
 }
 
 /// Writes the approval manifest that the approver signs.
@@ -39,43 +47,56 @@ pub fn draft_approval(
     stored: &Stored,
     targets: &[(&str, &Target)],
     terms: &ApprovalTerms<'_>,
-) -> Result<(ApprovalManifest, Vec<u8>), PipelineError> {
-    open(runner, stored)?;
+) -> Result<Vec<u8>, PipelineError> {
+    let document = stored.proposal.document();
+    let configured =
+        |(name, target): &(&str, &Target)| ((*name).to_owned(), crate::standing::configured(runner, document, target));
+    draft(runner, stored, &targets.iter().map(configured).collect::<Vec<_>>(), terms)
+}
+
+/// The manifest, on the host and away from it alike.
+pub(crate) fn draft(
+    desk: &dyn Desk,
+    stored: &Stored,
+    targets: &[(String, Configured)],
+    terms: &ApprovalTerms<'_>,
+) -> Result<Vec<u8>, PipelineError> {
+    let now = open(desk, stored)?;
     for rehearsal in stored.rehearsals() {
-        crate::shown::showable(runner, rehearsal)?;
+        crate::shown::showable(desk, rehearsal)?;
     }
     let document = stored.proposal.document();
     let mut owners: Vec<&str> = Vec::new();
-    for (name, target) in targets {
-        if stored.rehearsal(name)?.configuration != target.digest() {
+    for (name, configured) in targets {
+        if stored.rehearsal(name)?.configuration != configured.configuration {
             return Err(PipelineError::refused(format!(
                 "the configuration of `{name}` was changed since the proposal"
             ))
             .with_hint("propose again: what was rehearsed is not what would run"));
         }
-        crate::order::within_ceilings(runner, target, &document.grants)?;
-        if !owners.contains(&target.rollback_owner.as_str()) {
-            owners.push(&target.rollback_owner);
+        if let Some(why) = &configured.exceeded {
+            return Err(PipelineError::refused(why).with_hint(
+                "an operator may widen the ceiling, and then it must be proposed again; an approval cannot exceed it",
+            ));
+        }
+        if !owners.contains(&configured.rollback_owner.as_str()) {
+            owners.push(&configured.rollback_owner);
         }
     }
-    if terms.valid_for > runner.policy().max_validity_ms() {
-        let hours = runner.policy().max_validity_ms() / 3_600_000;
+    let longest = desk.policy().max_validity_ms();
+    if terms.valid_for > longest {
+        let hours = longest / 3_600_000;
         return Err(PipelineError::refused(format!("the trust policy lets an approval be good for {hours} h at most"))
             .with_hint("choose a shorter `--expires`"));
     }
-    let registry = runner.registry();
-    let narrow = terms
-        .narrow
-        .iter()
-        .map(|grant| crate::target::normalize(registry, runner.protected(), grant))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(PipelineError::failed)?;
+    let narrow = terms.narrow.iter().map(|grant| desk.normalize(grant)).collect::<Result<Vec<_>, _>>();
+    let narrow = narrow.map_err(PipelineError::failed)?;
+    let registry = desk.registry();
     let grants = countersign_trust::narrow(&document.grants, &narrow, &|wide, small| contains(registry, wide, small))
         .map_err(|error| {
         PipelineError::refused(error.to_string()).with_hint("narrow to grants inside those that are asked for")
     })?;
-    sufficient(runner, stored, &grants)?;
-    let now = runner.decisive()?;
+    sufficient(registry, stored, &grants)?;
     let draft = ApprovalDraft {
         reason: terms.reason.to_owned(),
         grants,
@@ -84,9 +105,9 @@ pub fn draft_approval(
         uses: 1,
         rollback_owner: owners.join(", "),
         evidence: document.evidence.clone(),
-        policy: runner.pinned_policy(),
+        policy: desk.pinned_policy(),
     };
-    countersign_trust::draft(&stored.proposal, draft).map_err(|error| {
+    countersign_trust::draft(&stored.proposal, draft).map(|(_, bytes)| bytes).map_err(|error| {
         PipelineError::failed(format!("the approval: {error}")).with_hint("give another `--reason` or `--expires`")
     })
 }
@@ -103,68 +124,158 @@ pub fn keep_approval(
     signature: &str,
 ) -> Result<Approved, PipelineError> {
     open(runner, stored)?;
-    let approver =
-        countersign_trust::verify_approval(manifest, signature.as_bytes(), stored.proposal.proposer(), runner.policy())
-            .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
-    let terms: ApprovalManifest = countersign_model::strict::from_slice(manifest, countersign_trust::MAX_MANIFEST)
-        .map_err(|error| {
-            PipelineError::refused(format!("the approval manifest: {error}"))
-                .with_hint("sign what `countersign approve --write-manifest` wrote, as it is")
-        })?;
-    if terms.predicate.proposal != stored.proposal.digest() {
+    let approver = acceptable(runner, stored, manifest, signature.as_bytes())?;
+    let kept = runner.keep_approval(&stored.proposal.digest(), manifest, signature)?;
+    Ok(Approved { approver: approver.name().to_owned(), ..kept })
+}
+
+/// Who a signature on a manifest counts for, if it is an approval of this very proposal by somebody who may
+/// give it.
+///
+/// # Errors
+/// When the signature does not verify or does not count, or the manifest is not what this proposal allows.
+pub(crate) fn acceptable(
+    desk: &dyn Desk,
+    stored: &Stored,
+    manifest: &[u8],
+    signature: &[u8],
+) -> Result<Principal, PipelineError> {
+    let policy = desk.policy();
+    let approver = countersign_trust::verify_approval(manifest, signature, stored.proposal.proposer(), policy)
+        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+    let terms = terms(manifest)?;
+    if terms.proposal != stored.proposal.digest() {
         return Err(PipelineError::refused("the approval manifest is of another proposal")
             .with_hint("name the proposal that it was written for"));
     }
-    let (span, uses) = (terms.predicate.expires.saturating_sub(terms.predicate.not_before), terms.predicate.uses);
-    if span > runner.policy().max_validity_ms() || uses > runner.policy().max_uses() {
+    let (span, uses) = (terms.expires.saturating_sub(terms.not_before), terms.uses);
+    if span > policy.max_validity_ms() || uses > policy.max_uses() {
         return Err(PipelineError::refused(
             "the approval is for longer, or for more runs, than the trust policy allows",
         )
         .with_hint("sign a manifest that `countersign approve --write-manifest` wrote, as it is"));
     }
-    let kept = runner.keep_approval(&stored.proposal.digest(), manifest, signature)?;
-    Ok(Approved { approver: approver.name().to_owned(), ..kept })
+    Ok(approver)
 }
 
-/// Signs with a key that is at hand.
+/// What an approval manifest says.
+pub(crate) fn terms(manifest: &[u8]) -> Result<Terms, PipelineError> {
+    countersign_model::strict::from_slice(manifest, countersign_trust::MAX_MANIFEST)
+        .map(|manifest: ApprovalManifest| manifest.predicate)
+        .map_err(|error| {
+            PipelineError::refused(format!("the approval manifest: {error}"))
+                .with_hint("sign what `countersign approve --write-manifest` wrote, as it is")
+        })
+}
+
+/// An approval that was given, by the beginning of its digest, for another approver to sign as it stands.
 ///
 /// # Errors
-/// When the key cannot sign.
-pub fn sign_approval(key: &SigningKey, manifest: &[u8]) -> Result<String, PipelineError> {
-    countersign_trust::sign(key, namespace::APPROVAL, manifest)
-        .map_err(|error| PipelineError::failed(error.to_string()))
+/// When there is none that counts, or several begin so, or the proposal can no longer be approved.
+pub fn given_approval(desk: &dyn Desk, stored: &Stored, name: &str) -> Result<Vec<u8>, PipelineError> {
+    open(desk, stored)?;
+    let sought = name.strip_prefix("sha256:").unwrap_or(name);
+    let mut found = Vec::new();
+    for SignedApproval { manifest, signatures } in desk.approvals(&stored.proposal.digest())? {
+        let counts = |signature: &Vec<u8>| acceptable(desk, stored, &manifest, signature).is_ok();
+        if sought.len() >= MIN_NAME && Digest::of(&manifest).hex().starts_with(sought) && signatures.iter().any(counts)
+        {
+            found.push(manifest);
+        }
+    }
+    let shown = countersign_model::text::excerpt(name, 80);
+    match (found.pop(), found.pop()) {
+        (Some(manifest), None) => Ok(manifest),
+        (None, _) => Err(PipelineError::failed(format!("no approval of this proposal begins with `{shown}`"))
+            .with_hint("`countersign review` lists the approvals given so far; at least 6 digits name one")),
+        (Some(_), Some(_)) => Err(PipelineError::failed(format!("several approvals begin with `{shown}`"))
+            .with_hint("give more digits; `countersign review` lists them")),
+    }
 }
 
-/// Signs and keeps a denial, which ends the proposal.
+/// The people whose signatures on one approval count, each once.
+///
+/// # Errors
+/// When the approvals cannot be read.
+pub fn approvers(desk: &dyn Desk, stored: &Stored, approval: &Digest) -> Result<Vec<String>, PipelineError> {
+    let mut people = BTreeSet::new();
+    for SignedApproval { manifest, signatures } in desk.approvals(&stored.proposal.digest())? {
+        if Digest::of(&manifest) == *approval {
+            let counts = |signature: &Vec<u8>| acceptable(desk, stored, &manifest, signature).ok();
+            people.extend(signatures.iter().filter_map(counts).map(|person| person.name().to_owned()));
+        }
+    }
+    Ok(people.into_iter().collect())
+}
+
+/// Has a manifest signed as an approval.
+///
+/// # Errors
+/// When nothing was signed.
+pub fn sign_approval(signatory: &dyn Signatory, manifest: &[u8]) -> Result<String, PipelineError> {
+    signed(signatory, namespace::APPROVAL, manifest)
+}
+
+/// Has bytes signed, and says what to do where that fails.
+pub(crate) fn signed(signatory: &dyn Signatory, namespace: &str, bytes: &[u8]) -> Result<String, PipelineError> {
+    countersign_trust::sign(signatory, namespace, bytes).map_err(|error| match &error {
+        SignatureError::NotMade(fault) => PipelineError::failed(error.to_string()).with_hint(fault.hint()),
+        _ => PipelineError::failed(error.to_string()),
+    })
+}
+
+/// Signs and keeps a denial, which ends the proposal; gives who denied.
 ///
 /// # Errors
 /// When the key's owner may not deny, or the reason is empty or too long.
-pub fn deny(runner: &Runner, stored: &Stored, key: &SigningKey, reason: &str) -> Result<String, PipelineError> {
-    let proposal = stored.proposal.digest();
-    let (_, bytes) = countersign_trust::draft_denial(proposal, reason, runner.decisive()?)
-        .map_err(|error| PipelineError::failed(format!("the denial: {error}")).with_hint("give another `--reason`"))?;
-    let signature = countersign_trust::sign(key, namespace::DENIAL, &bytes)
-        .map_err(|error| PipelineError::failed(error.to_string()))?;
-    let (_, denier) = countersign_trust::verify_denial(&bytes, signature.as_bytes(), proposal, runner.policy())
-        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
-    runner.keep_denial(&proposal, &bytes, &signature)?;
+pub fn deny(
+    runner: &Runner,
+    stored: &Stored,
+    signatory: &dyn Signatory,
+    reason: &str,
+) -> Result<String, PipelineError> {
+    let denial = denial(runner, stored, signatory, reason)?;
+    let denier = deniable(runner, stored, &denial)?;
+    runner.keep_denial(&stored.proposal.digest(), &denial)?;
     Ok(denier.name().to_owned())
 }
 
-/// Whether the proposal can still be approved.
-fn open(runner: &Runner, stored: &Stored) -> Result<(), PipelineError> {
-    if runner.decisive()? >= stored.proposal.document().expires {
+/// Has a denial signed.
+pub(crate) fn denial(
+    desk: &dyn Desk,
+    stored: &Stored,
+    signatory: &dyn Signatory,
+    reason: &str,
+) -> Result<SignedDenial, PipelineError> {
+    let (_, document) = countersign_trust::draft_denial(stored.proposal.digest(), reason, desk.decisive()?)
+        .map_err(|error| PipelineError::failed(format!("the denial: {error}")).with_hint("give another `--reason`"))?;
+    let signature = signed(signatory, namespace::DENIAL, &document)?.into_bytes();
+    Ok(SignedDenial { document, signature })
+}
+
+/// Who a denial counts for, if it is one of this very proposal by somebody who may give it.
+pub(crate) fn deniable(desk: &dyn Desk, stored: &Stored, denial: &SignedDenial) -> Result<Principal, PipelineError> {
+    let SignedDenial { document, signature } = denial;
+    countersign_trust::verify_denial(document, signature, stored.proposal.digest(), desk.policy())
+        .map(|(_, denier)| denier)
+        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))
+}
+
+/// Whether the proposal can still be approved; gives the time.
+pub(crate) fn open(desk: &dyn Desk, stored: &Stored) -> Result<u64, PipelineError> {
+    let now = desk.decisive()?;
+    if now >= stored.proposal.document().expires {
         return Err(PipelineError::refused("the proposal expired").with_hint("propose it again"));
     }
-    match runner.denial_reason(&stored.proposal.digest())? {
-        None => Ok(()),
+    match desk.denial_reason(&stored.proposal.digest())? {
+        None => Ok(now),
         Some(reason) => Err(PipelineError::refused(format!("the proposal was denied: {reason}"))
             .with_hint("a denial is final: a changed proposal can be made and reviewed anew")),
     }
 }
 
 /// Whether narrowed grants still allow what the plan does.
-fn sufficient(runner: &Runner, stored: &Stored, grants: &RoleGrants) -> Result<(), PipelineError> {
+fn sufficient(registry: &Registry, stored: &Stored, grants: &RoleGrants) -> Result<(), PipelineError> {
     for rehearsal in stored.rehearsals() {
         for (role, least) in &rehearsal.least {
             let own = grants.get(role).map(Vec::as_slice).unwrap_or_default();
@@ -176,7 +287,7 @@ fn sufficient(runner: &Runner, stored: &Stored, grants: &RoleGrants) -> Result<(
                         // A least read has no limits of its own: how much comes back may vary.
                         grant.limits = Default::default();
                     }
-                    enough |= contains(runner.registry(), &grant, needed).map_err(PipelineError::failed)?;
+                    enough |= contains(registry, &grant, needed).map_err(PipelineError::failed)?;
                 }
                 if !enough {
                     let what = format!(

@@ -1,9 +1,10 @@
 use countersign_capability::{Phase, StepContext};
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Witness, Work};
+use countersign_model::documents::GuardState;
 use countersign_model::{Grant, Role, Success, Verdict};
 
 use crate::error::PipelineError;
-use crate::guards::{self, GuardState};
+use crate::guards;
 use crate::link::Linked;
 use crate::runner::Runner;
 use crate::schedule::Attempt;

@@ -1,25 +1,13 @@
 use countersign_capability::{Phase, Port, Registry};
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Step, Work};
+use countersign_model::documents::GuardState;
 use countersign_model::text::excerpt;
 use countersign_model::{Call, Reply, Selector};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::runner::Runner;
 use crate::target::{Guard, Target};
 use crate::witness::Unwitnessed;
-
-/// What a guard says of the target now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuardState {
-    /// The guard's name.
-    pub name: String,
-    /// Whether it holds.
-    pub holds: bool,
-    /// Why it does not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
 
 /// Asks every guard, each on its own; one that cannot be asked does not hold.
 pub(crate) fn ask(runner: &Runner, target: &Target) -> Vec<GuardState> {

@@ -7,9 +7,11 @@
 mod approve;
 mod check;
 mod command;
+mod desk;
 mod diff;
 mod drift;
 mod error;
+mod export;
 mod guards;
 mod investigate;
 mod link;
@@ -26,24 +28,31 @@ mod run;
 mod runner;
 mod schedule;
 mod shown;
+mod standing;
 mod stored;
 mod target;
 mod validators;
 mod witness;
 
-pub use approve::{ApprovalTerms, Approved, deny, draft_approval, keep_approval, sign_approval};
+pub use approve::{
+    ApprovalTerms, Approved, approvers, deny, draft_approval, given_approval, keep_approval, sign_approval,
+};
+pub use countersign_model::documents::{EarlierRun, GuardState};
+pub use desk::Desk;
 pub use error::PipelineError;
-pub use guards::GuardState;
+pub use export::{Exported, Imported, ImportedPaper, MAX_EXPORT, Pins, export, import};
 pub use investigate::{Investigated, ReadResult, investigate, read};
 pub use link::Linked;
-pub use listing::{EarlierRun, ListedRun, PendingProposal, ShownChange, ShownRun};
+pub use listing::{ListedRun, PendingProposal, ShownChange, ShownRun};
 pub use order::Order;
 pub use progress::Progress;
 pub use propose::{Drafted, ProposalDraft, draft, proposal_name, requested};
 pub use rehearse::{RehearsalRequest, Rehearsed, rehearse};
 pub use remediate::remediate;
 pub use report::{ReportedChange, RunReport};
-pub use review::{EvidenceReview, GrantReview, ProposerReview, Review, TargetReview, Words, review};
+pub use review::{
+    ApprovalReview, EvidenceReview, GrantReview, ProposerReview, Provenance, Review, TargetReview, Words, review,
+};
 pub use run::Run;
 pub use runner::{Clock, Runner, Setup};
 pub use shown::{ChangeReview, planned_changes};

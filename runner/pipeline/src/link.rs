@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_bundle::Bundle;
-use countersign_capability::StepContext;
+use countersign_capability::{Registry, StepContext};
 use countersign_gate::{Allowance, GatePort, Step};
 use countersign_model::documents::RoleGrants;
 use countersign_model::{Access, Role};
-use countersign_sandbox::{Ended, Limits};
+use countersign_sandbox::{Admitted, Ended, Limits};
 
 use crate::error::PipelineError;
 use crate::runner::Runner;
@@ -22,20 +22,9 @@ impl Linked {
     /// # Errors
     /// When a step is not a component, or is refused.
     pub fn link(runner: &Runner, bundle: &Bundle, grants: &RoleGrants) -> Result<Self, PipelineError> {
-        let mut admitted = Vec::new();
-        for role in Role::ALL {
-            let Some(step) = bundle.step(role) else { continue };
-            let in_step = |error: &dyn std::fmt::Display| format!("the {role} step: {error}");
-            let inspection = countersign_sandbox::inspect(runner.registry(), step.bytes())
-                .map_err(|error| PipelineError::failed(in_step(&error)))?;
-            let granted = accesses(grants, role);
-            let step = inspection.admit(role, &granted).map_err(|refusal| {
-                PipelineError::refused(in_step(&refusal)).with_hint("nothing was compiled, and nothing changed")
-            })?;
-            admitted.push((role, step, granted));
-        }
         let mut steps = BTreeMap::new();
-        for (role, step, granted) in admitted {
+        for (role, step) in admit(runner.registry(), bundle, grants)? {
+            let granted = accesses(grants, role);
             let failed = |error: &dyn std::fmt::Display| PipelineError::failed(format!("the {role} step: {error}"));
             let compiled = runner.sandbox().compile(&step).map_err(|error| failed(&error))?;
             let linked =
@@ -67,6 +56,26 @@ impl Linked {
         gate.lock().end();
         Ok(ended)
     }
+}
+
+/// Inspects each step of a bundle and refuses what its role or its grants do not allow. Compiles nothing.
+pub(crate) fn admit(
+    registry: &Registry,
+    bundle: &Bundle,
+    grants: &RoleGrants,
+) -> Result<Vec<(Role, Admitted)>, PipelineError> {
+    let mut admitted = Vec::new();
+    for role in Role::ALL {
+        let Some(step) = bundle.step(role) else { continue };
+        let in_step = |error: &dyn std::fmt::Display| format!("the {role} step: {error}");
+        let inspection = countersign_sandbox::inspect(registry, step.bytes())
+            .map_err(|error| PipelineError::failed(in_step(&error)))?;
+        let step = inspection.admit(role, &accesses(grants, role)).map_err(|refusal| {
+            PipelineError::refused(in_step(&refusal)).with_hint("nothing was compiled, and nothing changed")
+        })?;
+        admitted.push((role, step));
+    }
+    Ok(admitted)
 }
 
 /// Which interfaces a role's grants open.

@@ -1,4 +1,5 @@
 use countersign_model::Digest;
+use countersign_model::documents::EarlierRun;
 use countersign_record::{JournaledChange, RunRecord, RunState};
 use serde::Serialize;
 use serde_json::Value;
@@ -12,19 +13,6 @@ use crate::runner::Runner;
 /// How many earlier runs a review shows, and how many proposals `pending` lists.
 const MAX_EARLIER: usize = 20;
 const MAX_PENDING: usize = 1000;
-
-/// An earlier run as a review shows it.
-#[derive(Debug, Serialize)]
-pub struct EarlierRun {
-    /// The run's name.
-    pub run: String,
-    /// How it ended, `running` or `unfinished`.
-    pub outcome: String,
-    /// The target.
-    pub target: String,
-    /// When it began, in milliseconds since 1970-01-01 UTC.
-    pub started: u64,
-}
 
 /// A run as `runs` lists it.
 #[derive(Debug, Serialize)]

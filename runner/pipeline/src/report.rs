@@ -3,7 +3,7 @@ use countersign_model::{Change, Digest, Kept, Outcome, Reversibility, Role, Verd
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::guards::GuardState;
+use countersign_model::documents::GuardState;
 
 /// How one run ended; what `countersign run --json` prints and `show` reads back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,19 +1,15 @@
-use countersign_capability::{Phase, StepContext};
-use countersign_model::documents::{ProposalDocument, RehearsalDocument};
+use countersign_model::documents::{EarlierRun, GuardState, RoleGrants, StandingDocument, TargetStanding};
 use countersign_model::{Digest, Evidence, Grant, Mode, Reversibility, Role, RollbackBy, Success, Verdict};
-use countersign_trust::{PrincipalKind, Proposal};
+use countersign_trust::{PrincipalKind, Proposal, SignedApproval};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::desk::Desk;
 use crate::error::PipelineError;
-use crate::guards::{self, GuardState};
-use crate::link::Linked;
-use crate::listing::EarlierRun;
 use crate::runner::Runner;
 use crate::shown::{ChangeReview, planned_changes};
 use crate::stored::Stored;
 use crate::target::{Target, contains};
-use crate::witness::Unwitnessed;
 
 /// What an approver needs to see, in the order in which they need it. The agent's own words come last.
 #[derive(Debug, Serialize)]
@@ -22,6 +18,9 @@ pub struct Review {
     pub proposal: String,
     /// The digest that `approve` signs for.
     pub digest: Digest,
+    /// The exported file that this was read from; none on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exported: Option<Provenance>,
     /// Each target as it stands and what would change on it.
     pub targets: Vec<TargetReview>,
     /// What success means: when check and guards are asked.
@@ -42,6 +41,10 @@ pub struct Review {
     pub created: u64,
     /// From when on it cannot be approved.
     pub expires: u64,
+    /// The approvals given so far.
+    pub approvals: Vec<ApprovalReview>,
+    /// How many people must sign the same approval.
+    pub quorum: usize,
     /// The denial that ended it, if there is one.
     pub denied: Option<String>,
     /// The bundle's digest.
@@ -59,6 +62,8 @@ pub struct TargetReview {
     pub description: String,
     /// The run that died here without an outcome and blocks the target, if there is one.
     pub blocked: Option<String>,
+    /// Why what is asked for exceeds the target's ceilings, if it does: then it cannot be approved.
+    pub exceeded: Option<String>,
     /// When check and guards are asked here: the proposal's terms, cut by the operator's own.
     pub success: Success,
     /// The check, asked now.
@@ -71,6 +76,8 @@ pub struct TargetReview {
     pub check_after: Verdict,
     /// What is not as the rehearsal found it.
     pub drift: Vec<String>,
+    /// Digest of the target's configuration as it was resolved.
+    pub configuration: Digest,
     /// Digest of the plan.
     pub plan: Digest,
     /// When it was rehearsed.
@@ -112,6 +119,41 @@ pub struct EvidenceReview {
     pub record: Evidence,
 }
 
+/// One approval that was given.
+#[derive(Debug, Serialize)]
+pub struct ApprovalReview {
+    /// Digest of the manifest's bytes, by which another approver signs the same.
+    pub approval: Digest,
+    /// Who signed it, each once.
+    pub approvers: Vec<String>,
+    /// What it grants, where that is less than what is asked for.
+    pub narrowed: Option<RoleGrants>,
+    /// From when on it may run, in milliseconds since 1970-01-01 UTC.
+    pub not_before: u64,
+    /// From when on it may no longer start.
+    pub expires: u64,
+    /// How many runs it is good for.
+    pub uses: u32,
+    /// Why its first signer agrees.
+    pub reason: String,
+}
+
+/// Where a review away from the host comes from. Who the runner is, and which policy is in force, is what the
+/// file says: the reviewer has to know them from somewhere else.
+#[derive(Clone, Debug, Serialize)]
+pub struct Provenance {
+    /// Fingerprint of the key that signed for the runner.
+    pub runner: String,
+    /// Whether the reviewer named that key.
+    pub runner_pinned: bool,
+    /// Digest of the trust policy.
+    pub policy: Digest,
+    /// Whether the reviewer named that digest.
+    pub policy_pinned: bool,
+    /// When the runner looked at the targets, in milliseconds since 1970-01-01 UTC, by its clock.
+    pub at: u64,
+}
+
 /// Who proposed.
 #[derive(Debug, Serialize)]
 pub struct ProposerReview {
@@ -141,28 +183,35 @@ pub struct Words {
 /// # Errors
 /// When the record is incomplete or damaged, or a plan is too large to be shown.
 pub fn review(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> Result<Review, PipelineError> {
+    lay_out(runner, stored, &crate::standing::look(runner, stored, targets)?)
+}
+
+/// Puts together what was signed and how the targets stood, on the host and away from it alike.
+///
+/// # Errors
+/// When the record is incomplete or damaged, or a plan is too large to be shown.
+pub(crate) fn lay_out(desk: &dyn Desk, stored: &Stored, standing: &StandingDocument) -> Result<Review, PipelineError> {
     let document = stored.proposal.document();
-    let linked = Linked::link(runner, &stored.bundle, &document.grants)?;
-    let mut reviewed = Vec::new();
-    for (name, target) in targets {
-        let rehearsal = stored.rehearsal(name)?;
-        reviewed.push(review_target(runner, document, &linked, name, target, rehearsal)?);
-    }
+    let targets = standing.targets.iter().map(|target| review_target(desk, stored, target));
+    let targets = targets.collect::<Result<_, _>>()?;
     let manifest = stored.bundle.manifest();
     Ok(Review {
         proposal: crate::propose::proposal_name(&stored.proposal.digest()),
         digest: stored.proposal.digest(),
-        targets: reviewed,
+        exported: None,
+        targets,
         success: document.success,
         mode: document.mode,
         rollback: document.rollback,
-        grants: grants(runner, stored)?,
-        earlier_runs: runner.earlier_runs(&document.bundle)?,
-        evidence: evidence(runner, stored)?,
+        grants: grants(desk, stored)?,
+        earlier_runs: standing.earlier_runs.clone(),
+        evidence: evidence(desk, stored)?,
         proposer: proposer(&stored.proposal),
         created: document.created,
         expires: document.expires,
-        denied: runner.denial_reason(&stored.proposal.digest())?,
+        approvals: approvals(desk, stored)?,
+        quorum: desk.policy().quorum(),
+        denied: desk.denial_reason(&stored.proposal.digest())?,
         bundle: document.bundle,
         words: Words {
             name: manifest.name().to_owned(),
@@ -173,20 +222,10 @@ pub fn review(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> 
     })
 }
 
-fn review_target(
-    runner: &Runner,
-    document: &ProposalDocument,
-    linked: &Linked,
-    name: &str,
-    target: &Target,
-    rehearsal: &RehearsalDocument,
-) -> Result<TargetReview, PipelineError> {
-    let mut sessions = runner.sessions(&target.investigation, Phase::Observe);
-    let mut drift = crate::drift::drift(runner, &mut sessions, &rehearsal.plan.forward);
-    if rehearsal.configuration != target.digest() {
-        drift.insert(0, "the target's configuration was changed since".to_owned());
-    }
-    let changes = planned_changes(runner, rehearsal)?;
+fn review_target(desk: &dyn Desk, stored: &Stored, target: &TargetStanding) -> Result<TargetReview, PipelineError> {
+    let TargetStanding { name, configured, found } = target.clone();
+    let rehearsal = stored.rehearsal(&name)?;
+    let changes = planned_changes(desk, rehearsal)?;
     let irreversible = changes
         .iter()
         .filter(|reviewed| reviewed.change.reversibility == Reversibility::Irreversible)
@@ -196,44 +235,31 @@ fn review_target(
         })
         .collect();
     Ok(TargetReview {
-        name: name.to_owned(),
-        description: target.description.clone(),
-        blocked: runner.unfinished(name)?.map(|run| crate::order::blocked(name, &run).to_string()),
-        success: target.success(document.success),
-        check_now: check_now(runner, document, linked, target)?,
-        guards_now: guards::ask(runner, target),
+        name,
+        description: configured.description,
+        blocked: found.blocked,
+        exceeded: configured.exceeded,
+        success: configured.success,
+        check_now: found.check,
+        guards_now: found.guards,
         check_before: rehearsal.check_before.clone(),
         check_after: rehearsal.check_after.clone(),
-        drift,
+        drift: found.drift,
+        configuration: configured.configuration,
         plan: rehearsal.plan.digest(),
         rehearsed: rehearsal.at,
         changes,
         irreversible,
-        rollback_owner: target.rollback_owner.clone(),
+        rollback_owner: configured.rollback_owner,
         rollback_rehearsed: rehearsal.rollback_rehearsed,
         restores: rehearsal.restores,
         unrestored: rehearsal.unrestored.clone(),
-        validators: target.validators.iter().map(|validator| validator.name.clone()).collect(),
+        validators: configured.validators,
     })
 }
 
-fn check_now(
-    runner: &Runner,
-    document: &ProposalDocument,
-    linked: &Linked,
-    target: &Target,
-) -> Result<Verdict, PipelineError> {
-    let granted = document.grants.get(&Role::Check).map(Vec::as_slice).unwrap_or_default();
-    let context = StepContext {
-        arguments: Value::Object(document.arguments.clone()).to_string(),
-        now: document.now,
-        seed: document.seed,
-    };
-    crate::check::ask(runner, target, linked, granted, &context, Box::new(Unwitnessed))
-}
-
-fn grants(runner: &Runner, stored: &Stored) -> Result<Vec<GrantReview>, PipelineError> {
-    let registry = runner.registry();
+fn grants(desk: &dyn Desk, stored: &Stored) -> Result<Vec<GrantReview>, PipelineError> {
+    let registry = desk.registry();
     let mut reviewed = Vec::new();
     for (role, grants) in &stored.proposal.document().grants {
         let least: Vec<&Grant> = stored
@@ -254,7 +280,7 @@ fn grants(runner: &Runner, stored: &Stored) -> Result<Vec<GrantReview>, Pipeline
     Ok(reviewed)
 }
 
-fn evidence(runner: &Runner, stored: &Stored) -> Result<Vec<EvidenceReview>, PipelineError> {
+fn evidence(desk: &dyn Desk, stored: &Stored) -> Result<Vec<EvidenceReview>, PipelineError> {
     let mut reviewed: Vec<EvidenceReview> = Vec::new();
     let cited = stored.proposal.document().evidence.iter().map(|reference| (true, reference));
     let uncited = stored.rehearsals().flat_map(|rehearsal| &rehearsal.evidence).map(|reference| (false, reference));
@@ -262,7 +288,7 @@ fn evidence(runner: &Runner, stored: &Stored) -> Result<Vec<EvidenceReview>, Pip
         if reviewed.iter().any(|known| known.record.id == reference.id) {
             continue;
         }
-        let (record, digest) = runner.evidence(&reference.id)?;
+        let (record, digest) = desk.evidence(&reference.id)?;
         if digest != reference.digest {
             let what = format!("the evidence `{}` is not the record that was cited", reference.id);
             return Err(PipelineError::refused(what).with_hint("propose it again; nothing changed"));
@@ -283,4 +309,28 @@ fn proposer(proposal: &Proposal) -> ProposerReview {
         },
         key: proposal.document().proposer.clone(),
     }
+}
+
+/// The approvals given so far by people whose signatures count. What does not verify is no approval.
+fn approvals(desk: &dyn Desk, stored: &Stored) -> Result<Vec<ApprovalReview>, PipelineError> {
+    let (proposal, requested) = (&stored.proposal, &stored.proposal.document().grants);
+    let mut reviewed = Vec::new();
+    for SignedApproval { manifest, .. } in desk.approvals(&proposal.digest())? {
+        let approval = Digest::of(&manifest);
+        let approvers = crate::approve::approvers(desk, stored, &approval)?;
+        if approvers.is_empty() {
+            continue;
+        }
+        let terms = crate::approve::terms(&manifest)?;
+        reviewed.push(ApprovalReview {
+            approval,
+            approvers,
+            narrowed: (terms.grants != *requested).then_some(terms.grants),
+            not_before: terms.not_before,
+            expires: terms.expires,
+            uses: terms.uses,
+            reason: terms.reason,
+        });
+    }
+    Ok(reviewed)
 }

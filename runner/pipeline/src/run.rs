@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::check;
 use crate::drift;
 use crate::error::PipelineError;
-use crate::guards::{self, GuardState};
+use crate::guards;
 use crate::link::Linked;
 use crate::order::Order;
 use crate::report::{ReportedChange, RunReport};
@@ -17,6 +17,7 @@ use crate::runner::Runner;
 use crate::schedule::hold;
 use crate::validators::CommandValidators;
 use crate::witness::LogWitness;
+use countersign_model::documents::GuardState;
 
 /// A run under way: its use is spent, its journal is open, and from here on it ends as a [`RunReport`].
 pub struct Run<'a> {

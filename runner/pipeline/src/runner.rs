@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_bundle::Bundle;
-use countersign_capability::{Phase, Protected, Registry};
+use countersign_capability::{Blobs, Phase, Protected, Registry};
 use countersign_gate::Sessions;
 use countersign_model::documents::{RehearsalDocument, namespace};
-use countersign_model::{Digest, Evidence, strict};
+use countersign_model::{Digest, Evidence, Grant, strict};
 use countersign_record::{BeginError, FileBlobs, Journal, NewProposal, RecordError, RunStart, State, Unfinished};
 use countersign_sandbox::{Sandbox, Settings};
-use countersign_trust::{Policy, Proposal, SignedApproval, SignedDenial, SigningKey};
+use countersign_trust::{Policy, Proposal, Signatory, SignedApproval, SignedDenial, SigningKey};
 use serde::de::DeserializeOwned;
 
 use crate::approve::Approved;
+use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::progress::Progress;
 use crate::propose::Drafted;
@@ -127,12 +128,18 @@ impl Runner {
         self.pinned_policy
     }
 
-    pub(crate) fn fingerprint(&self) -> &str {
+    /// The fingerprint of the runner's key.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
         self.key.fingerprint()
     }
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    pub(crate) fn shared_registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry)
     }
 
     pub(crate) fn protected(&self) -> &Protected {
@@ -186,24 +193,35 @@ impl Runner {
         Ok(self.state.rehearsals().add(&bytes, &signature)?)
     }
 
-    fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, PipelineError> {
-        countersign_trust::sign(self.key.as_ref(), namespace, bytes)
-            .map_err(|error| PipelineError::failed(error.to_string()))
+    pub(crate) fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, PipelineError> {
+        countersign_trust::sign(&*self.key, namespace, bytes).map_err(|error| PipelineError::failed(error.to_string()))
     }
 
-    /// A document that this runner signed, read strictly.
-    fn verified<T: DeserializeOwned>(
-        &self,
-        what: &str,
-        namespace: &str,
-        bytes: &[u8],
-        signature: &[u8],
-    ) -> Result<T, PipelineError> {
-        countersign_trust::verify_runner(bytes, signature, namespace, self.fingerprint())
-            .map_err(|refusal| PipelineError::refused(format!("{what}: {refusal}")).with_hint(refusal.hint()))?;
-        strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| {
-            PipelineError::refused(format!("{what}: {error}")).with_hint("propose it again with this version")
-        })
+    /// A proposal's bytes as they were signed, and the signature.
+    pub(crate) fn signed_proposal(&self, digest: &Digest) -> Result<(Vec<u8>, String), PipelineError> {
+        let record = self.state.proposals().get(digest)?;
+        Ok((record.document, record.signature))
+    }
+
+    /// A rehearsal's bytes as they were signed, and the signature.
+    pub(crate) fn signed_rehearsal(&self, digest: &Digest) -> Result<(Vec<u8>, String), PipelineError> {
+        let record = self.state.rehearsals().get(digest)?;
+        Ok((record.document, record.signature))
+    }
+
+    /// An evidence record's bytes as they were signed, and the signature.
+    pub(crate) fn signed_evidence(&self, id: &str) -> Result<(Vec<u8>, String), PipelineError> {
+        let record = self.state.evidence().get(id)?;
+        Ok((record.record, record.signature))
+    }
+
+    /// Whether this state has the proposal.
+    pub(crate) fn knows(&self, proposal: &Digest) -> Result<bool, PipelineError> {
+        match self.state.proposals().get(proposal) {
+            Ok(_) => Ok(true),
+            Err(RecordError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(crate) fn rehearsal(&self, digest: &Digest) -> Result<RehearsalDocument, PipelineError> {
@@ -212,27 +230,26 @@ impl Runner {
             return Err(PipelineError::refused(format!("the rehearsal `{}` was changed since", digest.short()))
                 .with_hint("propose it again; nothing changed"));
         }
-        self.verified("the rehearsal", namespace::REHEARSAL, &record.document, record.signature.as_bytes())
+        let signature = record.signature.as_bytes();
+        verified("the rehearsal", namespace::REHEARSAL, &record.document, signature, self.fingerprint())
     }
 
     pub(crate) fn evidence(&self, id: &str) -> Result<(Evidence, Digest), PipelineError> {
         let record = self.state.evidence().get(id)?;
-        let evidence: Evidence =
-            self.verified("the evidence", namespace::EVIDENCE, &record.record, record.signature.as_bytes())?;
-        if evidence.id != id {
-            return Err(PipelineError::refused(format!("the evidence `{id}` holds another record"))
-                .with_hint("read it again; nothing changed"));
-        }
-        Ok((evidence, Digest::of(&record.record)))
+        read_evidence(id, &record.record, record.signature.as_bytes(), self.fingerprint())
     }
 
     /// Copies the bundle, signs the proposal with its proposer's key and keeps it.
     ///
     /// # Errors
     /// When the key's owner may not propose, or the state cannot be written.
-    pub fn keep_proposal(&self, bundle: &Bundle, drafted: &Drafted, key: &SigningKey) -> Result<Digest, PipelineError> {
-        let signature = countersign_trust::sign(key, namespace::PROPOSAL, &drafted.bytes)
-            .map_err(|error| PipelineError::failed(error.to_string()))?;
+    pub fn keep_proposal(
+        &self,
+        bundle: &Bundle,
+        drafted: &Drafted,
+        signatory: &dyn Signatory,
+    ) -> Result<Digest, PipelineError> {
+        let signature = crate::approve::signed(signatory, namespace::PROPOSAL, &drafted.bytes)?;
         // The runner takes a proposal only as it will be read again.
         let proposal = Proposal::verify(&drafted.bytes, signature.as_bytes(), &self.policy)
             .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
@@ -317,22 +334,77 @@ impl Runner {
         Ok(denials.into_iter().map(signed).collect())
     }
 
-    pub(crate) fn keep_denial(&self, proposal: &Digest, document: &[u8], signature: &str) -> Result<(), PipelineError> {
-        self.state.approvals().add_denial(proposal, document, signature)?;
+    pub(crate) fn keep_denial(&self, proposal: &Digest, denial: &SignedDenial) -> Result<(), PipelineError> {
+        let signature = String::from_utf8_lossy(&denial.signature);
+        self.state.approvals().add_denial(proposal, &denial.document, &signature)?;
         Ok(())
     }
+}
 
-    /// Why a proposal was denied, by whoever may; `None` where it was not.
-    pub(crate) fn denial_reason(&self, proposal: &Digest) -> Result<Option<String>, PipelineError> {
-        for denial in self.denials(proposal)? {
-            let verified =
-                countersign_trust::verify_denial(&denial.document, &denial.signature, *proposal, &self.policy);
-            if let Ok((document, denier)) = verified {
-                return Ok(Some(format!("{denier}: {}", document.reason)));
-            }
-        }
-        Ok(None)
+impl Desk for Runner {
+    fn registry(&self) -> &Registry {
+        self.registry()
     }
+
+    fn policy(&self) -> &Policy {
+        self.policy()
+    }
+
+    fn pinned_policy(&self) -> Digest {
+        self.pinned_policy()
+    }
+
+    fn decisive(&self) -> Result<u64, PipelineError> {
+        self.decisive()
+    }
+
+    fn images(&self) -> Box<dyn Blobs + '_> {
+        Box::new(self.blobs())
+    }
+
+    fn evidence(&self, id: &str) -> Result<(Evidence, Digest), PipelineError> {
+        self.evidence(id)
+    }
+
+    fn approvals(&self, proposal: &Digest) -> Result<Vec<SignedApproval>, PipelineError> {
+        self.approvals(proposal)
+    }
+
+    fn denials(&self, proposal: &Digest) -> Result<Vec<SignedDenial>, PipelineError> {
+        self.denials(proposal)
+    }
+
+    fn normalize(&self, grant: &Grant) -> Result<Grant, String> {
+        crate::target::normalize(self.registry(), self.protected(), grant)
+    }
+}
+
+/// A document that a runner signed, read strictly.
+pub(crate) fn verified<T: DeserializeOwned>(
+    what: &str,
+    namespace: &str,
+    bytes: &[u8],
+    signature: &[u8],
+    runner: &str,
+) -> Result<T, PipelineError> {
+    countersign_trust::verify_runner(bytes, signature, namespace, runner)
+        .map_err(|refusal| PipelineError::refused(format!("{what}: {refusal}")).with_hint(refusal.hint()))?;
+    strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| PipelineError::refused(format!("{what}: {error}")))
+}
+
+/// The evidence record of this id, and the digest of its signed bytes.
+pub(crate) fn read_evidence(
+    id: &str,
+    bytes: &[u8],
+    signature: &[u8],
+    runner: &str,
+) -> Result<(Evidence, Digest), PipelineError> {
+    let evidence: Evidence = verified("the evidence", namespace::EVIDENCE, bytes, signature, runner)?;
+    if evidence.id != id {
+        return Err(PipelineError::refused(format!("the evidence `{id}` holds another record"))
+            .with_hint("read it again; nothing changed"));
+    }
+    Ok((evidence, Digest::of(bytes)))
 }
 
 impl Runner {

@@ -6,9 +6,9 @@ use countersign_model::documents::RehearsalDocument;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::report::ReportedChange;
-use crate::runner::Runner;
 
 /// The most changes, and the most bytes of their diffs and terms, that can be reviewed as a whole.
 const MAX_CHANGES: usize = 200;
@@ -30,7 +30,7 @@ pub struct ChangeReview {
 ///
 /// # Errors
 /// When it is too large.
-pub(crate) fn showable(runner: &Runner, rehearsal: &RehearsalDocument) -> Result<(), PipelineError> {
+pub(crate) fn showable(desk: &dyn Desk, rehearsal: &RehearsalDocument) -> Result<(), PipelineError> {
     let too_large = |what: String| {
         PipelineError::refused(format!("the plan is too large to be reviewed as a whole: {what}"))
             .with_hint("make the fix smaller, or several fixes of it")
@@ -40,7 +40,7 @@ pub(crate) fn showable(runner: &Runner, rehearsal: &RehearsalDocument) -> Result
         return Err(too_large(format!("{count} changes are more than {MAX_CHANGES}")));
     }
     let mut shown = 0;
-    for reviewed in planned_changes(runner, rehearsal)? {
+    for reviewed in planned_changes(desk, rehearsal)? {
         shown += reviewed.diff.len() + reviewed.change.summary.len() + reviewed.effect.to_string().len();
         if shown > MAX_SHOWN {
             return Err(too_large(format!("its changes are over {MAX_SHOWN} bytes")));
@@ -53,9 +53,9 @@ pub(crate) fn showable(runner: &Runner, rehearsal: &RehearsalDocument) -> Result
 ///
 /// # Errors
 /// When an image is missing or too large to be shown.
-pub fn planned_changes(runner: &Runner, rehearsal: &RehearsalDocument) -> Result<Vec<ChangeReview>, PipelineError> {
-    let mut blobs = runner.blobs();
-    rehearsal.plan.changes().map(|planned| change(&mut blobs, planned.role, planned.change)).collect()
+pub fn planned_changes(desk: &dyn Desk, rehearsal: &RehearsalDocument) -> Result<Vec<ChangeReview>, PipelineError> {
+    let mut images = desk.images();
+    rehearsal.plan.changes().map(|planned| change(&mut *images, planned.role, planned.change)).collect()
 }
 
 /// A change with its diff.

@@ -1,7 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_bundle::Bundle;
-use countersign_model::documents::RehearsalDocument;
+use countersign_model::Digest;
+use countersign_model::documents::{EvidenceReference, RehearsalDocument};
 use countersign_trust::Proposal;
 
 use crate::error::PipelineError;
@@ -23,15 +24,24 @@ impl Stored {
     /// When it is unknown or ambiguous, or anything does not verify.
     pub fn load(runner: &Runner, name: &str) -> Result<Self, PipelineError> {
         let proposal = runner.proposal(name)?;
+        let bundle = runner.bundle(&proposal.document().bundle)?;
+        Self::assemble(proposal, bundle, |digest| runner.rehearsal(digest))
+    }
+
+    /// Puts together what belongs to a proposal; `rehearsal` gives one by its digest, its signature verified.
+    pub(crate) fn assemble(
+        proposal: Proposal,
+        bundle: Bundle,
+        mut rehearsal: impl FnMut(&Digest) -> Result<RehearsalDocument, PipelineError>,
+    ) -> Result<Self, PipelineError> {
         let document = proposal.document();
-        let bundle = runner.bundle(&document.bundle)?;
         if bundle.steps() != document.steps {
             return Err(PipelineError::refused("the bundle's steps are not those that the proposal names")
                 .with_hint("propose it again; nothing changed"));
         }
         let mut rehearsals = BTreeMap::new();
         for target in &document.targets {
-            let rehearsal = runner.rehearsal(&target.rehearsal)?;
+            let rehearsal = rehearsal(&target.rehearsal)?;
             let fits = rehearsal.bundle == document.bundle
                 && rehearsal.arguments == document.arguments
                 && rehearsal.target == target.name
@@ -62,5 +72,11 @@ impl Stored {
     /// Every rehearsal, by target.
     pub fn rehearsals(&self) -> impl Iterator<Item = &RehearsalDocument> {
         self.rehearsals.values()
+    }
+
+    /// The evidence behind it: what is cited, then what was read in the rehearsals besides; each once.
+    pub(crate) fn evidence(&self) -> BTreeSet<&EvidenceReference> {
+        let read = self.rehearsals().flat_map(|rehearsal| &rehearsal.evidence);
+        self.proposal.document().evidence.iter().chain(read).collect()
     }
 }

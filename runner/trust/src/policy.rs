@@ -1,6 +1,7 @@
 //! The trust policy: who may propose, approve and operate, and how far an approval may reach.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use countersign_model::Digest;
 use countersign_model::text::excerpt;
@@ -23,6 +24,7 @@ const MAX_USES: u32 = 1000;
 /// A trust policy, read and found to make sense.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    source: Arc<[u8]>,
     digest: Digest,
     unlisted_may_propose: bool,
     quorum: usize,
@@ -190,6 +192,7 @@ impl Policy {
         let max_uses = max_uses.ok_or(PolicyError::Uses(file.approval.max_uses))?;
         let max_validity = parse_duration(&file.approval.max_validity).map_err(PolicyError::Validity)?;
         Ok(Self {
+            source: bytes.into(),
             digest: Digest::of(bytes),
             unlisted_may_propose: file.proposals.unlisted,
             quorum,
@@ -206,6 +209,12 @@ impl Policy {
     #[must_use]
     pub const fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The exact bytes that were read.
+    #[must_use]
+    pub fn source(&self) -> &[u8] {
+        &self.source
     }
 
     /// How many people must approve; at least 1.

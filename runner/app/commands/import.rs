@@ -1,0 +1,39 @@
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use countersign_pipeline::{ImportedPaper, MAX_EXPORT};
+
+use crate::cli::Global;
+use crate::environment::Environment;
+use crate::files::read_bounded;
+use crate::output::{CommandResult, Done};
+
+#[derive(Args)]
+#[command(after_help = "Example: countersign import orders.proposal")]
+pub(crate) struct Arguments {
+    /// The file that `countersign export` wrote and people signed
+    file: PathBuf,
+}
+
+pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
+    let environment = Environment::open(global)?;
+    let bytes = read_bounded(&arguments.file, MAX_EXPORT as u64)?;
+    let imported = countersign_pipeline::import(&environment.runner, &bytes)?;
+
+    let mut text = format!("proposal  {}", imported.proposal);
+    let mut list = |what: &str, papers: &[ImportedPaper]| {
+        papers.iter().try_for_each(|paper| {
+            let new = if paper.new { "kept" } else { "was kept already" };
+            write!(text, "\n{what} {}, by {}: {new}", paper.digest, paper.by)
+        })
+    };
+    list("approval ", &imported.approvals)?;
+    list("denial   ", &imported.denials)?;
+    if imported.approvals.is_empty() && imported.denials.is_empty() {
+        text.push_str("\nnobody has signed it: there was nothing to keep");
+    } else if imported.denials.is_empty() {
+        write!(text, "\nnext      countersign run {}", imported.proposal)?;
+    }
+    Ok(Done::new(text, serde_json::to_value(&imported)?).acted())
+}

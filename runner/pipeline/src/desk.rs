@@ -1,0 +1,66 @@
+use countersign_capability::{Blobs, Registry};
+use countersign_model::{Digest, Evidence, Grant};
+use countersign_trust::{Policy, SignedApproval, SignedDenial};
+
+use crate::error::PipelineError;
+
+/// Where a proposal is reviewed and signed: the runner's own host, or, away from it, an exported file. What
+/// is shown and signed is made by the same code at either; nothing here looks at a target.
+pub trait Desk {
+    /// The capabilities of this binary.
+    fn registry(&self) -> &Registry;
+
+    /// The trust policy in force.
+    fn policy(&self) -> &Policy;
+
+    /// The digest that the policy must have, which approvals name.
+    fn pinned_policy(&self) -> Digest;
+
+    /// The time to decide by, in milliseconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// When the clock cannot be believed.
+    fn decisive(&self) -> Result<u64, PipelineError>;
+
+    /// The images behind the diffs.
+    fn images(&self) -> Box<dyn Blobs + '_>;
+
+    /// A recorded read, the runner's signature on it verified, and the digest of its signed bytes.
+    ///
+    /// # Errors
+    /// When it is not there, or does not verify.
+    fn evidence(&self, id: &str) -> Result<(Evidence, Digest), PipelineError>;
+
+    /// Every approval of a proposal; nothing of them is verified yet.
+    ///
+    /// # Errors
+    /// When they cannot be read, or one was changed.
+    fn approvals(&self, proposal: &Digest) -> Result<Vec<SignedApproval>, PipelineError>;
+
+    /// Every denial of a proposal; nothing of them is verified yet.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn denials(&self, proposal: &Digest) -> Result<Vec<SignedDenial>, PipelineError>;
+
+    /// A grant as its capability prints it, refused where it makes no sense or could reach what is the runner's own.
+    ///
+    /// # Errors
+    /// A sentence fragment.
+    fn normalize(&self, grant: &Grant) -> Result<Grant, String>;
+
+    /// Why a proposal was denied, by whoever may; `None` where it was not.
+    ///
+    /// # Errors
+    /// When the denials cannot be read.
+    fn denial_reason(&self, proposal: &Digest) -> Result<Option<String>, PipelineError> {
+        for denial in self.denials(proposal)? {
+            let verified =
+                countersign_trust::verify_denial(&denial.document, &denial.signature, *proposal, self.policy());
+            if let Ok((document, denier)) = verified {
+                return Ok(Some(format!("{denier}: {}", document.reason)));
+            }
+        }
+        Ok(None)
+    }
+}

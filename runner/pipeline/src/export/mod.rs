@@ -1,0 +1,201 @@
+//! A proposal on its way to people who are not on the runner's host, and back.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `container.rs` | the file's outer form, strictly |
+//! | `contents.rs` | what stands in it |
+//! | `exported.rs` | the file opened and verified: a desk to review and sign at, away from the host |
+//! | `import.rs` | what people signed, taken back by the runner |
+
+mod container;
+mod contents;
+mod exported;
+mod import;
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::sync::Arc;
+
+use countersign_capability::{Blobs, Stream};
+use countersign_model::documents::namespace;
+use countersign_model::{Digest, Fault, Image};
+
+use crate::desk::Desk;
+use crate::error::PipelineError;
+use crate::runner::Runner;
+use crate::stored::Stored;
+use crate::target::Target;
+
+use container::Entries;
+
+pub use container::MAX_EXPORT;
+pub use exported::{Exported, Pins};
+pub use import::{Imported, ImportedPaper, import};
+
+/// The most bytes of images that a file carries.
+const MAX_IMAGES: usize = 64 * 1024 * 1024;
+
+/// Where each thing stands in an exported proposal.
+mod name {
+    use countersign_model::Digest;
+
+    pub(super) const PROPOSAL: &str = "proposal.json";
+    pub(super) const STANDING: &str = "standing.json";
+    pub(super) const POLICY: &str = "trust-policy.toml";
+    pub(super) const RUNNER: &str = "runner.pub";
+    pub(super) const BUNDLE: &str = "bundle/";
+    pub(super) const IMAGES: &str = "images/";
+    pub(super) const APPROVALS: &str = "approvals/";
+    pub(super) const DENIALS: &str = "denials/";
+
+    pub(super) fn rehearsal(digest: &Digest) -> String {
+        format!("rehearsals/{}.json", digest.hex())
+    }
+
+    pub(super) fn evidence(digest: &Digest) -> String {
+        format!("evidence/{}.json", digest.hex())
+    }
+
+    /// The one signature on a document of the runner or the proposer.
+    pub(super) fn signature(document: &str) -> String {
+        format!("{document}.sig")
+    }
+
+    /// A paper that people sign.
+    pub(super) fn paper(folder: &str, digest: &Digest) -> String {
+        format!("{folder}{}.json", digest.hex())
+    }
+
+    /// A signature on such a paper; the first has the number 1.
+    pub(super) fn numbered(folder: &str, digest: &Digest, number: usize) -> String {
+        format!("{folder}{}.{number}.sig", digest.hex())
+    }
+}
+
+/// Looks at the targets as they stand now, signs what was found, and packs it with everything that a reviewer needs
+/// and can verify without the state. Changes nothing.
+///
+/// # Errors
+/// When anything does not verify, a plan is too large to be shown, or all of it is too large to be exported.
+pub fn export(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> Result<Vec<u8>, PipelineError> {
+    let policy = Desk::policy(runner);
+    if policy.digest() != runner.pinned_policy() {
+        return Err(PipelineError::refused("the trust policy is not the one that the configuration pins"));
+    }
+    for rehearsal in stored.rehearsals() {
+        crate::shown::showable(runner, rehearsal)?;
+    }
+    let standing = crate::standing::look(runner, stored, targets)?;
+    let standing = serde_json::to_vec(&standing).map_err(|error| PipelineError::failed(error.to_string()))?;
+    let signature = runner.sign(namespace::STANDING, &standing)?;
+
+    let mut entries = Entries::new();
+    let mut put = |name: &str, bytes: &[u8]| entries.insert(name.to_owned(), bytes.into());
+    put(name::STANDING, &standing);
+    put(&name::signature(name::STANDING), signature.as_bytes());
+    put(name::POLICY, policy.source());
+    put(name::RUNNER, runner_line(runner.key().public_key()).as_bytes());
+    let (document, signature) = runner.signed_proposal(&stored.proposal.digest())?;
+    put(name::PROPOSAL, &document);
+    put(&name::signature(name::PROPOSAL), signature.as_bytes());
+    for target in &stored.proposal.document().targets {
+        let (document, signature) = runner.signed_rehearsal(&target.rehearsal)?;
+        put(&name::rehearsal(&target.rehearsal), &document);
+        put(&name::signature(&name::rehearsal(&target.rehearsal)), signature.as_bytes());
+    }
+    for reference in stored.evidence() {
+        let (record, signature) = runner.signed_evidence(&reference.id)?;
+        put(&name::evidence(&reference.digest), &record);
+        put(&name::signature(&name::evidence(&reference.digest)), signature.as_bytes());
+    }
+    for (digest, bytes) in shown_images(runner, stored)? {
+        put(&format!("{}{}", name::IMAGES, digest.hex()), &bytes);
+    }
+    for (path, bytes) in stored.bundle.files() {
+        put(&format!("{}{path}", name::BUNDLE), &bytes);
+    }
+    for approval in runner.approvals(&stored.proposal.digest())? {
+        put_paper(&mut entries, name::APPROVALS, &approval.manifest, &approval.signatures);
+    }
+    for denial in runner.denials(&stored.proposal.digest())? {
+        put_paper(&mut entries, name::DENIALS, &denial.document, &[denial.signature]);
+    }
+    let packed = container::pack(&entries)?;
+    // What could not be opened again is not given to anybody.
+    Exported::open(&packed, runner.shared_registry(), runner.clock(), &Pins::default())?;
+    Ok(packed)
+}
+
+/// The line of a runner's key.
+fn runner_line(key: &countersign_trust::PublicKey) -> String {
+    format!("{}\n", key.to_openssh())
+}
+
+/// Adds a paper with its signatures, after those that it has already.
+fn put_paper(entries: &mut Entries, folder: &str, document: &[u8], signatures: &[Vec<u8>]) {
+    let digest = Digest::of(document);
+    entries.insert(name::paper(folder, &digest), document.into());
+    let mut number = 0;
+    for signature in signatures {
+        // Ends: there are finitely many entries.
+        let name = loop {
+            number += 1;
+            let name = name::numbered(folder, &digest, number);
+            match entries.get(&name) {
+                Some(known) if **known == **signature => break None,
+                Some(_) => {}
+                None => break Some(name),
+            }
+        };
+        if let Some(name) = name {
+            entries.insert(name, signature.as_slice().into());
+        }
+    }
+}
+
+/// The images that the diffs of a proposal are made of, and no others: what a review does not read is not carried.
+fn shown_images(desk: &dyn Desk, stored: &Stored) -> Result<BTreeMap<Digest, Arc<[u8]>>, PipelineError> {
+    let mut images = Recording { images: desk.images(), read: BTreeMap::new(), bytes: 0 };
+    for rehearsal in stored.rehearsals() {
+        for planned in rehearsal.plan.changes() {
+            crate::shown::change(&mut images, planned.role, planned.change)?;
+            if images.bytes > MAX_IMAGES {
+                return Err(PipelineError::refused(format!(
+                    "the proposal is too large to be exported: what it changes has over {MAX_IMAGES} bytes"
+                ))
+                .with_hint("review and approve it on the host"));
+            }
+        }
+    }
+    Ok(images.read)
+}
+
+/// Images, with those that were asked for.
+struct Recording<'a> {
+    images: Box<dyn Blobs + 'a>,
+    read: BTreeMap<Digest, Arc<[u8]>>,
+    bytes: usize,
+}
+
+impl Blobs for Recording<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<Digest, Fault> {
+        self.images.put(bytes)
+    }
+
+    fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
+        let bytes = self.images.get(digest)?;
+        if self.read.insert(*digest, bytes.as_slice().into()).is_none() {
+            self.bytes = self.bytes.saturating_add(bytes.len());
+        }
+        Ok(bytes)
+    }
+
+    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {
+        self.images.put_from(size, from)
+    }
+
+    /// All of it: what is carried is carried whole.
+    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
+        Ok(Box::new(Cursor::new(self.get(digest)?)))
+    }
+}

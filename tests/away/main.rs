@@ -1,0 +1,329 @@
+//! Review and approval away from the host: one file goes out, comes back signed, and nothing else is needed.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod agents;
+#[path = "../support/mod.rs"]
+mod support;
+mod tampering;
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+use support::agent::Agent;
+use support::away::{Elsewhere, text};
+use support::{Incident, Ran, Runs, ssh_keygen};
+
+/// What a reviewer is shown is the same at both places, but for what only one of them can say.
+fn common(mut review: Value) -> Value {
+    let fields = review.as_object_mut().expect("an object");
+    fields.remove("exported");
+    review
+}
+
+fn runner(incident: &Incident) -> String {
+    let output = ssh_keygen(&["-l", "-f", text(&incident.state.path("state/runner.pub"))]);
+    String::from_utf8_lossy(&output.stdout).split(' ').nth(1).expect("a fingerprint").to_owned()
+}
+
+#[test]
+fn a_fix_is_reviewed_and_approved_elsewhere_by_an_agent_and_runs_here() {
+    let incident = Incident::new();
+    let proposal = incident.propose("pool-size");
+    let elsewhere = Elsewhere::new();
+    let file = elsewhere.export(&incident, &proposal);
+    let runner = runner(&incident);
+
+    let here = incident.state.run(&["--json", "review", &proposal]).expect(0).json();
+    let there = elsewhere.run(&["--json", "review", text(&file), "--runner", &runner]).expect(0).json();
+    assert_eq!(common(there.clone()), common(here));
+    assert_eq!(there["exported"]["runner"], runner.as_str());
+    assert_eq!(there["exported"]["runner_pinned"], true);
+    assert_eq!(there["targets"][0]["check_now"]["verdict"], "unhealthy");
+    assert!(there["changes"][0]["diff"].as_str().is_some_and(|diff| diff.contains("+pool-size = 8")));
+
+    let agent = Agent::start();
+    agent.add(&incident.state.path("alice"));
+    let approved = elsewhere
+        .command(&["--json", "approve", text(&file), "--agent", "--reason", "seen, agreed"])
+        .env("SSH_AUTH_SOCK", agent.socket())
+        .ran()
+        .expect(0)
+        .json();
+    assert_eq!((approved["approver"].as_str(), approved["quorum"].as_u64()), (Some("alice"), Some(1)));
+    assert!(elsewhere.left_alone(), "nothing but the file was written");
+    let there = elsewhere.run(&["--json", "review", text(&file)]).expect(0).json();
+    assert_eq!(there["approvals"][0]["approvers"][0], "alice");
+
+    incident.run(&proposal).expect(3).says("nobody has");
+    let imported = incident.state.run(&["--json", "import", text(&file)]).expect(0).json();
+    assert_eq!(imported["approvals"][0]["by"], "alice");
+    assert_eq!(imported["approvals"][0]["new"], true);
+    let again = incident.state.run(&["--json", "import", text(&file)]).expect(0).json();
+    assert_eq!(again["approvals"][0]["new"], false);
+    assert_eq!(again["approvals"].as_array().map(Vec::len), Some(1));
+
+    ssh_keygen_verifies(&incident, approved["approval"].as_str().expect("a digest"));
+    incident.run(&proposal).expect(0);
+    assert_eq!(incident.status("/orders"), 200);
+}
+
+/// What the agent signed is OpenSSH's, as the host keeps it.
+fn ssh_keygen_verifies(incident: &Incident, approval: &str) {
+    let kept = incident.state.path("state/approvals").join(approval.strip_prefix("sha256:").expect("a digest"));
+    let allowed = incident.state.path("allowed_signers");
+    let key = fs::read_to_string(incident.state.path("alice.pub")).expect("alice's key");
+    fs::write(&allowed, format!("alice {key}")).expect("it can be written");
+    let output = Command::new("ssh-keygen")
+        .args(["-Y", "verify", "-n", "approval@countersign", "-I", "alice", "-f", text(&allowed), "-s"])
+        .arg(kept.with_extension("1.sig"))
+        .stdin(File::open(kept.with_extension("json")).expect("the manifest is kept"))
+        .output()
+        .expect("ssh-keygen starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn whose_runner_it_is_is_said_and_can_be_pinned() {
+    let incident = Incident::new();
+    let proposal = incident.propose("pool-size");
+    let elsewhere = Elsewhere::new();
+    let file = elsewhere.export(&incident, &proposal);
+    let review = |more: &[&str]| elsewhere.run(&[&["review", text(&file)], more].concat());
+    let (runner, other) = (runner(&incident), "SHA256:hbuDVqexb1o4m6ACvXTV3fDUzy1vX6uSZQuuUMTB2FE");
+
+    let shown = review(&[]).expect(0).stdout;
+    for words in
+        [&format!("runner {runner}, NOT VERIFIED"), "name it with `--runner`", "looked at when it was exported"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let shown = review(&["--runner", &runner]).expect(0).stdout;
+    assert!(!shown.contains("NOT VERIFIED"), "{shown}");
+    let exported = elsewhere.run(&["--json", "review", text(&file)]).expect(0).json()["exported"].clone();
+    let policy = exported["policy"].as_str().expect("a policy").to_owned();
+    review(&["--runner", text(&incident.state.path("state/runner.pub")), "--policy", &policy]).expect(0);
+
+    review(&["--runner", other]).expect(3).says("the runner of the exported proposal is").says(other);
+    review(&["--runner", text(&incident.state.path("alice.pub"))]).expect(3).says("runner");
+    let another = format!("sha256:{}", "0".repeat(64));
+    review(&["--policy", &another]).expect(3).says("the trust policy of the exported proposal is").says(&policy);
+    review(&["--runner", "/nowhere"]).expect(1);
+    // Whoever pins a runner signs nothing of another's.
+    let before = fs::read(&file).expect("the file is there");
+    for verb in ["approve", "deny"] {
+        elsewhere
+            .command(&[verb, text(&file), "--runner", other, "--reason", "seen", "--key"])
+            .arg(incident.state.path("alice"))
+            .ran()
+            .expect(3)
+            .says("you named");
+    }
+    assert_eq!(fs::read(&file).expect("the file is there"), before);
+    incident.state.run(&["review", &proposal, "--runner", other]).expect(1).says("exported files");
+}
+
+#[test]
+fn a_key_file_narrows_and_ssh_keygen_signs_elsewhere_too() {
+    let incident = Incident::new();
+    let proposal = incident.propose("pool-size");
+    let elsewhere = Elsewhere::new();
+    let file = elsewhere.export(&incident, &proposal);
+    let alice = incident.state.path("alice");
+    let config = incident.config.display();
+    let approve = |narrow: &str| {
+        let narrow = format!("files.write {narrow}");
+        elsewhere.run(&["approve", text(&file), "--reason", "seen", "--narrow", &narrow, "--key", text(&alice)])
+    };
+    approve("/etc/passwd").expect(3);
+    approve(&format!("{config} max-calls=1 max-bytes=1")).expect(3).says("narrowed so far");
+    approve(&format!("{config} max-calls=1 max-bytes=4096")).expect(0);
+    let reviewed = elsewhere.run(&["review", text(&file)]).expect(0).stdout;
+    assert!(reviewed.contains("narrowed: fix") && reviewed.contains("max-bytes=4096"), "{reviewed}");
+    elsewhere.run(&["approve", text(&file), "--reason", "x", "--expires", "30d", "--key", text(&alice)]).expect(3);
+
+    // As on the host, OpenSSH's own tool signs a manifest that was written.
+    let manifest = elsewhere.path("approval.json");
+    let signature = elsewhere.path("approval.json.sig");
+    elsewhere.run(&["approve", text(&file), "--reason", "mine", "--write-manifest", text(&manifest)]).expect(0);
+    let take =
+        || elsewhere.run(&["approve", text(&file), "--manifest", text(&manifest), "--signature", text(&signature)]);
+    for (key, code) in [("agent", 3), ("alice", 0)] {
+        let _ = fs::remove_file(&signature);
+        let key = incident.state.path(key);
+        ssh_keygen(&["-Y", "sign", "-q", "-n", "approval@countersign", "-f", text(&key), text(&manifest)]);
+        take().expect(code);
+    }
+    let imported = incident.state.run(&["--json", "import", text(&file)]).expect(0).json();
+    assert_eq!(imported["approvals"].as_array().map(Vec::len), Some(2));
+    incident.run(&proposal).expect(0);
+}
+
+#[test]
+fn a_denial_elsewhere_ends_the_proposal_here() {
+    let incident = Incident::new();
+    let proposal = incident.propose("pool-size");
+    let elsewhere = Elsewhere::new();
+    let file = elsewhere.export(&incident, &proposal);
+    let deny = |key: &str| {
+        let key = incident.state.path(key);
+        elsewhere.run(&["deny", text(&file), "--reason", "not today", "--key", text(&key)])
+    };
+    deny("agent").expect(3);
+    deny("alice").expect(0);
+    let alice = incident.state.path("alice");
+    elsewhere.run(&["approve", text(&file), "--reason", "seen", "--key", text(&alice)]).expect(3).says("not today");
+    assert!(elsewhere.run(&["review", text(&file)]).expect(0).stdout.contains("DENIED"));
+
+    incident.approve(&proposal);
+    for new in [true, false] {
+        let imported = incident.state.run(&["--json", "import", text(&file)]).expect(0).json();
+        assert_eq!((&imported["denials"][0]["by"], &imported["denials"][0]["new"]), (&"alice".into(), &new.into()));
+    }
+    incident.run(&proposal).expect(3).says("denied");
+    assert_eq!(incident.status("/orders"), 503);
+}
+
+#[test]
+fn several_approvers_pass_one_file_on() {
+    let incident = Incident::new();
+    incident.state.keygen("bob");
+    incident.state.policy(|policy| {
+        let bob = fs::read_to_string(incident.state.path("bob.pub")).expect("bob's key");
+        format!(
+            "{}\n[[people]]\nname = \"bob\"\nkeys = [\"{}\"]\nmay = [\"approve\"]\n",
+            policy.replace("quorum = 1", "quorum = 2"),
+            bob.trim()
+        )
+    });
+    let proposal = incident.propose("pool-size");
+    let elsewhere = Elsewhere::new();
+    let file = elsewhere.export(&incident, &proposal);
+    let approve = |key: &str, what: &[&str]| {
+        let key = incident.state.path(key);
+        elsewhere.run(&[&["--json", "approve", text(&file), "--key", text(&key)], what].concat())
+    };
+    let first = approve("alice", &["--reason", "seen"]).expect(0).json();
+    let approval = first["approval"].as_str().expect("a digest").to_owned();
+    // One more approval is not the same approval.
+    approve("bob", &["--reason", "mine"]).expect(0);
+    incident.state.run(&["import", text(&file)]).expect(0);
+    incident.run(&proposal).expect(3).says("2 must approve, and 1 have");
+
+    approve("bob", &["--cosign", "sha256:00000000"]).expect(1).says("no approval");
+    approve("bob", &["--cosign", &approval, "--narrow", "files.write /x"]).expect(2);
+    let second = approve("bob", &["--cosign", &approval[7..19]]).expect(0).json();
+    assert_eq!(second["approvers"], serde_json::json!(["alice", "bob"]));
+    let imported = incident.state.run(&["--json", "import", text(&file)]).expect(0).json();
+    let new = imported["approvals"].as_array().expect("approvals").iter().filter(|paper| paper["new"] == true);
+    assert_eq!(new.count(), 1);
+    incident.run(&proposal).expect(0);
+}
+
+#[test]
+fn what_the_host_would_refuse_is_refused_elsewhere() {
+    let incident = Incident::new();
+    let proposal = incident.propose("pool-size");
+    let elsewhere = Elsewhere::new();
+    let alice = incident.state.path("alice");
+    let approve = |file: &PathBuf| elsewhere.run(&["approve", text(file), "--reason", "seen", "--key", text(&alice)]);
+
+    // An edit of the subject is drift: it is shown, and the run refuses it.
+    let before = fs::read_to_string(&incident.config).expect("the configuration is there");
+    fs::write(&incident.config, format!("{before}# an edit\n")).expect("it can be edited");
+    let drifted = elsewhere.export(&incident, &proposal);
+    let shown = elsewhere.run(&["--json", "review", text(&drifted)]).expect(0).json();
+    assert_eq!(shown["targets"][0]["drift"].as_array().map(Vec::len), Some(1), "{shown}");
+    fs::write(&incident.config, &before).expect("it can be put back");
+
+    // A target that was configured anew is another one.
+    let config = fs::read_to_string(incident.state.config()).expect("it is text");
+    fs::write(incident.state.config(), config.replace("max-calls=2", "max-calls=3")).expect("it can be written");
+    let reconfigured = elsewhere.export(&incident, &proposal);
+    approve(&reconfigured).expect(3).says("configuration");
+    // One whose ceiling was lowered cannot be approved for what exceeds it.
+    fs::write(incident.state.config(), config.replace("files.write ", "files.write /elsewhere")).expect("written");
+    let shown = elsewhere.run(&["review", text(&elsewhere.export(&incident, &proposal))]).expect(0).stdout;
+    assert!(shown.contains("CANNOT BE APPROVED"), "{shown}");
+    fs::write(incident.state.config(), config).expect("it can be put back");
+
+    // A proposal is open for a week, by the clock of whoever signs.
+    let file = elsewhere.export(&incident, &proposal);
+    let expires = elsewhere.run(&["--json", "review", text(&file)]).expect(0).json()["expires"].to_string();
+    elsewhere
+        .command(&["approve", text(&file), "--reason", "seen", "--key", text(&alice)])
+        .env("COUNTERSIGN_TEST_NOW", &expires)
+        .ran()
+        .expect(3)
+        .says("the proposal expired");
+    let late = elsewhere.command(&["review", text(&file)]).env("COUNTERSIGN_TEST_NOW", &expires).ran().expect(0);
+    assert!(late.stdout.contains("EXPIRED"), "{}", late.stdout);
+
+    // Neither the proposer nor a stranger counts.
+    let file = elsewhere.export(&incident, &proposal);
+    incident.state.keygen("stranger");
+    for key in ["agent", "stranger"] {
+        let key = incident.state.path(key);
+        elsewhere.run(&["approve", text(&file), "--reason", "mine", "--key", text(&key)]).expect(3);
+    }
+    // The policy was changed meanwhile: the approval names the one that it was given under.
+    approve(&file).expect(0);
+    incident.state.policy(|policy| format!("{policy}# another one\n"));
+    incident.state.run(&["import", text(&file)]).expect(0);
+    incident.run(&proposal).expect(3).says("trust policy");
+}
+
+#[test]
+fn a_file_is_taken_back_where_it_came_from() {
+    let incident = Incident::new();
+    let before = incident.state.path("before");
+    let copied = Command::new("cp").arg("-a").arg(incident.state.path("state")).arg(&before).status();
+    assert!(copied.expect("cp starts").success());
+    let proposal = incident.propose("pool-size");
+    let elsewhere = Elsewhere::new();
+    let file = elsewhere.export(&incident, &proposal);
+    let alice = incident.state.path("alice");
+    elsewhere.run(&["approve", text(&file), "--reason", "seen", "--key", text(&alice)]).expect(0);
+
+    let other = support::State::new();
+    other.run(&["import", text(&file)]).expect(3).says("exported by the runner");
+    support::countersign().args(["--state", text(&before), "import", text(&file)]).ran().expect(3).says("no proposal");
+    elsewhere.run(&["import", text(&file)]).expect(1).says("no state directory");
+    incident.state.run(&["import", text(&incident.config)]).expect(1).says("not an exported proposal");
+    // The steps can be inspected there, by this program or out of any tar.
+    let inspected = elsewhere.run(&["--json", "inspect", text(&file)]).expect(0).json();
+    let unpacked = elsewhere.path("unpacked");
+    fs::create_dir(&unpacked).expect("a folder can be made");
+    let tar = Command::new("tar").arg("-xf").arg(&file).arg("-C").arg(&unpacked).status().expect("tar starts");
+    assert!(tar.success());
+    let bundle = elsewhere.run(&["--json", "inspect", text(&unpacked.join("bundle"))]).expect(0).json();
+    assert_eq!(inspected, bundle);
+    // Nothing is overwritten, and others cannot read what the target's files say.
+    incident.state.run(&["export", &proposal, text(&file)]).expect(1).says("cannot be made");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
+    incident.state.run(&["import", text(&file)]).expect(0);
+}
+
+/// Two at once: the second is told, and what the first signed is not lost.
+#[test]
+fn nobody_signs_a_file_that_somebody_else_is_signing() {
+    let incident = Incident::new();
+    let proposal = incident.propose("pool-size");
+    let elsewhere = Elsewhere::new();
+    let file = elsewhere.export(&incident, &proposal);
+    let approve = || -> Ran {
+        let alice = incident.state.path("alice");
+        elsewhere.run(&["approve", text(&file), "--reason", "seen", "--key", text(&alice)])
+    };
+    let held = File::open(&file).expect("it can be opened");
+    held.lock().expect("it can be locked");
+    approve().expect(1).says("about to sign");
+    drop(held);
+    approve().expect(0);
+    approve().expect(0);
+    let shown = elsewhere.run(&["--json", "review", text(&file)]).expect(0).json();
+    assert_eq!(shown["approvals"].as_array().map(Vec::len), Some(2));
+}
