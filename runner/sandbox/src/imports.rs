@@ -15,6 +15,8 @@ pub(crate) enum Interface {
     Types,
     /// Arguments, log, time and seed: allowed in every role.
     Host,
+    /// What an ordinary toolchain's runtime imports: inert, allowed in every role.
+    Wasi,
     /// One access to one capability.
     Access(&'static str, Access),
 }
@@ -33,6 +35,7 @@ impl Known {
                 names.insert(interface(name, *access, version), Interface::Access(name, *access));
             }
         }
+        names.extend(crate::wasi::names().map(|name| (name, Interface::Wasi)));
         // Last, so that no capability can take these names.
         names.insert(format!("countersign:step/types@{STEP_VERSION}"), Interface::Types);
         names.insert(format!("countersign:step/host@{STEP_VERSION}"), Interface::Host);
@@ -55,7 +58,7 @@ impl Known {
         };
         some(&|known| known.split_once('@').is_some_and(|(known, _)| known == stem))
             .or_else(|| some(&|known| known.split_once('/').is_some_and(|(known, _)| known == package)))
-            .or_else(|| some(&|_| true))
+            .or_else(|| some(&|known| !crate::wasi::is_wasi(known)))
             .unwrap_or_default()
     }
 }

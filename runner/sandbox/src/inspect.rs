@@ -11,6 +11,7 @@ use wasmparser::{
 };
 
 use crate::imports::{Interface, Known};
+use crate::wasi::{self, is_wasi};
 
 /// The largest component that is read.
 pub const MAX_COMPONENT_BYTES: usize = 64 << 20;
@@ -75,13 +76,13 @@ pub enum InspectError {
         /// Where.
         offset: u64,
     },
-    /// They import something of WASI.
-    #[error(
-        "the component imports `{import}`, and WASI is not linked: build it for `wasm32-unknown-unknown` with the SDK"
-    )]
+    /// They import something of WASI that no step is given.
+    #[error("the component imports `{import}`, which is refused before it is compiled: {why}")]
     Wasi {
         /// The import.
         import: String,
+        /// What there is of WASI instead.
+        why: String,
     },
     /// They import something that this runner does not have under exactly that name.
     #[error("the component imports `{import}`, which is not known here: there is {known}")]
@@ -202,10 +203,16 @@ fn plain(name: ComponentExternName<'_>) -> Result<String, InspectError> {
     Ok(name.name.to_owned())
 }
 
-/// The role that the exports make: exactly one, a function, of one of the four names.
+/// The role that the exports make: exactly one, a function, of one of the four names. A program's `main`, which
+/// toolchains export beside it, is nobody's role and is never called.
 fn role(outer: &Outer) -> Result<Role, InspectError> {
-    if let [name] = outer.exports.as_slice()
-        && let Some(role) = Role::ALL.into_iter().find(|role| role.export() == name)
+    let main = |name: &str| {
+        let entity = outer.types.component_item_for_export(name).map(|item| &item.ty);
+        wasi::is_run(name) && matches!(entity, Some(ComponentEntityType::Instance(_)))
+    };
+    let own: Vec<_> = outer.exports.iter().filter(|name| !main(name)).collect();
+    if let [name] = own.as_slice()
+        && let Some(role) = Role::ALL.into_iter().find(|role| role.export() == name.as_str())
         && let Some(ComponentItem { ty: ComponentEntityType::Func(_), .. }) =
             outer.types.component_item_for_export(name)
     {
@@ -228,7 +235,7 @@ fn interface<'a>(known: &'a Known, types: &Types, name: &str) -> Result<Option<&
         let alias = !name.contains([':', '/', '@', '=', '<', '>', '[']);
         return match entity {
             Some(ComponentEntityType::Type { created: ComponentAnyTypeId::Defined(_), .. }) if alias => Ok(None),
-            _ if name.starts_with("wasi:") => Err(InspectError::Wasi { import: excerpt(name, 120) }),
+            _ if is_wasi(name) => Err(InspectError::Wasi { import: excerpt(name, 120), why: wasi::refusal(name) }),
             _ => Err(InspectError::UnknownImport { import: excerpt(name, 120), known: known.instead_of(name) }),
         };
     };
@@ -244,6 +251,9 @@ fn interface<'a>(known: &'a Known, types: &Types, name: &str) -> Result<Option<&
             ComponentEntityType::Func(_) => {
                 return Err(shape(format!("an instance with the function `{export}`, where it holds types only")));
             }
+            // Only WASI's interfaces have resources, and it is the host that makes them.
+            ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(_), .. }
+                if *interface == Interface::Wasi => {}
             ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(_), .. } => {
                 return Err(shape(format!("an instance with the resource `{export}`, where it holds values only")));
             }
@@ -304,6 +314,12 @@ impl Inspection {
     #[must_use]
     pub fn writes(&self) -> BTreeSet<String> {
         self.capabilities(Access::Write)
+    }
+
+    /// Whether it imports WASI, as what an ordinary toolchain made does: see [`WASI_IS_INERT`](crate::WASI_IS_INERT).
+    #[must_use]
+    pub fn wasi(&self) -> bool {
+        self.imports.iter().any(|import| is_wasi(import))
     }
 
     /// The interfaces that need a grant.

@@ -19,6 +19,7 @@ mod limits;
 mod link;
 mod room;
 mod run;
+mod wasi;
 
 pub use admit::{Admitted, Refusal};
 pub use engine::{CompileError, Compiled, Sandbox, SandboxError};
@@ -27,3 +28,4 @@ pub use limits::{Limits, Settings};
 pub use link::{LinkError, Linked};
 pub use room::with_room;
 pub use run::{Ended, Failure, Finding, MAX_FINDINGS, Output};
+pub use wasi::WASI_IS_INERT;

@@ -10,7 +10,8 @@ pub(crate) const MAX_TABLES: u32 = 16;
 pub(crate) const MAX_CORE_INSTANCES: u32 = 100;
 /// The most elements that any table may have.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
-/// Component handles alive at once. The contract has no resources, so only what a guest makes for itself counts.
+/// Component handles alive at once. The contract has no resources: what counts is what a guest makes for itself, and
+/// the streams and timers that the inert WASI gives it.
 pub(crate) const MAX_HANDLES: usize = 1_000;
 
 /// What the whole sandbox may use; fixed when it is made.

@@ -6,6 +6,7 @@ use countersign_model::{Access, Role};
 use wasmtime::component::InstancePre;
 
 use crate::engine::{Compiled, Core, Sandbox, one_line};
+use crate::wasi;
 
 /// The four worlds of `countersign:step`, whose host side the capability crate has.
 mod worlds {
@@ -39,6 +40,8 @@ pub struct Linked {
     pub(crate) entry: Entry,
     /// Linear memories that it will make.
     pub(crate) memories: u32,
+    /// Whether it imports WASI.
+    pub(crate) wasi: bool,
 }
 
 /// The role's export, typed.
@@ -85,8 +88,8 @@ pub enum LinkError {
 }
 
 impl Sandbox {
-    /// Builds a linker for this step alone: the host interface, and each interface that is both imported and
-    /// granted, once. Nothing is stubbed and nothing shadowed.
+    /// Builds a linker for this step alone: the host interface, what it imports of the inert WASI, and each interface
+    /// that is both imported and granted, once. Nothing is stubbed and nothing shadowed.
     ///
     /// # Errors
     /// When the step imports what is not granted, or its types differ from the contract's.
@@ -101,6 +104,8 @@ impl Sandbox {
         let mut linker = Linker::new(&core.engine);
         StepState::link_host(&mut linker)
             .map_err(|error| LinkError::Capability { capability: "step".to_owned(), why: one_line(&error) })?;
+        wasi::link(&mut linker, compiled.inspection.imports())
+            .map_err(|error| LinkError::Capability { capability: "wasi".to_owned(), why: one_line(&error) })?;
         for wanted in compiled.inspection.wanted() {
             let (capability, access) = (wanted.capability.clone(), wanted.access);
             if !granted.contains(&(capability.clone(), access)) {
@@ -118,7 +123,7 @@ impl Sandbox {
             .map_err(|error| LinkError::Export { export: role.export(), why: one_line(&error) })?;
         // Unknown only where modules are imported, which inspection refuses.
         let memories = compiled.component.resources_required().map_or(u32::MAX, |required| required.num_memories);
-        Ok(Linked { core, entry, memories })
+        Ok(Linked { core, entry, memories, wasi: compiled.inspection.wasi() })
     }
 }
 

@@ -1,7 +1,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use countersign_capability::{LogSink, Port, StepContext, StepState, step};
+use countersign_capability::{Port, StepContext, StepState, step};
 use countersign_model::text::{excerpt, visible};
 use countersign_model::{Stop, Verdict};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
@@ -10,6 +10,7 @@ use crate::engine::{TICK, on_thread, one_line};
 use crate::limits::{Limits, MAX_HANDLES};
 use crate::link::{Entry, Linked};
 use crate::room;
+use crate::wasi::{self, Exited};
 
 /// The most findings that an investigation may return.
 pub const MAX_FINDINGS: usize = 100;
@@ -60,6 +61,9 @@ pub enum Failure {
     /// The port ended it.
     #[error("{0}")]
     Stopped(Stop),
+    /// It ended its program instead of answering, with this exit code.
+    #[error("the step called exit, with code {0}, instead of answering")]
+    Exited(u8),
     /// It used up its fuel.
     #[error("the step used up its fuel of {0} instructions")]
     OutOfFuel(u64),
@@ -109,7 +113,8 @@ impl Linked {
     }
 
     fn run_here(&self, port: Box<dyn Port>, context: StepContext, limits: &Limits) -> (Result<Output, Failure>, u64) {
-        let state = StepState { port, limits: limits.store(self.memories), context, log: LogSink::default() };
+        let mut state = StepState::new(port, limits.store(self.memories), context);
+        state.inert = self.wasi.then(Box::default);
         let mut store = Store::new(&self.core.engine, state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(limits.hostcall_bytes);
@@ -123,6 +128,7 @@ impl Linked {
             Ok(answer) => answer,
             Err(error) => Err(failure(&error, limits)),
         };
+        wasi::finish(store.data_mut());
         let left = store.get_fuel().unwrap_or(0);
         (result, limits.fuel.saturating_sub(left))
     }
@@ -192,6 +198,9 @@ fn cut(mut text: String, limit: usize) -> String {
 fn failure(error: &wasmtime::Error, limits: &Limits) -> Failure {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return Failure::Stopped(stop.clone());
+    }
+    if let Some(Exited(code)) = error.downcast_ref::<Exited>() {
+        return Failure::Exited(*code);
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Failure::Host("more steps run at once than the sandbox was set up for".to_owned());

@@ -2,7 +2,7 @@ use countersign_model::{Call, Fault, FaultKind, Reply, Stop};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasmtime::StoreLimits;
-use wasmtime::component::HasData;
+use wasmtime::component::{HasData, ResourceTable};
 
 use crate::capability::{Capability, TypedCall};
 
@@ -87,6 +87,22 @@ pub struct StepState {
     pub context: StepContext,
     /// What it may still log.
     pub log: LogSink,
+    /// What the sandbox keeps for a step that imports WASI; for others there is none, and no capability sees it.
+    pub inert: Option<Box<InertState>>,
+}
+
+/// What the runtime of an ordinary toolchain leaves in its step's store between two calls of the inert WASI.
+/// It is made anew for every step, from nothing of the host's.
+#[derive(Default)]
+pub struct InertState {
+    /// The timers that it holds.
+    pub timers: ResourceTable,
+    /// How long it has waited so far, in nanoseconds: its monotonic clock.
+    pub waited: u64,
+    /// Random bytes that it has drawn so far.
+    pub drawn: u64,
+    /// The lines that it has begun to print, to its output and to its errors.
+    pub lines: [Vec<u8>; 2],
 }
 
 /// A linker of the runner's sandbox.
@@ -103,9 +119,25 @@ impl HasData for ViaPort {
 }
 
 impl StepState {
+    /// A step's state at its beginning, without WASI.
+    #[must_use]
+    pub fn new(port: Box<dyn Port>, limits: StoreLimits, context: StepContext) -> Self {
+        Self { port, limits, context, log: LogSink::default(), inert: None }
+    }
+
     /// The view that `add_to_linker` takes.
     pub fn guest(&mut self) -> Guest<'_> {
         Guest(self.port.as_mut())
+    }
+
+    /// Sends a line to the step's log, cut and counted; past the bound it is dropped.
+    pub fn write_log(&mut self, level: &'static str, mut message: String) {
+        message.truncate(message.floor_char_boundary(LogSink::MAX_LINE));
+        // A line costs at least 64 bytes, so that empty ones cannot be sent without end.
+        let cost = message.len().max(64);
+        let Some(left) = self.log.left.checked_sub(cost) else { return };
+        self.log.left = left;
+        self.port.log(LogLine { level, message });
     }
 }
 
@@ -196,25 +228,13 @@ impl step::host::Host for &mut StepState {
     }
 
     fn log(&mut self, level: step::host::Level, message: String) -> wasmtime::Result<()> {
-        // A line costs at least 64 bytes, so that empty ones cannot be sent without end.
-        let mut message = message;
-        if message.len() > LogSink::MAX_LINE {
-            let mut end = LogSink::MAX_LINE;
-            while !message.is_char_boundary(end) {
-                end -= 1;
-            }
-            message.truncate(end);
-        }
-        let cost = message.len().max(64);
-        let Some(left) = self.log.left.checked_sub(cost) else { return Ok(()) };
-        self.log.left = left;
         let level = match level {
             step::host::Level::Debug => "debug",
             step::host::Level::Info => "info",
             step::host::Level::Warn => "warn",
             step::host::Level::Error => "error",
         };
-        self.port.log(LogLine { level, message });
+        self.write_log(level, message);
         Ok(())
     }
 

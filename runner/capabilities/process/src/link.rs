@@ -91,7 +91,7 @@ fn process(found: Process) -> types::Process {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use countersign_capability::{LogLine, LogSink, Port, StepContext, StepState};
+    use countersign_capability::{LogLine, Port, StepContext, StepState};
     use countersign_model::{Fault, FaultKind, Reply, Stop};
     use wasmtime::component::Component;
     use wasmtime::{Engine, Store, StoreLimits};
@@ -169,12 +169,8 @@ mod tests {
             link(&mut linker, *access)?;
         }
         let calls = Arc::default();
-        let state = StepState {
-            port: Box::new(Canned(reply, Arc::clone(&calls))),
-            limits: StoreLimits::default(),
-            context: StepContext::default(),
-            log: LogSink::default(),
-        };
+        let port = Box::new(Canned(reply, Arc::clone(&calls)));
+        let state = StepState::new(port, StoreLimits::default(), StepContext::default());
         let mut store = Store::new(&engine, state);
         let instance = linker.instantiate(&mut store, &component)?;
         let run = instance.get_typed_func::<(), (u32,)>(&mut store, "run")?;

@@ -131,11 +131,63 @@ fn refuses_names_that_are_not_exact() {
 }
 
 #[test]
-fn says_that_wasi_is_not_linked() {
-    let error = error(&bytes(&with_import(r#"(import "wasi:cli/environment@0.2.3" (instance))"#)));
-    let why = "the component imports `wasi:cli/environment@0.2.3`, and WASI is not linked: \
-        build it for `wasm32-unknown-unknown` with the SDK";
-    assert_eq!(error, why);
+fn takes_inert_wasi_by_exact_name_and_refuses_the_rest_of_it() {
+    for name in ["wasi:cli/environment@0.2.0", "wasi:cli/environment@0.2.12", "wasi:filesystem/types@0.2.6"] {
+        let inspection = inspected(&with_import(&format!(r#"(import "{name}" (instance))"#)));
+        assert_eq!(inspection.imports(), [name]);
+        assert!(inspection.wasi() && inspection.reads().is_empty() && inspection.writes().is_empty());
+        assert!(inspection.admit(Role::Fix, &BTreeSet::new()).is_ok(), "it needs no grant");
+    }
+    let network = "sockets and HTTP of WASI are never linked: a step reaches a network by the capability `http`";
+    let other = "of WASI there is only what a language's runtime needs, and all of it is inert";
+    for (name, why) in [
+        ("wasi:sockets/tcp@0.2.0", network),
+        ("wasi:sockets/network@0.2.6", network),
+        ("wasi:sockets/ip-name-lookup@0.2.0", network),
+        ("wasi:http/outgoing-handler@0.2.0", network),
+        ("wasi:http/types@0.2.12", network),
+        ("wasi:clocks/timezone@0.2.0", other),
+        ("wasi:cli/run@0.2.0", other),
+        ("wasi:keyvalue/store@0.2.0", other),
+        ("wasi:cli/environment", "there is `wasi:cli/environment` of the releases 0.2.0 to 0.2.12 only"),
+        ("wasi:cli/environment@0.2.13", "there is `wasi:cli/environment` of the releases 0.2.0 to 0.2.12 only"),
+        ("wasi:cli/environment@0.3.0", "there is `wasi:cli/environment` of the releases 0.2.0 to 0.2.12 only"),
+        ("wasi:cli/environment@0.2.0-rc", "there is `wasi:cli/environment` of the releases 0.2.0 to 0.2.12 only"),
+    ] {
+        let error = error(&bytes(&with_import(&format!(r#"(import "{name}" (instance))"#))));
+        assert_eq!(error, format!("the component imports `{name}`, which is refused before it is compiled: {why}"));
+    }
+}
+
+/// Resources are WASI's alone, and only the host makes them.
+#[test]
+fn takes_resources_of_wasi_only() {
+    let resource = |name: &str| {
+        bytes(&with_import(&format!(r#"(import "{name}" (instance (export "error" (type (sub resource)))))"#)))
+    };
+    assert!(inspect(&registry(), &resource("wasi:io/error@0.2.6")).is_ok());
+    assert!(error(&resource("countersign:probe/read@0.1.0")).contains("the resource `error`"));
+    let module = bytes(&with_import(r#"(import "wasi:io/error@0.2.6" (instance (export "m" (core module))))"#));
+    assert!(error(&module).contains("neither a function nor a type"));
+    let function = bytes(&with_import(r#"(import "wasi:io/error@0.2.6" (func))"#));
+    assert!(error(&function).contains("something else than an instance"));
+}
+
+/// A program's `main` beside the step's own function is what toolchains make; it is no role.
+#[test]
+fn a_main_beside_the_step_is_not_looked_at() {
+    let fix = trivial(Role::Fix);
+    let beside = |name: &str| {
+        let more = format!(r#"(instance $main) (export "{name}" (instance $main)))"#);
+        format!("{} {more}", fix.strip_suffix(')').expect("it ends"))
+    };
+    assert_eq!(inspected(&beside("wasi:cli/run@0.2.6")).role(), Role::Fix);
+    for other in ["wasi:cli/run@0.3.0", "wasi:cli/run", "wasi:http/incoming-handler@0.2.6"] {
+        assert!(error(&bytes(&beside(other))).contains("so it is no step"), "{other}");
+    }
+    assert!(
+        error(&bytes(r#"(component (instance $i) (export "wasi:cli/run@0.2.6" (instance $i)))"#)).contains("no step")
+    );
 }
 
 #[test]

@@ -10,3 +10,5 @@ mod linking;
 mod running;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod wasi;
