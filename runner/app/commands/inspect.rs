@@ -11,7 +11,7 @@ use countersign_capability::Registry;
 use countersign_model::Role;
 use countersign_model::text::visible;
 use countersign_pipeline::{Exported, MAX_EXPORT, Pins, PipelineError};
-use countersign_sandbox::Inspection;
+use countersign_sandbox::{Inspection, WASI_IS_INERT};
 use serde_json::{Value, json};
 
 use crate::environment::registry;
@@ -120,6 +120,9 @@ fn step(text: &mut String, role: Role, inspection: &Inspection) -> std::fmt::Res
     for import in inspection.imports() {
         writeln!(text, "  imports   {}", visible(import))?;
     }
+    if inspection.wasi() {
+        writeln!(text, "  its WASI is {WASI_IS_INERT}")?;
+    }
     let writes: Vec<_> = inspection.writes().into_iter().collect();
     if !writes.is_empty() {
         writeln!(text, "  can write {}", writes.join(", "))?;
@@ -132,5 +135,6 @@ fn step_json(inspection: &Inspection) -> Value {
         "digest": inspection.digest(),
         "imports": inspection.imports(),
         "writes": inspection.writes(),
+        "wasi": if inspection.wasi() { "inert" } else { "none" },
     })
 }

@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use countersign_model::text::{excerpt, visible, visible_lines};
 use countersign_model::{Mode, Role, RollbackBy, Verdict};
 use countersign_pipeline::{Provenance, Review, TargetReview};
+use countersign_sandbox::WASI_IS_INERT;
 use serde_json::{Value, json};
 
 use super::{changes, guards};
@@ -218,6 +219,9 @@ fn grants(text: &mut String, review: &Review) -> std::fmt::Result {
         if reviewed.used.is_empty() {
             writeln!(text, "                not used")?;
         }
+    }
+    for role in &review.wasi {
+        writeln!(text, "  {:<13} imports WASI, {WASI_IS_INERT}", role.name())?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ pub(crate) struct Document {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Build {
     pub(crate) language: Option<String>,
+    pub(crate) target: Option<String>,
 }
 
 #[derive(Deserialize)]

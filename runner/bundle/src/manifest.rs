@@ -30,6 +30,7 @@ pub struct Manifest {
     rollback: RollbackBy,
     success: Success,
     language: Option<String>,
+    build_target: Option<String>,
     arguments: Arguments,
     steps: BTreeMap<Role, StepManifest>,
 }
@@ -87,6 +88,9 @@ impl Manifest {
         if let Some(language) = build.language.as_deref().filter(|language| !is_name(language)) {
             return Err(format!("`build.language`: `{}` is not a language", excerpt(language, 80)));
         }
+        if let Some(target) = build.target.as_deref().filter(|target| !is_name(target)) {
+            return Err(format!("`build.target`: `{}` is not a compiler's target", excerpt(target, 80)));
+        }
         let arguments = Arguments::from_table(&arguments)?;
         let success = success(&steps.check)?;
         let read = |role, grants: Vec<String>, module| StepManifest::read(role, &grants, module, &arguments);
@@ -99,8 +103,8 @@ impl Manifest {
             read_steps.insert(Role::Rollback, read(Role::Rollback, step.grants, step.module)?);
         }
         read_steps.insert(Role::Check, read(Role::Check, steps.check.grants, steps.check.module)?);
-        let language = build.language;
-        Ok(Self { name, description, mode, rollback, success, language, arguments, steps: read_steps })
+        let (language, build_target) = (build.language, build.target);
+        Ok(Self { name, description, mode, rollback, success, language, build_target, arguments, steps: read_steps })
     }
 
     /// Its name: a lower-case letter, then lower-case letters, digits and `-`; at most 64.
@@ -137,6 +141,12 @@ impl Manifest {
     #[must_use]
     pub fn language(&self) -> Option<&str> {
         self.language.as_deref()
+    }
+
+    /// The compiler's target that `countersign build` is to build the steps for; not tested against those that it knows.
+    #[must_use]
+    pub fn build_target(&self) -> Option<&str> {
+        self.build_target.as_deref()
     }
 
     /// The steps that it has: fix and check always, investigation and rollback if they are described.

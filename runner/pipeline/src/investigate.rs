@@ -104,7 +104,7 @@ pub fn investigate(
             .with_hint("look with `countersign read`, or write one under `[steps.investigation]`"));
     }
     let grants = crate::propose::requested(runner, bundle, arguments)?;
-    let linked = Linked::link(runner, bundle, &grants)?;
+    let linked = Linked::link(runner, bundle, &grants, &[(name, target)])?;
     let recorded = Recorded::default();
     let witness = EvidenceWitness::new(runner, name, principal, Purpose::Step(bundle.steps()), recorded.clone());
     let sessions = runner.sessions(&target.investigation, Phase::Observe);

@@ -9,6 +9,7 @@ use countersign_sandbox::{Admitted, Ended, Limits};
 
 use crate::error::PipelineError;
 use crate::runner::Runner;
+use crate::target::Target;
 
 /// A bundle's steps, inspected, compiled and linked to what their grants name and nothing else.
 pub struct Linked {
@@ -16,14 +17,27 @@ pub struct Linked {
 }
 
 impl Linked {
-    /// Inspects each step before it compiles it, refuses what its role or its grants do not allow,
-    /// and links the rest.
+    /// Inspects each step before it compiles it, refuses what its role, its grants or one of the targets does not
+    /// allow, and links the rest.
     ///
     /// # Errors
     /// When a step is not a component, or is refused.
-    pub fn link(runner: &Runner, bundle: &Bundle, grants: &RoleGrants) -> Result<Self, PipelineError> {
+    pub fn link(
+        runner: &Runner,
+        bundle: &Bundle,
+        grants: &RoleGrants,
+        targets: &[(&str, &Target)],
+    ) -> Result<Self, PipelineError> {
+        let admitted = admit(runner.registry(), bundle, grants)?;
+        for (role, step) in &admitted {
+            if step.inspection().wasi()
+                && let Some((name, _)) = targets.iter().find(|(_, target)| !target.wasi)
+            {
+                return Err(refuses_wasi(*role, name));
+            }
+        }
         let mut steps = BTreeMap::new();
-        for (role, step) in admit(runner.registry(), bundle, grants)? {
+        for (role, step) in admitted {
             let granted = accesses(grants, role);
             let failed = |error: &dyn std::fmt::Display| PipelineError::failed(format!("the {role} step: {error}"));
             let compiled = runner.sandbox().compile(&step).map_err(|error| failed(&error))?;
@@ -76,6 +90,15 @@ pub(crate) fn admit(
         admitted.push((role, step));
     }
     Ok(admitted)
+}
+
+/// Said of a step of an ordinary toolchain where the operator wants none.
+fn refuses_wasi(role: Role, target: &str) -> PipelineError {
+    let what = format!("the {role} step imports WASI, and the target `{target}` refuses that");
+    PipelineError::refused(what).with_hint(
+        "build it for `wasm32-unknown-unknown` with the SDK, or an operator may set `wasi = true` for the target; \
+         nothing was compiled, and nothing changed",
+    )
 }
 
 /// Which interfaces a role's grants open.

@@ -58,7 +58,7 @@ impl Rehearsed {
 /// # Errors
 /// When a step is refused, or something of the runner's own fails. A step that fails is part of what was found.
 pub fn rehearse(runner: &Runner, request: &RehearsalRequest<'_>) -> Result<Rehearsed, PipelineError> {
-    let linked = Linked::link(runner, request.bundle, request.grants)?;
+    let linked = Linked::link(runner, request.bundle, request.grants, &[(request.name, request.target)])?;
     let context = StepContext {
         arguments: Value::Object(request.arguments.clone()).to_string(),
         now: request.now,

@@ -19,7 +19,8 @@ pub fn remediate(runner: &Runner, order: &Order<'_>) -> Result<RunReport, Pipeli
     // Signatures, quorum, window, uses, digests of everything that was read: all or nothing.
     let authorized = order::authorize(runner, order)?;
     // Only what was signed is linked.
-    let linked = Linked::link(runner, order.bundle, &authorized.manifest().predicate.grants)?;
+    let linked =
+        Linked::link(runner, order.bundle, &authorized.manifest().predicate.grants, &[(order.name, order.target)])?;
     // Guards as they stand, every precondition, then the journal, which spends the use.
     let mut run = Run::begin(runner, order, authorized, linked)?;
 

@@ -31,6 +31,8 @@ pub struct Review {
     pub rollback: RollbackBy,
     /// What is asked for, against what the plan uses.
     pub grants: Vec<GrantReview>,
+    /// The steps that import WASI, as ordinary toolchains make them; it is inert.
+    pub wasi: Vec<Role>,
     /// Earlier runs of this bundle, newest first.
     pub earlier_runs: Vec<EarlierRun>,
     /// Evidence that this runner recorded.
@@ -204,6 +206,7 @@ pub(crate) fn lay_out(desk: &dyn Desk, stored: &Stored, standing: &StandingDocum
         mode: document.mode,
         rollback: document.rollback,
         grants: grants(desk, stored)?,
+        wasi: wasi(desk, stored)?,
         earlier_runs: standing.earlier_runs.clone(),
         evidence: evidence(desk, stored)?,
         proposer: proposer(&stored.proposal),
@@ -220,6 +223,12 @@ pub(crate) fn lay_out(desk: &dyn Desk, stored: &Stored, standing: &StandingDocum
             hypothesis: document.hypothesis.clone(),
         },
     })
+}
+
+/// The steps that import WASI.
+fn wasi(desk: &dyn Desk, stored: &Stored) -> Result<Vec<Role>, PipelineError> {
+    let admitted = crate::link::admit(desk.registry(), &stored.bundle, &stored.proposal.document().grants)?;
+    Ok(admitted.into_iter().filter(|(_, step)| step.inspection().wasi()).map(|(role, _)| role).collect())
 }
 
 fn review_target(desk: &dyn Desk, stored: &Stored, target: &TargetStanding) -> Result<TargetReview, PipelineError> {

@@ -23,7 +23,7 @@ pub(crate) fn look(
     targets: &[(&str, &Target)],
 ) -> Result<StandingDocument, PipelineError> {
     let document = stored.proposal.document();
-    let linked = Linked::link(runner, &stored.bundle, &document.grants)?;
+    let linked = Linked::link(runner, &stored.bundle, &document.grants, targets)?;
     let mut standing = Vec::new();
     for (name, target) in targets {
         standing.push(TargetStanding {

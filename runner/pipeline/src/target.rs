@@ -23,6 +23,10 @@ pub struct Target {
     /// For how many seconds check and guards must at least go on holding, whatever a bundle asks for; 0 to 3,600.
     #[serde(default)]
     pub hold: u64,
+    /// Whether steps may import WASI. It is inert, and gives a step no authority that `countersign:step/host` does not:
+    /// so it is allowed unless the operator says otherwise.
+    #[serde(default = "yes")]
+    pub wasi: bool,
     /// Who looks: investigations, rehearsals and checks.
     #[serde(default)]
     pub investigation: Identity,
@@ -82,6 +86,10 @@ pub struct Validator {
     /// How long the command may take, in seconds; 1 to 300.
     #[serde(default = "ten")]
     pub timeout: u64,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 const fn ten() -> u64 {
