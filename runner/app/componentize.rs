@@ -1,33 +1,48 @@
 //! From a project's sources to components.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::Context;
 use serde_json::Value;
 use wit_component::ComponentEncoder;
 
 use crate::output::hinted;
+use crate::toolchain::Toolchain;
 
-/// What steps are built for: the component imports what it calls and nothing of WASI.
-const RUST_TARGET: &str = "wasm32-unknown-unknown";
+/// What steps are built for unless their project says otherwise: the component imports what it calls and nothing
+/// of WASI.
+const PLAIN: &str = "wasm32-unknown-unknown";
+/// What an ordinary toolchain builds for: the component imports WASI besides, which is inert here.
+const WASI: &str = "wasm32-wasip2";
 
-/// Builds a Rust project's binaries and gives each one's module by name.
-pub(crate) fn cargo(project: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    let project = project.canonicalize().with_context(|| format!("`{}` cannot be found", project.display()))?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut child = Command::new(&cargo)
-        .args(["build", "--release", "--bins", "--target", RUST_TARGET, "--message-format", "json-render-diagnostics"])
-        .current_dir(&project)
-        .env("CARGO_ENCODED_RUSTFLAGS", remapped(&cargo, &project)?)
-        .env_remove("RUSTFLAGS")
-        .stdin(Stdio::null())
+/// What cargo built.
+pub(crate) struct Built {
+    /// Each binary's module, by the binary's name.
+    pub(crate) modules: BTreeMap<String, PathBuf>,
+    /// Packages outside of the project, whose places make a difference to the bytes.
+    pub(crate) outside: Vec<String>,
+}
+
+/// Builds a Rust project's binaries, for the target that it names.
+pub(crate) fn cargo(project: &Path, target: Option<&str>) -> anyhow::Result<Built> {
+    let target = target.unwrap_or(PLAIN);
+    if ![PLAIN, WASI].contains(&target) {
+        let target = countersign_model::text::excerpt(target, 40);
+        return Err(hinted(
+            format!("steps are not built for `{target}`"),
+            format!("`[build]` in remediation.toml takes `target = \"{PLAIN}\"`, as it is without, or `\"{WASI}\"`"),
+        ));
+    }
+    let toolchain = Toolchain::of(project, target)?;
+    let mut child = toolchain
+        .cargo("build")
+        .args(["--release", "--bins", "--target", target, "--message-format", "json-render-diagnostics"])
         .stdout(Stdio::piped())
         .spawn()
-        .with_context(|| format!("`{}` did not start", cargo.display()))?;
+        .context("cargo did not start")?;
     let stdout = child.stdout.take().context("cargo's output was lost")?;
     let mut modules = BTreeMap::new();
     for line in BufReader::new(stdout).lines() {
@@ -48,46 +63,10 @@ pub(crate) fn cargo(project: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>>
     if !status.success() {
         return Err(hinted(
             format!("the steps of `{}` did not build", project.display()),
-            format!("if the target is missing: `rustup target add {RUST_TARGET}`"),
+            format!("if the target is missing: `rustup target add {target}`"),
         ));
     }
-    Ok(modules)
-}
-
-/// Flags that keep this machine's paths out of the modules, so that the same sources give the same
-/// bytes. What lies inside the project has relative paths already; its registry's sources and path
-/// dependencies outside of it have not.
-fn remapped(cargo: &OsStr, project: &Path) -> anyhow::Result<String> {
-    let mut pairs: Vec<(PathBuf, String)> = Vec::new();
-    if let Some(home) = std::env::var_os("HOME") {
-        pairs.push((Path::new(&home).join(".cargo"), "/cargo".to_owned()));
-    }
-    if let Some(cargo_home) = std::env::var_os("CARGO_HOME") {
-        pairs.push((PathBuf::from(cargo_home), "/cargo".to_owned()));
-    }
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--filter-platform", RUST_TARGET])
-        .current_dir(project)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("`{}` did not start: Rust is needed to build this project", cargo.display()))?;
-    if !output.status.success() {
-        anyhow::bail!("cargo cannot read the project `{}`", project.display());
-    }
-    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo's answer cannot be read")?;
-    for package in metadata.get("packages").and_then(Value::as_array).into_iter().flatten() {
-        let text = |key: &str| package.get(key).and_then(Value::as_str);
-        let (Some(name), Some(manifest), None) = (text("name"), text("manifest_path"), text("source")) else {
-            continue;
-        };
-        match Path::new(manifest).parent() {
-            Some(root) if !root.starts_with(project) => pairs.push((root.to_path_buf(), format!("/path/{name}"))),
-            _ => {}
-        }
-    }
-    let flags = pairs.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
-    Ok(flags.collect::<Vec<_>>().join("\u{1f}"))
+    Ok(Built { modules, outside: toolchain.outside().to_vec() })
 }
 
 /// A component as it is, or a core module made into the component that its own metadata describes.

@@ -17,6 +17,7 @@ mod render;
 mod signing;
 mod template;
 mod time;
+mod toolchain;
 
 fn main() -> std::process::ExitCode {
     // Without such a thread each step is given one of its own.

@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
     }
     let manifest_bytes = read_bounded(&file, MAX_MANIFEST)?;
     let manifest = Manifest::parse(&manifest_bytes).with_context(|| format!("`{}` cannot be used", file.display()))?;
-    let modules = modules(project, &manifest)?;
+    let (modules, outside) = modules(project, &manifest)?;
     let registry = registry();
     let mut steps = BTreeMap::new();
     let mut text = String::new();
@@ -63,19 +63,29 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
     }
     let bundle = Bundle::write(&out, &manifest_bytes, &steps)?;
     write!(text, "bundle        {}\nin            {}", bundle.digest(), out.display())?;
+    for name in &outside {
+        write!(
+            text,
+            "\nNOTE: the package `{name}` lies outside of the project, so the digest depends on where it lies"
+        )?;
+    }
     let json = json!({
         "bundle": bundle.digest(),
         "directory": out.display().to_string(),
         "steps": digests,
+        "outside": outside,
     });
     Ok(Done::new(text, json))
 }
 
-/// The module of every step, built where the project says how.
-fn modules(project: &Path, manifest: &Manifest) -> anyhow::Result<BTreeMap<Role, PathBuf>> {
-    let mut built = match manifest.language() {
-        None => BTreeMap::new(),
-        Some("rust") => cargo(project)?,
+/// The module of every step, built where the project says how, and the packages outside of it that went in.
+fn modules(project: &Path, manifest: &Manifest) -> anyhow::Result<(BTreeMap<Role, PathBuf>, Vec<String>)> {
+    let (mut built, outside) = match manifest.language() {
+        None => (BTreeMap::new(), Vec::new()),
+        Some("rust") => {
+            let built = cargo(project, manifest.build_target())?;
+            (built.modules, built.outside)
+        }
         Some(other) => {
             let other = countersign_model::text::excerpt(other, 40);
             return Err(hinted(
@@ -97,7 +107,7 @@ fn modules(project: &Path, manifest: &Manifest) -> anyhow::Result<BTreeMap<Role,
         };
         modules.insert(role, path);
     }
-    Ok(modules)
+    Ok((modules, outside))
 }
 
 fn inside(project: &Path, module: &str) -> anyhow::Result<PathBuf> {
