@@ -35,11 +35,12 @@ setup:
 	@command -v rustc >/dev/null || { echo "Rust is needed: see https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is needed, SQLite is built from source: apt-get install gcc libc6-dev" >&2; exit 1; }
 	@command -v ssh-keygen >/dev/null || { echo "ssh-keygen is needed: apt-get install openssh-client" >&2; exit 1; }
-	@test -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" || { \
-	  echo "adding the Rust target wasm32-unknown-unknown"; \
-	  rustup target add wasm32-unknown-unknown || { \
-	    echo "the Wasm target could not be added: run 'rustup target add wasm32-unknown-unknown' where rustup can reach" >&2; \
-	    echo "its server, or see CONTRIBUTING.md, 'Without rustup's server'" >&2; exit 1; }; }
+	@for target in wasm32-unknown-unknown wasm32-wasip2; do \
+	  test -d "$$(rustc --print sysroot)/lib/rustlib/$$target" || { \
+	  echo "adding the Rust target $$target"; \
+	  rustup target add $$target || { \
+	    echo "the Wasm target could not be added: run 'rustup target add $$target' where rustup can reach" >&2; \
+	    echo "its server, or see CONTRIBUTING.md, 'Without rustup's server'" >&2; exit 1; }; }; done
 
 # The nginx example is tested on a real nginx. Nothing is started by installing it.
 setup-test:

@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::environment::read_bounded;
+use crate::files::read_bounded;
 use crate::output::hinted;
 
 /// What of the environment reaches a build. None of it is in what is built: paths of the tools, and ways to packages.
@@ -36,6 +36,14 @@ const PASSED: [&str; 17] = [
     "no_proxy",
 ];
 const PASSED_PREFIXES: [&str; 5] = ["CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_TERM_"];
+
+/// What is the same in every build, whatever a project's profile says: debug information holds the project's path, and
+/// what is built incrementally depends on what was built before.
+const PROFILE: [(&str, &str); 3] = [
+    ("CARGO_PROFILE_RELEASE_DEBUG", "false"),
+    ("CARGO_PROFILE_RELEASE_INCREMENTAL", "false"),
+    ("CARGO_PROFILE_RELEASE_STRIP", "symbols"),
+];
 
 /// What of cargo's configuration reaches a build: where packages come from and how to get there.
 const CONFIGURED: [&str; 6] = ["credential-alias", "http", "net", "registries", "registry", "source"];
@@ -115,6 +123,7 @@ impl Toolchain {
             .env("CARGO_TARGET_DIR", &self.target_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", &self.flags)
             .env("RUSTC", &self.rustc)
+            .envs(PROFILE)
             .stdin(Stdio::null());
         cargo
     }
@@ -123,10 +132,10 @@ impl Toolchain {
     fn remap(&mut self, sysroot: &Path, target: &str) -> anyhow::Result<()> {
         let metadata = self.metadata(target)?;
         let root = metadata.get("workspace_root").and_then(Value::as_str).map_or(&*self.project, Path::new).to_owned();
-        // The last one that fits counts: the narrower come later.
+        // The last one that fits counts: the narrower come later. What lies inside the project is not among them: its
+        // paths are relative already, and flags that are the same for all projects let them share what is built.
         let mut pairs = vec![
             (sysroot.to_owned(), "/rust".to_owned()),
-            (root.clone(), "/project".to_owned()),
             (self.target_dir.clone(), "/target".to_owned()),
             (self.home.clone(), "/cargo".to_owned()),
         ];

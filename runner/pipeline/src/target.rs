@@ -241,6 +241,7 @@ mod tests {
 
     fn target(hold: u64) -> Target {
         Target {
+            wasi: true,
             description: String::new(),
             rollback_owner: "alice".to_owned(),
             hold,
