@@ -5,7 +5,7 @@
 CARGO ?= cargo
 # Always the whole workspace: with other features, wasmtime would be built twice.
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
-EXAMPLES = $(wildcard examples/*/Cargo.toml examples/hostile/*/Cargo.toml)
+EXAMPLES = $(wildcard examples/*/Cargo.toml examples/hostile/*/Cargo.toml runner/sandbox/tests/wasi-guest/Cargo.toml)
 
 demo: setup
 	$(CARGO) build --workspace --locked

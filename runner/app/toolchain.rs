@@ -6,6 +6,8 @@
 //! machine, rustc writes as others.
 
 use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -83,6 +85,8 @@ impl Toolchain {
             Some(named) => std::path::absolute(named).context("CARGO_TARGET_DIR is not a path")?,
             None => project.join("target"),
         };
+        // One of its own: to cargo the same packages from another home are others, and would replace what it has built.
+        let target_dir = target_dir.join("countersign");
         let sysroot = sysroot(&project)?;
         let beside = sysroot.join("bin/cargo");
         let cargo = if beside.is_file() {
@@ -211,7 +215,7 @@ fn passed(all: impl Iterator<Item = (OsString, OsString)>) -> impl Iterator<Item
 /// Makes a cargo home in the target directory: what was fetched is the user's own home's, the configuration is not.
 /// It stays where it is, since another path would have everything built again.
 fn home(project: &Path, target_dir: &Path) -> anyhow::Result<PathBuf> {
-    let own = target_dir.join("countersign/cargo-home");
+    let own = target_dir.join("cargo-home");
     let unmade = || format!("`{}` cannot be made", own.display());
     std::fs::create_dir_all(&own).with_context(unmade)?;
     let named = std::env::var_os("CARGO_HOME").filter(|named| !named.is_empty()).map(PathBuf::from);
@@ -238,7 +242,10 @@ fn home(project: &Path, target_dir: &Path) -> anyhow::Result<PathBuf> {
     let config = configuration(project, users.as_deref())?;
     let file = own.join("config.toml");
     if std::fs::read_to_string(&file).ok().as_deref() != Some(&config) {
-        std::fs::write(&file, config).with_context(unmade)?;
+        // Somebody's configuration may hold a token.
+        let mut options = std::fs::OpenOptions::new();
+        let written = options.write(true).create(true).truncate(true).mode(0o600).open(&file);
+        written.and_then(|mut file| file.write_all(config.as_bytes())).with_context(unmade)?;
     }
     Ok(own)
 }

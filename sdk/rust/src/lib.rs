@@ -21,7 +21,8 @@ include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 
 /// The proposal's time, in milliseconds since 1970-01-01 UTC.
 ///
-/// It does not advance: a rehearsal and its run see the same. The standard library's clocks panic in a step.
+/// It does not advance: a rehearsal and its run see the same. The standard library's clocks panic in a step that is
+/// built for `wasm32-unknown-unknown`; for `wasm32-wasip2`, `SystemTime::now()` is this.
 #[must_use]
 pub fn now() -> u64 {
     bindings::countersign::step::host::now()

@@ -1,7 +1,7 @@
 //! Lines in the run's log, for whoever looks at the run later; shown as the step's own words.
 //!
 //! The macros take what `format!` takes: `log::info!("{count} workers")`. A line over 4 KiB is cut; past 256 KiB a
-//! step's lines are dropped. What a step prints goes nowhere.
+//! step's lines are dropped. What a step prints goes nowhere, or for `wasm32-wasip2` to this log, at `info` and `warn`.
 
 use crate::bindings::countersign::step::host;
 pub use crate::bindings::countersign::step::host::Level;

@@ -7,7 +7,8 @@ use crate::bindings::wasi::cli::{terminal_stderr, terminal_stdin, terminal_stdou
 use crate::bindings::wasi::clocks::{monotonic_clock, wall_clock};
 use crate::bindings::wasi::filesystem::preopens;
 use crate::bindings::wasi::filesystem::types::{
-    Advice, Descriptor, DescriptorFlags, DirectoryEntryStream, NewTimestamp, OpenFlags, PathFlags, filesystem_error_code,
+    Advice, Descriptor, DescriptorFlags, DirectoryEntryStream, NewTimestamp, OpenFlags, PathFlags,
+    filesystem_error_code,
 };
 use crate::bindings::wasi::io::error::Error;
 use crate::bindings::wasi::io::poll;
