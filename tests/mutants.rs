@@ -200,11 +200,19 @@ impl Bench {
         let names: BTreeSet<PathBuf> = String::from_utf8(listed.stdout)
             .expect("names are UTF-8")
             .split('\0')
-            .filter(|name| !name.is_empty() && root().join(name).is_file())
+            .filter(|name| !name.is_empty() && (root().join(name).is_file() || root().join(name).is_symlink()))
             .map(PathBuf::from)
             .collect();
         for name in &names {
             let (from, to) = (root().join(name), bench.tree.join(name));
+            // An example carries the SDK by a link, and so does its copy.
+            if let Ok(link) = from.read_link() {
+                if to.read_link().ok().as_ref() != Some(&link) {
+                    fs::create_dir_all(to.parent().expect("it has a parent")).expect("a folder can be made");
+                    std::os::unix::fs::symlink(link, &to).expect("a link can be made");
+                }
+                continue;
+            }
             let bytes = fs::read(&from).expect("it can be read");
             // What is the same stays untouched, so that cargo does not build it again.
             if fs::read(&to).is_ok_and(|there| there == bytes) {
@@ -313,7 +321,7 @@ impl Drop for Restore {
 fn remove_strangers(tree: &Path, folder: &Path, names: &BTreeSet<PathBuf>) {
     for entry in fs::read_dir(folder).expect("it can be read").filter_map(Result::ok) {
         let path = entry.path();
-        if path.is_dir() {
+        if path.is_dir() && !path.is_symlink() {
             remove_strangers(tree, &path, names);
         } else if !path.strip_prefix(tree).is_ok_and(|name| names.contains(name)) {
             fs::remove_file(&path).expect("it can be removed");
