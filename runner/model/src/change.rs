@@ -23,7 +23,7 @@ pub struct Change {
     pub before: Option<Image>,
     /// The content after, where there is one; as for `before`.
     pub after: Option<Image>,
-    /// What is kept of the content before, where that is not the whole of it.
+    /// The end in which the contents before and after differ, where only that is kept and not the whole of both.
     pub kept: Option<Kept>,
     /// Everything else that must be the same in rehearsal and run: modes, owners, the signal's name.
     pub effect: serde_json::Value,
@@ -45,8 +45,8 @@ impl Change {
             && self.effect == planned.effect
     }
 
-    /// The images whose bytes are blobs: what undo needs and people are shown. What is kept of the content where
-    /// that is a part of it, none where the content stays the same, else the content before and after.
+    /// The images whose bytes are blobs: what undo needs and people are shown. The end that is kept where
+    /// that is all that is, none where the content stays the same, else the content before and after.
     pub fn images(&self) -> impl Iterator<Item = Image> + use<> {
         let images = match self.kept {
             Some(kept) => [Some(kept.image), None],

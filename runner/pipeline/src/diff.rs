@@ -38,10 +38,12 @@ pub(crate) fn of_change(blobs: &mut dyn Blobs, change: &Change) -> Result<String
     ))
 }
 
-/// What goes, and its last lines, in the form of a unified diff.
+/// What goes or comes back, and its last lines, in the form of a unified diff.
 fn end(blobs: &mut dyn Blobs, change: &Change, before: Image, kept: Kept) -> Result<String, String> {
     let after = change.after.unwrap_or_else(|| Image::of(&[]));
-    let goes = before.size.saturating_sub(after.size);
+    // An end that an earlier run cut off may also come back.
+    let (sign, verb) = if after.size > before.size { ('+', "come back") } else { ('-', "go") };
+    let goes = before.size.abs_diff(after.size);
     let what = if kept.image.size == goes {
         "all of them are kept".to_owned()
     } else {
@@ -66,11 +68,11 @@ fn end(blobs: &mut dyn Blobs, change: &Change, before: Image, kept: Kept) -> Res
     }
     let title = if whole { "these are" } else { "the last lines of them" };
     let mut shown = format!(
-        "--- before ({} bytes)\n+++ after ({} bytes)\n@@ {goes} bytes go; {what}, {}; {title}: @@\n",
+        "--- before ({} bytes)\n+++ after ({} bytes)\n@@ {goes} bytes {verb}; {what}, {}; {title}: @@\n",
         before.size, after.size, kept.image.digest
     );
     for line in &lines {
-        shown.push('-');
+        shown.push(sign);
         shown.push_str(line);
     }
     if !text.is_empty() && !text.ends_with('\n') {
@@ -193,10 +195,14 @@ mod tests {
     fn of_a_long_end_the_last_lines_are_shown_and_no_more() {
         let lines: String = (0..100_000).map(|number| format!("line {number}\n")).collect();
         let change = change(1 << 40, 0, lines.as_bytes());
-        let shown = of_change(&mut Memory(lines.into_bytes()), &change).expect("shown");
+        let shown = of_change(&mut Memory(lines.clone().into_bytes()), &change).expect("shown");
         assert!(shown.contains("1099511627776 bytes go; only the last 1088890 are kept, and nothing brings back"));
         assert!(shown.contains("the last lines of them: @@\n-line 99960\n"), "{shown}");
         assert!(shown.ends_with("-line 99999\n") && shown.lines().count() == 3 + MAX_LINES, "{shown}");
+        // What comes back is shown as that.
+        let back = Change { before: change.after, after: change.before, ..change.clone() };
+        let back = of_change(&mut Memory(lines.clone().into_bytes()), &back).expect("shown");
+        assert!(back.contains("bytes come back; ") && back.ends_with("+line 99999\n"), "{back}");
         // One line without an end, and a line that looks like a heading.
         let mut long = vec![b'x'; 3 * MAX_END as usize];
         let shown = of_change(&mut Memory(long.clone()), &super::tests::change(1 << 20, 0, &long)).expect("shown");

@@ -60,7 +60,7 @@ pub struct Prepared<C> {
     pub before: Option<Image>,
     /// The content after, put into the blobs unless `kept` is, or the content stays the same.
     pub after: Option<Image>,
-    /// The part of the content before that is put into the blobs where the whole is not.
+    /// The end in which the contents differ, put into the blobs where the whole contents are not.
     pub kept: Option<Kept>,
     /// Everything else that must be the same in rehearsal and run.
     pub effect: serde_json::Value,

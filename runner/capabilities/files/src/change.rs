@@ -36,12 +36,14 @@ pub(crate) enum Operation {
     Truncate,
     SetMode,
     Discard,
+    /// Puts back the end that an earlier run cut off.
+    Extend,
 }
 
 impl Operation {
     /// Whether the file stays the same one, and none is staged beside it.
     pub(crate) const fn is_in_place(self) -> bool {
-        matches!(self, Self::Truncate | Self::SetMode | Self::Discard)
+        matches!(self, Self::Truncate | Self::SetMode | Self::Discard | Self::Extend)
     }
 }
 
@@ -61,7 +63,7 @@ pub struct FilesChange {
     pub(crate) identity: Option<Identity>,
     /// Device and inode of its directory.
     pub(crate) directory: (u64, u64),
-    /// What is kept of the content, where that is not the whole of it.
+    /// The end in which the contents before and after differ, where only that is kept.
     pub(crate) kept: Option<Kept>,
     /// When anything of the file was last changed; for changes in place of a file on the target.
     pub(crate) changed: Option<Time>,
@@ -270,6 +272,7 @@ fn summary(
         Operation::Replace => format!("replace `{path}` ({old} bytes become {new})"),
         Operation::Create => format!("create `{path}` ({new} bytes)"),
         Operation::Remove => format!("remove `{path}` ({old} bytes)"),
+        Operation::Extend => format!("append to `{path}` what was cut off ({old} bytes become {new})"),
         Operation::Truncate => format!("truncate `{path}` ({old} bytes become {new})"),
         Operation::SetMode => format!("set the mode of `{path}` ({} becomes {})", mode(before), mode(after)),
         Operation::Discard => {
@@ -310,6 +313,9 @@ fn held(session: &FilesSession, change: &FilesChange, path: &Path) -> Held {
         (Operation::Truncate | Operation::SetMode, Some(below), _) => below.held,
         (Operation::Truncate | Operation::SetMode, None, Some(Identity { device, inode, .. })) => {
             Held::Target { device, inode }
+        }
+        (Operation::Extend, ..) if change.after.as_ref().is_some_and(|after| after.content.size > MAX_CONTENT) => {
+            Held::Nowhere
         }
         _ => Held::Blob,
     }

@@ -4,16 +4,18 @@ use countersign_capability::{Context, Prepared};
 use countersign_model::{Fault, FaultKind, Image, Kept, State};
 use rustix::fs::{Access, AtFlags, Stat, accessat};
 
-use crate::call::{FilesCall, KEPT_END, MAX_CUT};
+use crate::call::{FilesCall, KEPT_END, MAX_CONTENT, MAX_CUT};
 use crate::change::{FilesChange, Operation, Record, standing};
 use crate::durable::{append, cut, set_mode, sync};
+use crate::ends::{Ends, cut_again, put_back, restorable};
 use crate::fault::{about, after_all, failed, in_time};
 use crate::handle::{Directory, Opened, plain, size};
 use crate::metadata::{Attributes, changed, unflagged};
+use crate::overlay::Held;
 use crate::path::Path;
 use crate::scope::Scope;
 use crate::session::FilesSession;
-use crate::snapshot::{ANY_SIZE, FileImage, Identity, Snapshot, Standing, still};
+use crate::snapshot::{ANY_SIZE, FileImage, Identity, Standing, still};
 use crate::source::Source;
 use crate::undo::state;
 
@@ -21,8 +23,6 @@ use crate::undo::state;
 const BITS: u32 = 0o7777;
 /// Set-user-id, set-group-id and sticky.
 const SPECIAL: u32 = 0o7000;
-/// How much of a kept end is compared at once, in bytes.
-const PIECE: u32 = 256 * 1024;
 
 /// Makes a change in place ready. Changes nothing.
 ///
@@ -37,71 +37,158 @@ pub(crate) fn prepare(
 ) -> Result<Prepared<FilesChange>, Fault> {
     in_time(Some(cx.deadline))?;
     let path = call.path()?;
-    let fixed = scope.fixed();
-    let (directory, name) = session.opener.parent(&path, fixed)?;
-    let source = Source::of(session, cx.blobs, &directory, &path, name)?;
-    let seen = match &source {
-        Source::File(file, _) => Some(file.stat()?),
-        Source::Bytes(_) => None,
-    };
-    let (before, identity) = match standing(session, cx, &directory, &path, name, ANY_SIZE)? {
-        Standing::File(found) => {
-            let Snapshot { image, identity, .. } = *found;
-            (image, identity)
-        }
-        Standing::Missing => return Err(about(FaultKind::NotFound, path.as_str(), "does not exist")),
-        Standing::Other(fault) => return Err(fault),
-    };
-    let target = identity.is_some().then_some(&source).and_then(|source| match source {
-        Source::File(file, _) => Some(file),
-        Source::Bytes(_) => None,
-    });
-    if let Some(file) = target {
-        unflagged(file, path.as_str())?;
-    }
+    let found = Found::at(session, cx, &path, scope.fixed())?;
+    let before = &found.image;
     let (operation, after, kept) = match call {
         FilesCall::Truncate { length, .. } => {
-            writable(&directory, name, &path, &before.attributes, target.is_some())?;
-            let (after, kept) = shorter(cx, &source, &path, &before, *length)?;
+            found.writable(&path)?;
+            let (after, kept) = shorter(cx, &found.source, &path, before, *length)?;
             (Operation::Truncate, after, Some(kept))
         }
         FilesCall::Discard { .. } => {
-            writable(&directory, name, &path, &before.attributes, target.is_some())?;
+            found.writable(&path)?;
             let from = before.content.size.saturating_sub(KEPT_END);
-            let image = source.keep(cx, from..before.content.size)?;
+            let image = found.source.keep(cx, from..before.content.size)?;
             let after = FileImage { content: Image::of(&[]), attributes: before.attributes.clone() };
             (Operation::Discard, after, Some(Kept { from, image }))
         }
-        FilesCall::SetMode { mode, .. } => (Operation::SetMode, with_mode(&path, &before, *mode)?, None),
+        FilesCall::SetMode { mode, .. } => {
+            let has = before.attributes.mode;
+            if mode & SPECIAL & !has != 0 {
+                let why = "cannot be given a set-user-id, set-group-id or sticky bit that it does not have";
+                return Err(about(FaultKind::Unsupported, path.as_str(), why));
+            }
+            (Operation::SetMode, with_mode(&path, before, *mode)?, None)
+        }
         _ => return Err(Fault::new(FaultKind::Other, "a change in place was expected")),
     };
-    // What was kept and what was digested are of one content, or it would be found to be another now.
-    if let (Some(seen), Source::File(file, _)) = (&seen, &source) {
-        let now = file.stat()?;
-        let same = size(&now) == size(seen) && identity.is_none_or(|found| found.inode == seen.st_ino);
-        let content = before.content;
-        if !same || (!still(seen, &now) && source.image(0..content.size, Some(cx.deadline))? != content) {
-            return Err(about(FaultKind::Changed, path.as_str(), "is being written to"));
-        }
-    }
-    let record = Record { operation, path: &path, fixed, before: Some(before), after: Some(after), identity };
-    record.prepared(&directory, kept, seen.filter(|_| identity.is_some()).as_ref().map(changed))
+    found.prepared(cx, operation, &path, after, kept)
 }
 
-/// A fault if the file cannot be written to without losing more than content.
-fn writable(
-    directory: &Directory<'_>,
-    name: &str,
+/// Makes ready what puts back a change in place of an earlier run. Changes nothing.
+///
+/// # Errors
+/// `Changed` where the file is not as the run left it; for a mode, where its attributes are not.
+pub(crate) fn revert(
+    session: &FilesSession,
+    cx: &mut Context<'_>,
+    fixed: usize,
     path: &Path,
-    attributes: &Attributes,
-    on_target: bool,
-) -> Result<(), Fault> {
-    attributes.kept_by_a_write(path.as_str())?;
-    if on_target {
-        accessat(directory, name, Access::WRITE_OK, AtFlags::EACCESS)
-            .map_err(|errno| failed("written", path.as_str(), errno))?;
+    made: &FilesChange,
+) -> Result<Prepared<FilesChange>, Fault> {
+    let (Some(was), Some(left)) = (&made.before, &made.after) else { return Err(incomplete()) };
+    let found = Found::at(session, cx, path, fixed).map_err(|fault| {
+        if fault.kind == FaultKind::NotFound { Fault { kind: FaultKind::Changed, ..fault } } else { fault }
+    })?;
+    let differences = match made.operation {
+        Operation::Discard => {
+            return Err(about(FaultKind::Unsupported, path.as_str(), "was discarded, which nothing undoes"));
+        }
+        Operation::SetMode => left.attributes.differences(&found.image.attributes),
+        _ => left.differences(&found.image),
+    };
+    if let Some(difference) = differences.first() {
+        return Err(about(FaultKind::Changed, path.as_str(), &format!("is not as the run left it: {difference}")));
     }
-    Ok(())
+    match made.operation {
+        Operation::SetMode => {
+            let after = with_mode(path, &found.image, was.attributes.mode)?;
+            found.prepared(cx, Operation::SetMode, path, after, None)
+        }
+        Operation::Extend => {
+            found.writable(path)?;
+            let (after, kept) = shorter(cx, &found.source, path, &found.image, was.content.size)?;
+            found.prepared(cx, Operation::Truncate, path, after, Some(kept))
+        }
+        _ => {
+            found.writable(path)?;
+            let kept = made.kept.ok_or_else(incomplete)?;
+            let missing = |fault: Fault| Fault {
+                what: format!("`{path}` cannot be put back, what was cut off is not kept: {}", fault.what),
+                ..fault
+            };
+            let mut end = cx.blobs.open(&kept.image.digest).map_err(missing)?;
+            cx.blobs.put_from(kept.image.size, &mut end)?;
+            if was.content.size <= MAX_CONTENT {
+                // In a rehearsal it is read as a whole.
+                let mut bytes =
+                    found.source.range(0, u32::try_from(kept.from).unwrap_or(u32::MAX), Some(cx.deadline))?;
+                bytes.extend(cx.blobs.get(&kept.image.digest)?);
+                cx.blobs.put(&bytes)?;
+            }
+            found.prepared(cx, Operation::Extend, path, was.clone(), Some(kept))
+        }
+    }
+}
+
+/// A file as it stands, on the target or pending, and where its content is.
+struct Found<'a> {
+    directory: Directory<'a>,
+    fixed: usize,
+    source: Source,
+    /// The file on the target; `None` where it is pending.
+    seen: Option<Stat>,
+    image: FileImage,
+    identity: Option<Identity>,
+}
+
+impl<'a> Found<'a> {
+    fn at(session: &'a FilesSession, cx: &mut Context<'_>, path: &Path, fixed: usize) -> Result<Self, Fault> {
+        let (directory, name) = session.opener.parent(path, fixed)?;
+        let (source, seen) = match session.overlay.at(path) {
+            // Its content may be nowhere as a whole, and only its image be asked for.
+            Some(layer) if layer.held == Held::Nowhere => (Source::Bytes(Vec::new()), None),
+            pending => {
+                let source = Source::of(session, cx.blobs, &directory, path, name)?;
+                let seen = match &source {
+                    Source::File(file, _) if pending.is_none() => Some(file.stat()?),
+                    _ => None,
+                };
+                (source, seen)
+            }
+        };
+        let (image, identity) = match standing(session, cx, &directory, path, name, ANY_SIZE)? {
+            Standing::File(found) => (found.image, found.identity),
+            Standing::Missing => return Err(about(FaultKind::NotFound, path.as_str(), "does not exist")),
+            Standing::Other(fault) => return Err(fault),
+        };
+        if let (Some(_), Source::File(file, _)) = (&seen, &source) {
+            unflagged(file, path.as_str())?;
+        }
+        Ok(Self { directory, fixed, source, seen, image, identity })
+    }
+
+    /// A fault if the file cannot be written to without losing more than content.
+    fn writable(&self, path: &Path) -> Result<(), Fault> {
+        self.image.attributes.kept_by_a_write(path.as_str())?;
+        if let (Some(_), Some(name)) = (&self.seen, path.segments().last()) {
+            accessat(&self.directory, *name, Access::WRITE_OK, AtFlags::EACCESS)
+                .map_err(|errno| failed("written", path.as_str(), errno))?;
+        }
+        Ok(())
+    }
+
+    /// The change, if what was kept and what was digested are of one content.
+    fn prepared(
+        self,
+        cx: &Context<'_>,
+        operation: Operation,
+        path: &Path,
+        after: FileImage,
+        kept: Option<Kept>,
+    ) -> Result<Prepared<FilesChange>, Fault> {
+        let Self { directory, fixed, source, seen, image, identity } = self;
+        if let (Some(seen), Source::File(file, _)) = (&seen, &source) {
+            let now = file.stat()?;
+            let same = size(&now) == size(seen) && identity.is_none_or(|found| found.inode == seen.st_ino);
+            let content = image.content;
+            if !same || (!still(seen, &now) && source.image(0..content.size, Some(cx.deadline))? != content) {
+                return Err(about(FaultKind::Changed, path.as_str(), "is being written to"));
+            }
+        }
+        let record = Record { operation, path, fixed, before: Some(image), after: Some(after), identity };
+        record.prepared(&directory, kept, seen.as_ref().map(changed))
+    }
 }
 
 /// The file cut to its first `length` bytes, and what is kept of it.
@@ -129,16 +216,12 @@ fn shorter(
     Ok((FileImage { content, attributes: before.attributes.clone() }, kept))
 }
 
-/// The file with another mode. Set-user-id, set-group-id and sticky bits are never added: no grant says whose authority
-/// a program may have.
+/// The file with another mode. A call never adds set-user-id, set-group-id and sticky bits: no grant says whose
+/// authority a program may have.
 fn with_mode(path: &Path, before: &FileImage, mode: u32) -> Result<FileImage, Fault> {
     let attributes = &before.attributes;
     if mode & !BITS != 0 {
         return Err(about(FaultKind::Invalid, path.as_str(), "can only be given a mode of at most 07777"));
-    }
-    if mode & SPECIAL & !attributes.mode != 0 {
-        let why = "cannot be given a set-user-id, set-group-id or sticky bit that it does not have";
-        return Err(about(FaultKind::Unsupported, path.as_str(), why));
     }
     attributes.unsealed(path.as_str())?;
     attributes.restorable(path.as_str())?;
@@ -147,7 +230,7 @@ fn with_mode(path: &Path, before: &FileImage, mode: u32) -> Result<FileImage, Fa
 
 /// Applies the change if the file still is as it was prepared for.
 pub(crate) fn apply(
-    cx: &Context<'_>,
+    cx: &mut Context<'_>,
     directory: &Directory<'_>,
     change: &FilesChange,
     path: &Path,
@@ -176,6 +259,10 @@ pub(crate) fn apply(
     }
     let kept = change.kept.ok_or_else(incomplete)?;
     let deadline = Some(cx.deadline);
+    if change.operation == Operation::Extend {
+        let mut end = cx.blobs.open(&kept.image.digest)?;
+        return append(&file, &mut end, before.content.size, after.content.size, None, deadline);
+    }
     if file.image(kept.from..before.content.size, deadline)? != kept.image {
         return Err(not("its end is another"));
     }
@@ -253,18 +340,19 @@ pub(crate) fn probe(
     if let Err(fault) = plain(&stat, &directory.path_of(name)) {
         return Ok(State::Elsewhere(fault.what));
     }
-    let (found, full, short) = (size(&stat), before.content.size, after.content.size);
-    if found == full || found == short {
+    let found = size(&stat);
+    if found == before.content.size || found == after.content.size {
         return Ok(state(change, &Standing::of(directory, name, ANY_SIZE, Some(cx.deadline))?));
     }
-    if change.operation == Operation::Truncate && (short..full).contains(&found) {
-        let file = directory.file(name)?;
-        if restorable(cx, &file, change)?.is_none() {
-            let (back, all) = (found - short, full - short);
-            return Ok(State::Elsewhere(format!("{back} of the {all} bytes that were cut off are back")));
-        }
+    if let Some(ends) = Ends::of(change)
+        && (ends.kept.from..ends.full.size).contains(&found)
+        && restorable(cx, &directory.file(name)?, &ends)?.is_none()
+    {
+        let (there, all) = (found - ends.kept.from, ends.kept.image.size);
+        return Ok(State::Elsewhere(format!("{there} of the {all} bytes that were cut off are back")));
     }
-    Ok(State::Elsewhere(format!("it has {found} bytes, not {full} as before nor {short} as after")))
+    let (before, after) = (before.content.size, after.content.size);
+    Ok(State::Elsewhere(format!("it has {found} bytes, not {before} as before nor {after} as after")))
 }
 
 /// Undoes a change in place.
@@ -277,6 +365,7 @@ pub(crate) fn undo(
 ) -> Result<(), Fault> {
     match change.operation {
         Operation::Truncate => put_back(cx, directory, change, path, name),
+        Operation::Extend => cut_again(cx, directory, change, path, name),
         Operation::SetMode => put_mode_back(directory, change, path, name),
         _ => match probe(cx, directory, change, name)? {
             State::Before => Ok(()),
@@ -308,77 +397,11 @@ fn put_mode_back(directory: &Directory<'_>, change: &FilesChange, path: &Path, n
     }
 }
 
-/// Appends what was cut off where the file is as the change left it, or goes on where an earlier undo broke off.
-fn put_back(
-    cx: &mut Context<'_>,
-    directory: &Directory<'_>,
-    change: &FilesChange,
-    path: &Path,
-    name: &str,
-) -> Result<(), Fault> {
-    let (Some(before), Some(kept)) = (&change.before, change.kept) else { return Err(incomplete()) };
-    let full = before.content.size;
-    let file = directory.appendable(name)?;
-    let found = size(&file.stat()?);
-    if found == full && full != kept.from {
-        return match state(change, &Standing::of(directory, name, ANY_SIZE, Some(cx.deadline))?) {
-            State::Before => sync(&file, path.as_str()),
-            _ => Err(left_alone(path, "its content is another")),
-        };
-    }
-    if let Some(what) = restorable(cx, &file, change)? {
-        return Err(left_alone(path, &what));
-    }
-    let mut rest = cx.blobs.open(&kept.image.digest)?;
-    let skipped = std::io::SeekFrom::Start(found - kept.from);
-    rest.seek(skipped)
-        .map_err(|error| Fault::new(FaultKind::Other, format!("what was kept cannot be read: {error}")))?;
-    let modified = change.identity.map(|identity| identity.modified);
-    append(&file, &mut rest, found, full, modified, Some(cx.deadline))
-}
-
-/// What keeps a truncated file from being put back, if anything does: it must begin with what the change left, and go
-/// on with nothing or with the beginning of what was cut off.
-fn restorable(cx: &mut Context<'_>, file: &Opened, change: &FilesChange) -> Result<Option<String>, Fault> {
-    let (Some(before), Some(after), Some(kept)) = (&change.before, &change.after, change.kept) else {
-        return Err(incomplete());
-    };
-    let deadline = Some(cx.deadline);
-    let found = size(&file.stat()?);
-    if found < kept.from || found > before.content.size {
-        let (full, short) = (before.content.size, after.content.size);
-        return Ok(Some(format!("it has {found} bytes, not {full} as before nor {short} as after")));
-    }
-    if let Some(difference) = before.attributes.differences(&Attributes::of(file, file.path())?).into_iter().next() {
-        return Ok(Some(difference));
-    }
-    let beginning = file.image(0..kept.from, deadline)?;
-    if beginning != after.content {
-        return Ok(Some(format!("content is {}, not {}", beginning.digest, after.content.digest)));
-    }
-    if found == kept.from {
-        return Ok(None);
-    }
-    let mut rest = cx.blobs.open(&kept.image.digest)?;
-    let mut at = kept.from;
-    while at < found {
-        let count = u32::try_from(found - at).unwrap_or(PIECE).min(PIECE);
-        let mut expected = vec![0; count as usize];
-        rest.read_exact(&mut expected)
-            .map_err(|error| Fault::new(FaultKind::Other, format!("what was kept cannot be read: {error}")))?;
-        if file.range(at, count as usize, deadline)? != expected {
-            return Ok(Some(format!("somebody else wrote to it from byte {} on", kept.from)));
-        }
-        at += u64::from(count);
-    }
-    Ok(None)
-}
-
-fn left_alone(path: &Path, what: &str) -> Fault {
+pub(crate) fn left_alone(path: &Path, what: &str) -> Fault {
     let what = format!("is neither as before nor as after the change ({what}): it is left alone");
     about(FaultKind::Changed, path.as_str(), &what)
 }
 
-fn incomplete() -> Fault {
+pub(crate) fn incomplete() -> Fault {
     Fault::new(FaultKind::Other, "a recorded change in place is incomplete")
 }

@@ -23,6 +23,7 @@ mod apply;
 mod call;
 mod change;
 mod durable;
+mod ends;
 mod fault;
 mod guarded;
 mod handle;

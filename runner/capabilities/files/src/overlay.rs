@@ -23,6 +23,8 @@ pub(crate) struct Layer {
 pub(crate) enum Held {
     /// It is a blob, by its digest.
     Blob,
+    /// Nowhere as a whole: parts of it are on the target and parts a blob.
+    Nowhere,
     /// It is what this file of the target begins with: of what is changed in place, nothing is copied.
     Target { device: u64, inode: u64 },
 }

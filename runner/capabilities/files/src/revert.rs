@@ -6,6 +6,7 @@ use countersign_model::{Fault, FaultKind};
 use crate::call::MAX_CONTENT;
 use crate::change::{FilesChange, Operation, Record, changeable, standing};
 use crate::fault::{about, in_time};
+use crate::inplace;
 use crate::metadata::unflagged;
 use crate::scope::Scope;
 use crate::session::FilesSession;
@@ -21,6 +22,9 @@ pub(crate) fn revert(
 ) -> Result<Prepared<FilesChange>, Fault> {
     in_time(Some(cx.deadline))?;
     let path = made.path()?;
+    if made.operation.is_in_place() {
+        return inplace::revert(session, cx, made.fixed.min(scope.fixed()), &path, made);
+    }
     let operation = match (&made.after, &made.before) {
         (Some(_), Some(_)) => Operation::Replace,
         (None, Some(_)) => Operation::Create,

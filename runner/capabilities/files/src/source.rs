@@ -53,6 +53,10 @@ impl Source {
         let content = image(layer, path)?.content;
         match layer.held {
             _ if content.size == 0 => Ok(Self::Bytes(Vec::new())),
+            Held::Nowhere => {
+                let why = "is too large to be read before its end is back";
+                Err(about(FaultKind::Unknowable, path.as_str(), why))
+            }
             Held::Blob => Ok(Self::Bytes(blobs.get(&content.digest)?)),
             Held::Target { device, inode } => {
                 let file = directory.file(name)?;
