@@ -87,6 +87,11 @@ fn a_remediation() {
     }
     huge(&file);
     modest(countersign().arg("build").arg(&project)).row(1, "is larger than the 262144 bytes that are read");
+    for kind in ["mkfifo", "mkdir"] {
+        fs::remove_file(&file).expect("it can be removed");
+        assert!(std::process::Command::new(kind).arg(&file).status().expect("it starts").success());
+        modest(countersign().arg("build").arg(&project)).row(1, "is not a regular file");
+    }
 }
 
 #[test]

@@ -1,7 +1,13 @@
 //! The table of bad input: each row through the binary, with its message, its exit code, what to do next, and nothing
 //! changed. What the crates refuse is tested in the crates; here it is what a person sees.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says why it was skipped"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
