@@ -116,6 +116,23 @@ fn a_trust_policy() {
 }
 
 #[test]
+fn an_exported_proposal() {
+    let place = Place::new();
+    each(&place, |path| place.command(&["import", path]));
+    for verb in ["review", "approve", "deny"] {
+        let place = Place::new();
+        each(&place, |path| {
+            let mut command = countersign();
+            command.args([verb, path]);
+            if verb != "review" {
+                command.args(["--reason", "x", "--key"]).arg(place.state.path("alice"));
+            }
+            command
+        });
+    }
+}
+
+#[test]
 fn a_component() {
     let place = Place::new();
     for (path, says) in strangers(&place) {
