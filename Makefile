@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything, set-up included, each on its own.
 
-.PHONY: demo test bench lint docs mutants setup setup-test
+.PHONY: demo test bench lint docs mutants snapshots pages setup setup-test
 
 CARGO ?= cargo
 # Always the whole workspace: with other features, wasmtime would be built twice.
@@ -13,6 +13,14 @@ demo: setup
 
 test: setup setup-test
 	$(CARGO) test --workspace --locked
+
+# Records the outputs of every command anew. Read the difference before you commit it.
+snapshots: setup
+	INSTA_UPDATE=always $(CARGO) test --workspace --locked --test snapshots
+
+# Writes what in docs/ is made from the code, and what the quick starts' commands print.
+pages: setup
+	COUNTERSIGN_WRITE_PAGES=1 $(CARGO) test --workspace --locked --no-fail-fast --bin countersign --test walks
 
 bench: setup
 	$(CARGO) bench --workspace --locked --bench ratios -- $(BENCH)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands;
 use crate::output;
@@ -14,7 +14,7 @@ use crate::output;
 /// exactly what would change and signs it. The runner grants the fix only what was signed, journals every
 /// change, checks the target and rolls back by itself when anything fails.
 #[derive(Parser)]
-#[command(name = "countersign", version, max_term_width = 120, after_help = EXIT_CODES)]
+#[command(name = "countersign", version, max_term_width = 120, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -22,7 +22,14 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+Example, from an incident to its fix:
+  countersign read web 'files.read /etc/nginx/nginx.conf' --key ~/.ssh/agent
+  countersign propose ./bundle --target web --hypothesis 'a stray character' --key ~/.ssh/agent
+  countersign review p-0123456789ab
+  countersign approve p-0123456789ab --key ~/.ssh/id_ed25519 --reason 'seen, agreed'
+  countersign run p-0123456789ab
+
 Exit codes: 0 done (a run: committed); 1 an error before anything changed; 2 usage;
 3 refused or denied, nothing changed; 4 rolled back, the target is as before;
 5 a person is needed: rollback incomplete or in doubt";
@@ -77,6 +84,15 @@ enum Command {
     Runs(commands::runs::Arguments),
     /// Show one run, change by change
     Show(commands::show::Arguments),
+    /// Print what makes a shell complete this command line
+    Completions(commands::completions::Arguments),
+    /// Print the manual page, or write one for every command
+    Man(commands::man::Arguments),
+}
+
+/// The command line as clap knows it: for completions, manual pages and tests.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -90,7 +106,7 @@ pub(crate) fn main() -> ExitCode {
             }
             // What was asked for cannot be parsed, but that one object is wanted can be seen.
             if std::env::args_os().any(|argument| argument == "--json") {
-                output::usage_error(&error.kind().to_string());
+                output::usage_error(&error.render().to_string());
             }
             return ExitCode::from(2);
         }
@@ -115,6 +131,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Pending(arguments) => commands::pending::run(global, arguments),
         Command::Runs(arguments) => commands::runs::run(global, arguments),
         Command::Show(arguments) => commands::show::run(global, arguments),
+        Command::Completions(arguments) => commands::completions::run(arguments),
+        Command::Man(arguments) => commands::man::run(arguments),
     };
     output::finish(global.json, result)
 }
+
+#[cfg(test)]
+mod tests;

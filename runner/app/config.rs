@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use countersign_model::{Digest, toml};
 use countersign_pipeline::Target;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::files::{read_private, shown};
@@ -12,19 +13,24 @@ use crate::output::hinted;
 
 /// The largest configuration that is read, in bytes.
 const MAX_SIZE: u64 = 1024 * 1024;
+/// The version of the format.
+const VERSION: u32 = 1;
 
 /// The configuration as it is written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
+    /// The version of this format.
+    #[schemars(range(min = VERSION, max = VERSION))]
     version: u32,
     pub(crate) trust: Trust,
+    /// Names are 1 to 64 lower-case letters, digits, `-` and `.`.
     #[serde(default)]
     pub(crate) targets: BTreeMap<String, Target>,
 }
 
 /// Which trust policy is in force: a file, and the digest that it must have.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Trust {
     /// Relative to the configuration's directory.
@@ -41,9 +47,9 @@ impl Config {
         let wrong = |what: String| hinted(what, format!("correct `{file}`; nothing was changed"));
         let config: Self =
             toml::from_slice(&bytes, bytes.len()).map_err(|error| wrong(format!("`{file}`: {error}")))?;
-        if config.version != 1 {
+        if config.version != VERSION {
             return Err(wrong(format!(
-                "`{file}` is of version {}, and this countersign reads version 1",
+                "`{file}` is of version {}, and this countersign reads version {VERSION}",
                 config.version
             )));
         }

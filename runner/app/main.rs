@@ -7,6 +7,8 @@ mod cli;
 mod commands;
 mod componentize;
 mod config;
+#[cfg(test)]
+mod docs;
 mod environment;
 mod files;
 mod hints;

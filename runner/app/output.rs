@@ -95,18 +95,28 @@ pub(crate) fn explain(error: &PipelineError) {
     }
 }
 
-/// What a program gets that was misunderstood; people get clap's own words.
-pub(crate) fn usage_error(message: &str) {
-    let none: [&str; 0] = [];
-    let _ = print(
-        &json!({ "error": { "message": message, "causes": none, "hint": "see `--help`", "code": 2 } }).to_string(),
-    );
+/// What a program gets that was misunderstood; people get the same in clap's own lines.
+pub(crate) fn usage_error(rendered: &str) {
+    let error = error_object(&usage_message(rendered), Some("see `--help`"), 2);
+    let _ = print(&json!({ "error": error }).to_string());
+}
+
+/// Clap's lines as one, without the usage that follows them.
+fn usage_message(rendered: &str) -> String {
+    let lines = rendered.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let words = lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    countersign_model::text::excerpt(words.strip_prefix("error: ").unwrap_or(&words), 500)
 }
 
 /// The `error` of a result's JSON.
 pub(crate) fn error_json(error: &PipelineError) -> Value {
+    error_object(&error.to_string(), error.hint(), error.exit_code())
+}
+
+/// An `error` as every command's JSON has it.
+pub(crate) fn error_object(message: &str, hint: Option<&str>, code: u8) -> Value {
     let none: [&str; 0] = [];
-    json!({ "message": error.to_string(), "causes": none, "hint": error.hint(), "code": error.exit_code() })
+    json!({ "message": message, "causes": none, "hint": hint, "code": code })
 }
 
 /// An error of the command itself, with what to do next.

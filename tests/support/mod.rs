@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod away;
+pub mod normal;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -38,7 +39,7 @@ pub fn root() -> &'static Path {
 }
 
 /// Where what is built for tests is kept between them.
-fn built() -> PathBuf {
+pub fn built() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("cargo's tmp is inside its target directory");
     fs::create_dir_all(target).expect("the target directory can be made");
     target.to_path_buf()
@@ -61,8 +62,13 @@ pub fn packages(arguments: &[&str]) -> Vec<Value> {
     }
 }
 
+/// Where the examples' steps are built.
+pub fn steps() -> PathBuf {
+    built().join("steps")
+}
+
 /// One process builds at a time: the examples' steps have the same names.
-fn build_lock() -> File {
+pub fn build_lock() -> File {
     let file = File::create(built().join("steps.lock")).expect("the lock can be made");
     file.lock().expect("the lock can be taken");
     file
@@ -76,7 +82,7 @@ pub fn build(project: &Path, out: &Path) -> Output {
         .arg(project)
         .arg("--out")
         .arg(out)
-        .env("CARGO_TARGET_DIR", built().join("steps"))
+        .env("CARGO_TARGET_DIR", steps())
         .output()
         .expect("the binary starts")
 }
@@ -182,6 +188,32 @@ impl State {
         state
     }
 
+    /// The two keys and no state directory yet: the keys in `tests/keys`, in a directory whose path is always as long.
+    pub fn pinned() -> Self {
+        let dir = tempfile::Builder::new().prefix("countersign-").rand_bytes(6).tempdir_in("/tmp");
+        let state = Self { dir: dir.expect("a temporary directory") };
+        for name in ["agent", "alice"] {
+            for name in [name.to_owned(), format!("{name}.pub")] {
+                state.key(&name, &state.path(&name));
+            }
+        }
+        state
+    }
+
+    /// Puts a key of `tests/keys` where only its owner can read it.
+    fn key(&self, name: &str, to: &Path) {
+        let _ = fs::remove_file(to);
+        fs::copy(root().join("tests/keys").join(name), to).expect("there is such a key");
+        fs::set_permissions(to, fs::Permissions::from_mode(0o600)).expect("its mode can be set");
+    }
+
+    /// From now on the runner signs with the key in `tests/keys`.
+    pub fn pin_runner(&self) {
+        for name in ["runner.key", "runner.pub"] {
+            self.key(name, &self.path("state").join(name));
+        }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -278,7 +310,13 @@ pub struct Incident {
 
 impl Incident {
     pub fn new() -> Self {
-        let state = State::new();
+        let incident = Self::of(State::new());
+        incident.state.configure(&incident.target("orders", ""));
+        incident
+    }
+
+    /// The service, and a state that need not be initialized yet.
+    pub fn of(state: State) -> Self {
         let home = state.path("orders");
         fs::create_dir(&home).expect("a home for the service");
         let executable = home.join("orders");
@@ -303,9 +341,7 @@ impl Incident {
         let address = eventually("the service's start", || {
             fs::read_to_string(&address_file).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
         });
-        let incident = Self { state, address, config, executable, pid_file, service };
-        incident.state.configure(&incident.target("orders", ""));
-        incident
+        Self { state, address, config, executable, pid_file, service }
     }
 
     /// The target's configuration, with more of it at its end.
@@ -391,6 +427,13 @@ expect = {{ status = 200 }}
     pub fn reload(&self) {
         let pid = rustix::process::Pid::from_child(&self.service);
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it runs");
+    }
+
+    /// Ends the service.
+    pub fn stop(&self) {
+        let pid = rustix::process::Pid::from_child(&self.service);
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the service runs");
+        eventually("the service's end", || std::net::TcpStream::connect(&self.address).is_err().then_some(()));
     }
 
     pub fn pid(&self) -> u32 {

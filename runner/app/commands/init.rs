@@ -75,7 +75,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
 
     let directory = state_directory(global)?;
     let state = countersign_record::State::create(&directory)
-        .map_err(|error| hinted(error.to_string(), "nothing was changed; name another directory with `--state`"))?;
+        .map_err(|error| hinted(error.to_string(), "name another directory with `--state`"))?;
     state.write_new(Path::new("runner.key"), private.as_bytes(), 0o600)?;
     state.write_new(Path::new("runner.pub"), format!("{}\n", key.public_key().to_openssh()).as_bytes(), 0o600)?;
     state.write_new(Path::new("trust-policy.toml"), policy.as_bytes(), 0o600)?;

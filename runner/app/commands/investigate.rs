@@ -58,6 +58,10 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         crate::output::complain("hint: nothing was changed; see what it logged, and correct it");
         code = 1;
     }
+    let error = match (&found.failure, found.denied.first()) {
+        (Some(failure), _) => Some(crate::output::error_object(failure, None, code)),
+        (None, denied) => denied.map(render::denied_error),
+    };
     let findings: Vec<_> =
         found.findings.iter().map(|found| json!({ "summary": found.summary, "detail": found.detail })).collect();
     let json = json!({
@@ -66,7 +70,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         "findings": findings,
         "evidence": found.evidence,
         "denied": found.denied,
-        "error": found.failure,
+        "error": error,
     });
     Ok(Done::new(text.trim_end(), json).with_code(code))
 }

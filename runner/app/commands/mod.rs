@@ -2,12 +2,14 @@
 
 pub(crate) mod approve;
 pub(crate) mod build;
+pub(crate) mod completions;
 pub(crate) mod deny;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod investigate;
+pub(crate) mod man;
 pub(crate) mod new;
 pub(crate) mod pending;
 pub(crate) mod propose;

@@ -50,6 +50,13 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let document = rehearsed.document();
     let changes = countersign_pipeline::planned_changes(runner, document)?;
     let text = render::rehearsal::text(document, &changes);
+    let (code, error) = match document.denied.first() {
+        Some(denial) => (3, Some(render::denied_error(denial))),
+        None => match document.fix_failure.as_ref().or(document.rollback_failure.as_ref()) {
+            Some(failure) => (1, Some(crate::output::error_object(failure, None, 1))),
+            None => (0, None),
+        },
+    };
     let json = json!({
         "bundle": document.bundle,
         "target": document.target,
@@ -63,10 +70,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         "denied": document.denied,
         "check": { "before": document.check_before, "after": document.check_after },
         "evidence": document.evidence,
-        "error": match document.denied.first() {
-            Some(denial) => Some(format!("`{}` was denied: {}", denial.call, denial.why)),
-            None => document.fix_failure.clone().or_else(|| document.rollback_failure.clone()),
-        },
+        "error": error,
     });
     for denial in &document.denied {
         crate::output::complain(format_args!(
@@ -78,12 +82,5 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             None => "hint: nothing was changed; no grant would allow it, so the step must do without".to_owned(),
         });
     }
-    let code = if !document.denied.is_empty() {
-        3
-    } else if document.fix_failure.is_some() || document.rollback_failure.is_some() {
-        1
-    } else {
-        0
-    };
     Ok(Done::new(text, json).with_code(code))
 }

@@ -43,6 +43,12 @@ pub(crate) fn remedy(denial: &Denial) -> String {
     denial.grant.as_ref().map_or_else(String::new, |grant| format!("; the grant `{grant}` would allow it"))
 }
 
+/// The `error` of a result in which a call was denied.
+pub(crate) fn denied_error(denial: &Denial) -> Value {
+    let hint = denial.grant.as_ref().map(|grant| format!("the grant `{grant}` would allow it"));
+    crate::output::error_object(&format!("`{}` was denied: {}", denial.call, denial.why), hint.as_deref(), 3)
+}
+
 /// Changes with their diffs.
 pub(crate) fn changes(text: &mut String, changes: &[&ChangeReview]) -> std::fmt::Result {
     for (at, reviewed) in changes.iter().enumerate() {
@@ -60,8 +66,11 @@ pub(crate) fn changes(text: &mut String, changes: &[&ChangeReview]) -> std::fmt:
                 writeln!(text, "       {what:<6} {digest}")?;
             }
         }
-        for line in visible_lines(&reviewed.diff).split('\n') {
-            writeln!(text, "       {line}")?;
+        let diff = visible_lines(&reviewed.diff);
+        if !diff.is_empty() {
+            for line in diff.strip_suffix('\n').unwrap_or(&diff).split('\n') {
+                writeln!(text, "       {line}")?;
+            }
         }
         if !reviewed.effect.is_null() {
             writeln!(text, "       signed with it: {}", visible(&reviewed.effect.to_string()))?;

@@ -96,7 +96,9 @@ pub(crate) fn shown(run: &ShownRun) -> String {
 
 fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
     writeln!(text, "run      {}\noutcome  {}", run.run, run.outcome)?;
-    writeln!(text, "reason   {}", visible(&run.reason))?;
+    if !run.reason.is_empty() {
+        writeln!(text, "reason   {}", visible(&run.reason))?;
+    }
     writeln!(text, "target   {}\nproposal {}\nstarted  {}", run.target, run.proposal, moment(run.started))?;
     if let Some(ended) = run.ended {
         writeln!(text, "ended    {}", moment(ended))?;

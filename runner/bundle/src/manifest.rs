@@ -107,6 +107,12 @@ impl Manifest {
         Ok(Self { name, description, mode, rollback, success, language, build_target, arguments, steps: read_steps })
     }
 
+    /// The format as a JSON Schema, for the reference.
+    #[must_use]
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Document)
+    }
+
     /// Its name: a lower-case letter, then lower-case letters, digits and `-`; at most 64.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -3,16 +3,21 @@ use std::time::Duration;
 
 use countersign_capability::{Protected, Registry};
 use countersign_model::{Access, Digest, Grant, Selector, Success};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The longest pause between two looks at check and guards, in milliseconds.
 const MOST_SELDOM: u64 = 5000;
+/// The longest `hold`, in seconds.
+const MAX_HOLD: u64 = 3600;
+/// The longest time of a command, in seconds.
+const MAX_TIMEOUT: u64 = 300;
 
 /// A host or environment that the operator's configuration names.
 ///
 /// Its digest is part of every approval, so whatever is changed here voids what was approved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Target {
     /// One line for people.
@@ -20,8 +25,9 @@ pub struct Target {
     pub description: String,
     /// Who answers for the target if a rollback does not restore it.
     pub rollback_owner: String,
-    /// For how many seconds check and guards must at least go on holding, whatever a bundle asks for; 0 to 3,600.
+    /// For how many seconds check and guards must at least go on holding, whatever a bundle asks for.
     #[serde(default)]
+    #[schemars(range(max = MAX_HOLD))]
     pub hold: u64,
     /// Whether steps may import WASI. It is inert, and gives a step no authority that `countersign:step/host` does not:
     /// so it is allowed unless the operator says otherwise.
@@ -42,7 +48,7 @@ pub struct Target {
 }
 
 /// Credentials and a ceiling; nothing that is asked for or approved can exceed the ceiling.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// The most that may be granted.
@@ -54,7 +60,7 @@ pub struct Identity {
 }
 
 /// A health check that the operator wrote: a read and what it must say, or a command that must exit with 0.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Guard {
     /// What people call it.
@@ -68,13 +74,14 @@ pub struct Guard {
     /// A command and its arguments, run without a shell.
     #[serde(default)]
     pub command: Vec<String>,
-    /// How long the command may take, in seconds; 1 to 300.
+    /// How long the command may take, in seconds.
     #[serde(default = "ten")]
+    #[schemars(range(min = 1, max = MAX_TIMEOUT))]
     pub timeout: u64,
 }
 
 /// An operator-named command that tests what was written, e.g. `nginx -t`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Validator {
     /// What people call it.
@@ -83,8 +90,9 @@ pub struct Validator {
     pub paths: Vec<String>,
     /// A command and its arguments, run without a shell; exit code 0 means good.
     pub command: Vec<String>,
-    /// How long the command may take, in seconds; 1 to 300.
+    /// How long the command may take, in seconds.
     #[serde(default = "ten")]
+    #[schemars(range(min = 1, max = MAX_TIMEOUT))]
     pub timeout: u64,
 }
 
@@ -124,8 +132,8 @@ impl Target {
         if self.rollback_owner.trim().is_empty() {
             return Err("`rollback-owner` is empty: name who answers for the target".to_owned());
         }
-        if self.hold > 3600 {
-            return Err("`hold` must be 0 to 3600 seconds".to_owned());
+        if self.hold > MAX_HOLD {
+            return Err(format!("`hold` must be 0 to {MAX_HOLD} seconds"));
         }
         let investigation = ceiling(registry, protected, &self.investigation.ceiling)
             .map_err(|why| format!("investigation ceiling: {why}"))?;
@@ -199,7 +207,11 @@ fn command(command: &[String], timeout: u64) -> Result<(), String> {
 }
 
 fn time(timeout: u64) -> Result<(), String> {
-    if (1..=300).contains(&timeout) { Ok(()) } else { Err("`timeout` must be 1 to 300 seconds".to_owned()) }
+    if (1..=MAX_TIMEOUT).contains(&timeout) {
+        Ok(())
+    } else {
+        Err(format!("`timeout` must be 1 to {MAX_TIMEOUT} seconds"))
+    }
 }
 
 /// The ceiling's grants normalized, none of which may reach what is the runner's own.

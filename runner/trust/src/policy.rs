@@ -6,6 +6,7 @@ use std::sync::Arc;
 use countersign_model::Digest;
 use countersign_model::text::excerpt;
 use countersign_model::toml::{self, TomlError};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::duration::{DurationError, parse_duration};
@@ -98,9 +99,12 @@ pub enum PolicyError {
     Uses(u64),
 }
 
-#[derive(Deserialize)]
+/// Who may propose, approve and operate, and how far an approval may reach.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// The version of this format.
+    #[schemars(range(min = POLICY_VERSION, max = POLICY_VERSION))]
     version: u32,
     #[serde(default)]
     proposals: Proposals,
@@ -111,20 +115,29 @@ struct File {
     agents: Vec<Agent>,
 }
 
-#[derive(Default, Deserialize)]
+/// Whose proposals are taken.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Proposals {
+    /// Whether keys that are not listed here may propose; their runs are marked "approval not independent".
     #[serde(default)]
     unlisted: bool,
 }
 
-#[derive(Deserialize)]
+/// What makes an approval enough, and how far it reaches.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Approval {
+    /// How many people must approve: at most as many as may. The proposer never counts.
+    #[schemars(range(min = 1))]
     quorum: u64,
+    /// The longest time for which an approval may be good: a whole number and `s`, `m`, `h` or `d`, at most `366d`.
     max_validity: String,
+    /// The most runs that one approval may be good for.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = MAX_USES))]
     max_uses: u64,
+    /// Whether mode `scoped` may be approved, in which a run may do anything inside its grants.
     #[serde(default)]
     scoped: bool,
 }
@@ -133,19 +146,27 @@ const fn one() -> u64 {
     1
 }
 
-#[derive(Deserialize)]
+/// Somebody who may approve, propose or operate.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Person {
+    /// 1 to 64 letters, digits, `.`, `_`, `@` and `-`, beginning with a letter or a digit; each name once.
     name: String,
+    /// Public keys as OpenSSH writes them, `ssh-ed25519 …`; at least one.
     keys: Vec<String>,
+    /// What they may do.
     may: Vec<Right>,
 }
 
-#[derive(Deserialize)]
+/// A program that may propose, and nothing else.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Agent {
+    /// As a person's.
     name: String,
+    /// The person who answers for it, and so cannot approve what it proposes.
     owner: Option<String>,
+    /// As a person's.
     keys: Vec<String>,
 }
 
@@ -203,6 +224,12 @@ impl Policy {
             keys: book.keys,
             approvers,
         })
+    }
+
+    /// The format as a JSON Schema, for the reference.
+    #[must_use]
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(File)
     }
 
     /// Digest of the exact bytes, which the operator's configuration pins and every approval names.

@@ -1,0 +1,325 @@
+//! Whole outputs of every command: what was typed, the exit code, stdout and stderr, in text and with `--json`,
+//! through one story of the orders service. Clock and keys are pinned; names, digests and ports are counted.
+//!
+//! `make snapshots` records them anew. Read what changed as an approver would.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "support/keys.rs"]
+mod keys;
+#[path = "../runner/app/docs/markdown.rs"]
+#[allow(dead_code, reason = "the documentation's own tests use the rest")]
+mod markdown;
+mod support;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use keys::Keys;
+use serde_json::Value;
+use support::normal::{Normal, Style};
+use support::{Incident, Ran, Runs, State, bundle, eventually, root};
+
+/// 2026-01-05T08:00:00Z, when the story begins; every step takes a minute.
+const BEGIN: u64 = 1_767_600_000_000;
+
+/// The story in one of its two forms.
+struct Story {
+    json: bool,
+    incident: Incident,
+    normal: RefCell<Normal>,
+    minutes: RefCell<u64>,
+    verbs: RefCell<BTreeSet<String>>,
+    /// What `--json` printed, by verb.
+    objects: RefCell<Vec<(String, Value)>>,
+}
+
+impl Story {
+    fn new(json: bool) -> Self {
+        let incident = Incident::of(State::pinned());
+        let mut normal = Normal::new(Style::Counted);
+        normal.know(incident.state.dir.path().to_str().expect("UTF-8"), "/tmp/story");
+        normal.know(root().to_str().expect("UTF-8"), "/src/countersign");
+        normal.know(incident.address.clone(), "127.0.0.1:8080");
+        let pid = incident.pid();
+        normal.know(format!("process {pid}, in state S"), "process 4711, in state S");
+        normal.know(format!("process {pid}, in state R"), "process 4711, in state S");
+        normal.know(format!("no process {pid}"), "no process 4711");
+        for key in ["agent", "alice"] {
+            let output = support::ssh_keygen(&["-lf", incident.state.path(key).to_str().expect("UTF-8")]);
+            let line = String::from_utf8(output.stdout).expect("text");
+            let fingerprint = line.split(' ').nth(1).expect("a fingerprint").to_owned();
+            normal.know(fingerprint, format!("SHA256:(the key of {key})"));
+        }
+        Self {
+            json,
+            incident,
+            normal: RefCell::new(normal),
+            minutes: RefCell::default(),
+            verbs: RefCell::default(),
+            objects: RefCell::default(),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.incident.state.path(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// One command, as it is kept in `tests/snapshots`.
+    #[track_caller]
+    fn step(&self, name: &str, expected: i32, arguments: &[&str]) -> Ran {
+        self.verbs.borrow_mut().insert(arguments[0].to_owned());
+        let mut command = self.incident.state.command(&[]);
+        command.env_remove("COLUMNS");
+        if self.json {
+            command.arg("--json");
+        }
+        *self.minutes.borrow_mut() += 1;
+        command.env("COUNTERSIGN_TEST_NOW", self.now().to_string());
+        // The target directory is on the machine's own path, and its steps have the same names for every project.
+        command.env("CARGO_TARGET_DIR", support::steps());
+        command.current_dir(self.incident.state.dir.path()).args(arguments);
+        let lock = (arguments[0] == "build").then(support::build_lock);
+        let ran = command.ran().expect(expected);
+        drop(lock);
+        self.keep(name, arguments, &ran);
+        ran
+    }
+
+    fn now(&self) -> u64 {
+        BEGIN + *self.minutes.borrow() * 60_000
+    }
+
+    #[track_caller]
+    fn keep(&self, name: &str, arguments: &[&str], ran: &Ran) {
+        let mut stdout = ran.stdout.clone();
+        if self.json {
+            let lines = stdout.lines().count();
+            assert_eq!(lines, 1, "`{name}` printed {lines} lines where one object is expected: {stdout}");
+            let object = ran.json();
+            assert!(object.is_object(), "{object}");
+            stdout = serde_json::to_string_pretty(&object).expect("JSON");
+            self.objects.borrow_mut().push((arguments[0].to_owned(), object));
+        }
+        let typed: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
+        let flag = if self.json { "--json " } else { "" };
+        let all = format!("$ countersign {flag}{}\n{stdout}\n\u{1}\n{}", typed.join(" "), ran.stderr);
+        let all = self.normal.borrow_mut().of(&all);
+        let (out, err) = all.split_once('\u{1}').expect("it stands between the two");
+        let code = ran.code;
+        let kept = format!("{}\n\n--- exit code {code}; stderr:\n{}", out.trim_end(), err.trim());
+        let folder = if self.json { "json" } else { "text" };
+        insta::with_settings!({
+            snapshot_path => root().join("tests/snapshots").join(folder),
+            prepend_module_to_snapshot => false,
+            omit_expression => true,
+        }, { insta::assert_snapshot!(name, kept) });
+    }
+
+    /// The first name of a sort in an output.
+    #[track_caller]
+    fn name(ran: &Ran, begins: &str) -> String {
+        let text = format!("{}{}", ran.stdout, ran.stderr);
+        let found = text.match_indices(begins).find_map(|(at, _)| {
+            let name = text.get(at..at + begins.len() + 12)?;
+            let after_word = text[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+            let hex = name[begins.len()..].bytes().all(|b| b.is_ascii_hexdigit());
+            (hex && !after_word).then(|| name.to_owned())
+        });
+        found.unwrap_or_else(|| panic!("no `{begins}…` in {text}"))
+    }
+
+    fn propose(&self, step: &str, bundle: &str, target: &str, more: &[&str]) -> String {
+        let given = self.incident.arguments();
+        let target = format!("--target={target}");
+        let mut arguments = vec!["propose", bundle, &target];
+        arguments.extend(given.iter().skip(1).map(String::as_str));
+        let key = self.path("agent");
+        arguments.extend(["--hypothesis", "pool-size is 0, so no worker takes orders", "--key", &key]);
+        arguments.extend(more);
+        Self::name(&self.step(step, 0, &arguments), "p-")
+    }
+
+    fn approve(&self, step: &str, proposal: &str) {
+        let key = self.path("alice");
+        self.step(step, 0, &["approve", proposal, "--key", &key, "--reason", "pool-size 0 explains the 503s"]);
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=,@".contains(&b);
+    if word.bytes().all(plain) { word.to_owned() } else { format!("'{word}'") }
+}
+
+/// A copy of a bundle in the story's own directory.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the folder can be made");
+    for entry in fs::read_dir(from).expect("the folder can be read") {
+        let entry = entry.expect("it can be read").path();
+        let to = to.join(entry.file_name().expect("it has a name"));
+        if entry.is_dir() {
+            copy(&entry, &to);
+        } else {
+            fs::copy(&entry, &to).expect("it can be copied");
+        }
+    }
+}
+
+fn story(json: bool) -> Story {
+    let story = Story::new(json);
+    let (agent, alice) = (story.path("agent"), story.path("alice"));
+    for name in ["pool-size", "pool-size-twin", "hostile/out-of-bounds"] {
+        let to = story.incident.state.path(name.rsplit('/').next().expect("a name"));
+        copy(&bundle(name), &to);
+    }
+
+    // The operator.
+    let (agent_public, alice_public) = (format!("{agent}.pub"), format!("{alice}.pub"));
+    story.step("init", 0, &["init", "--approver", &alice_public, "--proposer", &agent_public]);
+    story.step("init-again", 1, &["init", "--approver", &alice_public]);
+    story.incident.state.pin_runner();
+    story.incident.state.configure(&story.incident.target("orders", ""));
+    let started = story.incident.state.path("validating");
+    story.incident.state.configure(&story.incident.target(
+        "slow",
+        &format!(
+            "[[targets.slow.validators]]\nname = \"waits\"\npaths = [\"{}\"]\ntimeout = 90\n\
+             command = [\"/bin/sh\", \"-c\", \"echo $$ > {}; exec sleep 60\"]\n",
+            story.incident.config.display(),
+            started.display()
+        ),
+    ));
+    story.step("pending-none", 0, &["pending"]);
+    story.step("runs-none", 0, &["runs"]);
+
+    // The agent looks, and packs a fix.
+    let config = story.incident.config.display().to_string();
+    let read = story.step("read", 0, &["read", "orders", &format!("files.read {config}"), "--key", &agent]);
+    let evidence = Story::name(&read, "ev-");
+    story.step("read-denied", 3, &["read", "orders", "files.read /etc/shadow", "--key", &agent]);
+    story.step("read-no-target", 1, &["read", "nowhere", "files.read /etc/hosts", "--key", &agent]);
+    let given = story.incident.arguments();
+    let with_given = |words: &[&str]| -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).chain(given.clone()).chain([format!("--key={agent}")]).collect()
+    };
+    let step = |name: &str, expected: i32, words: Vec<String>| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        story.step(name, expected, &words)
+    };
+    step("investigate", 0, with_given(&["investigate", "pool-size"]));
+    story.step("new", 0, &["new", "replace-text"]);
+    story.step("build", 0, &["build", "replace-text"]);
+    let hostile = root().join("examples/hostile/writing-investigation").display().to_string();
+    story.step("build-refused", 3, &["build", &hostile, "--out", "refused"]);
+    story.step("inspect", 0, &["inspect", "pool-size"]);
+    step("rehearse", 0, with_given(&["rehearse", "pool-size"]));
+    step("rehearse-denied", 3, with_given(&["rehearse", "out-of-bounds"]));
+    let proposal = story.propose("propose", "pool-size", "orders", &["--evidence", &evidence]);
+
+    // The approver.
+    story.step("pending", 0, &["pending"]);
+    story.step("review", 0, &["review", &proposal]);
+    story.step("run-unapproved", 3, &["run", &proposal]);
+    story.step("approve-refused", 3, &["approve", &proposal, "--key", &agent, "--reason", "it is mine"]);
+    story.step(
+        "approve-write-manifest",
+        0,
+        &["approve", &proposal, "--reason", "signed elsewhere", "--write-manifest", "approval.json"],
+    );
+    story.approve("approve", &proposal);
+
+    // The operator runs it.
+    story.step("run", 0, &["run", &proposal]);
+    story.step("run-again", 3, &["run", &proposal]);
+    story.incident.deploy(0);
+    let twin = story.propose("propose-twin", "pool-size-twin", "orders", &[]);
+    story.approve("approve-twin", &twin);
+    let rolled_back = Story::name(&story.step("run-rolled-back", 4, &["run", &twin]), "r-");
+    story.step("runs", 0, &["runs"]);
+    story.step("show", 0, &["show", &rolled_back]);
+    let denied = story.propose("propose-to-deny", "pool-size", "orders", &[]);
+    story.step("deny", 0, &["deny", &denied, "--key", &alice, "--reason", "not during the sale"]);
+    story.step("run-denied", 3, &["run", &denied]);
+    story.step("review-denied", 0, &["review", &denied]);
+
+    // A run whose process dies leaves its target blocked.
+    let slow = story.propose("propose-slow", "pool-size", "slow", &[]);
+    story.approve("approve-slow", &slow);
+    let mut run = story.incident.state.command(&["run", &slow]);
+    run.env("COUNTERSIGN_TEST_NOW", story.now().to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut run = run.spawn().expect("the binary starts");
+    let validator =
+        eventually("the validator's start", || fs::read_to_string(&started).ok().filter(|text| text.ends_with('\n')));
+    run.kill().expect("it can be killed");
+    run.wait().expect("it ended");
+    let validator = validator.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process");
+    let _ = rustix::process::kill_process(validator, rustix::process::Signal::KILL);
+    story.step("run-blocked", 5, &["run", &slow]);
+    let unfinished = Story::name(&story.incident.state.run(&["runs"]), "r-");
+    story.step("show-unfinished", 0, &["show", &unfinished]);
+
+    // The service is gone: neither check nor guard can tell that all is well.
+    story.incident.stop();
+    story.step("review-down", 0, &["review", &slow]);
+
+    // Everybody.
+    story.step("man", 0, &["man", "pages"]);
+    story.step("completions-unknown", 2, &["completions", "csh"]);
+    story.step("usage", 2, &["approve"]);
+    story.verbs.borrow_mut().insert("completions".to_owned());
+    story
+}
+
+/// Every command of this binary, by the manual pages that it wrote.
+fn commands(story: &Story) -> BTreeSet<String> {
+    let pages = fs::read_dir(story.incident.state.path("pages")).expect("the pages are there");
+    let names = pages.map(|page| page.expect("it can be read").file_name().into_string().expect("UTF-8"));
+    names.filter_map(|name| Some(name.strip_prefix("countersign-")?.strip_suffix(".1")?.to_owned())).collect()
+}
+
+#[test]
+fn in_text() {
+    let story = story(false);
+    let missing: Vec<_> = commands(&story).difference(&story.verbs.borrow()).cloned().collect();
+    assert!(missing.is_empty(), "no snapshot shows {missing:?}");
+}
+
+/// And every key that was printed stands in `docs/json.md`, as what it is; and every key there was printed.
+#[test]
+fn in_json() {
+    let story = story(true);
+    let page = fs::read_to_string(root().join("docs/json.md")).expect("there is such a page");
+    let mut keys = Keys::of(&page);
+    for (verb, object) in story.objects.borrow().iter() {
+        keys.compare(verb, object);
+    }
+    for (verb, words) in [("completions", &["completions", "bash"][..]), ("man", &["man"])] {
+        keys.compare(verb, &support::countersign().arg("--json").args(words).ran().expect(0).json());
+    }
+    assert_eq!(keys.wrong(), Vec::<&str>::new());
+    assert_eq!(keys.unseen(&[]), Vec::<String>::new(), "what `docs/json.md` says is printed nowhere");
+}
+
+/// `--help` of the program and of every command, as on a terminal of a hundred columns.
+#[test]
+fn help() {
+    let state = State::pinned();
+    let text = |words: &[&str]| support::countersign().env_remove("COLUMNS").args(words).ran().expect(0).stdout;
+    state.run(&["man", state.path("pages").to_str().expect("UTF-8")]).expect(0);
+    let mut kept = text(&["--help"]);
+    let mut pages: Vec<_> =
+        fs::read_dir(state.path("pages")).expect("pages").map(|page| page.expect("a page").file_name()).collect();
+    pages.sort();
+    for page in pages {
+        let page = page.into_string().expect("UTF-8");
+        if let Some(verb) = page.strip_prefix("countersign-").and_then(|page| page.strip_suffix(".1")) {
+            kept.push_str(&format!("\n==== {verb}\n{}", text(&[verb, "--help"])));
+        }
+    }
+    insta::with_settings!({
+        snapshot_path => root().join("tests/snapshots"), prepend_module_to_snapshot => false, omit_expression => true,
+    }, { insta::assert_snapshot!("help", kept) });
+}
