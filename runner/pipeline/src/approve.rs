@@ -220,7 +220,7 @@ pub fn sign_approval(signatory: &dyn Signatory, manifest: &[u8]) -> Result<Strin
 pub(crate) fn signed(signatory: &dyn Signatory, namespace: &str, bytes: &[u8]) -> Result<String, PipelineError> {
     countersign_trust::sign(signatory, namespace, bytes).map_err(|error| match &error {
         SignatureError::NotMade(fault) => PipelineError::failed(error.to_string()).with_hint(fault.hint()),
-        _ => PipelineError::failed(error.to_string()),
+        _ => PipelineError::failed(error.to_string()).with_hint("nothing was signed; sign again"),
     })
 }
 

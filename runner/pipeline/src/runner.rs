@@ -389,7 +389,9 @@ pub(crate) fn verified<T: DeserializeOwned>(
 ) -> Result<T, PipelineError> {
     countersign_trust::verify_runner(bytes, signature, namespace, runner)
         .map_err(|refusal| PipelineError::refused(format!("{what}: {refusal}")).with_hint(refusal.hint()))?;
-    strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| PipelineError::refused(format!("{what}: {error}")))
+    strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| {
+        PipelineError::refused(format!("{what}: {error}")).with_hint("propose it again with this version")
+    })
 }
 
 /// The evidence record of this id, and the digest of its signed bytes.

@@ -40,8 +40,9 @@ pub(crate) fn pack(entries: &Entries) -> Result<Vec<u8>, PipelineError> {
     if size > MAX_EXPORT - 4096 {
         return Err(too_large(format!("{size} bytes are more than {MAX_EXPORT}")));
     }
-    write(entries, Vec::with_capacity(size + 4096))
-        .map_err(|error| PipelineError::failed(format!("the proposal cannot be packed: {error}")))
+    write(entries, Vec::with_capacity(size + 4096)).map_err(|error| {
+        PipelineError::failed(format!("the proposal cannot be packed: {error}")).with_hint("try again")
+    })
 }
 
 /// Whether it begins as an exported proposal does.
@@ -57,7 +58,7 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Entries, PipelineError> {
     let (mark, version) = MARK;
     if bytes.len() > MAX_EXPORT {
         let what = format!("{} bytes are more than the {MAX_EXPORT} of an exported proposal", bytes.len());
-        return Err(PipelineError::failed(what));
+        return Err(PipelineError::failed(what).with_hint("name the file that `countersign export` wrote"));
     }
     if !recognizes(bytes) {
         return Err(PipelineError::failed("it is not an exported proposal")

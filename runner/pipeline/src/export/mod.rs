@@ -80,7 +80,8 @@ mod name {
 pub fn export(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> Result<Vec<u8>, PipelineError> {
     let policy = Desk::policy(runner);
     if policy.digest() != runner.pinned_policy() {
-        return Err(PipelineError::refused("the trust policy is not the one that the configuration pins"));
+        return Err(PipelineError::refused("the trust policy is not the one that the configuration pins")
+            .with_hint("put the trust policy back, or pin its new digest in the configuration"));
     }
     for rehearsal in stored.rehearsals() {
         crate::shown::showable(runner, rehearsal)?;
