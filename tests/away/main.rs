@@ -167,6 +167,7 @@ fn a_denial_elsewhere_ends_the_proposal_here() {
     let proposal = incident.propose("pool-size");
     let elsewhere = Elsewhere::new();
     let file = elsewhere.export(&incident, &proposal);
+    let late = elsewhere.export(&incident, &proposal);
     let deny = |key: &str| {
         let key = incident.state.path(key);
         elsewhere.run(&["deny", text(&file), "--reason", "not today", "--key", text(&key)])
@@ -184,6 +185,12 @@ fn a_denial_elsewhere_ends_the_proposal_here() {
     }
     incident.run(&proposal).expect(3).says("denied");
     assert_eq!(incident.status("/orders"), 503);
+
+    // Whoever had not heard of it signed in vain.
+    elsewhere.run(&["approve", text(&late), "--reason", "late", "--key", text(&alice)]).expect(0);
+    incident.state.run(&["import", text(&late)]).expect(3).says("denied").says("not today");
+    let reviewed = incident.state.run(&["--json", "review", &proposal]).expect(0).json();
+    assert_eq!(reviewed["approvals"].as_array().map(Vec::len), Some(1), "{reviewed}");
 }
 
 #[test]

@@ -197,6 +197,11 @@ fn every_part_is_what_was_signed_and_belongs_to_the_rest() {
         // What does not belong to it.
         ("a stranger", with("notes.txt", b"hello"), "`notes.txt` does not belong to it"),
         ("a stranger image", with("images/x", b"hello"), "other bytes than it is named for"),
+        (
+            "an image that nothing shows",
+            with("images/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", b""),
+            "no change is shown by the image",
+        ),
         ("a stranger blob", with("bundle/blobs/sha256/x", b"hello"), "the bundle's folder holds something else"),
         ("a stranger approval", with("approvals/x", b"hello"), "does not belong to it"),
         ("a stranger signature", with("approvals/x.1.sig", b"hello"), "does not belong to it"),

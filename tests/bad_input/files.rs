@@ -57,7 +57,8 @@ fn a_private_key() {
         ("", "no private key"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----", "is damaged"),
         (&private[..private.len() / 2], "is damaged"),
-        (&std::fs::read_to_string(place.state.path("alice.pub")).expect("a key"), "no private key"),
+        // A public key means ssh-agent, as it does for ssh.
+        (&std::fs::read_to_string(place.state.path("alice.pub")).expect("a key"), "no ssh-agent is at hand"),
     ] {
         std::fs::write(&key, text).expect("it can be written");
         owner_only(&key);

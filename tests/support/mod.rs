@@ -20,7 +20,7 @@ use tempfile::TempDir;
 /// The binary under test.
 pub fn countersign() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-    for variable in ["COUNTERSIGN_STATE", "COUNTERSIGN_CONFIG", "COUNTERSIGN_TEST_NOW", "RUST_LOG"] {
+    for variable in ["COUNTERSIGN_STATE", "COUNTERSIGN_CONFIG", "COUNTERSIGN_TEST_NOW", "RUST_LOG", "SSH_AUTH_SOCK"] {
         command.env_remove(variable);
     }
     command.stdin(Stdio::null());
