@@ -219,10 +219,11 @@ impl Witness for Kept {
             target: "bench".to_owned(),
             principal: "bench".to_owned(),
             purpose: "check".to_owned(),
-            call: record.call.text(),
+            call: record.text(),
             digest: Digest::of(reply),
             bytes: reply.len() as u64,
             excerpt: shown["content"].as_str().unwrap_or_default().chars().take(2048).collect(),
+            withheld: record.withheld,
             failed: false,
             at: 1,
         };

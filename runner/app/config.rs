@@ -24,6 +24,9 @@ pub(crate) struct Config {
     #[schemars(range(min = VERSION, max = VERSION))]
     version: u32,
     pub(crate) trust: Trust,
+    /// Paths whose content nobody is shown on any target, beside each target's own.
+    #[serde(default)]
+    sensitive: Vec<String>,
     /// Names are 1 to 64 lower-case letters, digits, `-` and `.`.
     #[serde(default)]
     pub(crate) targets: BTreeMap<String, Target>,
@@ -45,7 +48,7 @@ impl Config {
         let bytes = read_private(path, MAX_SIZE)?;
         let file = shown(path);
         let wrong = |what: String| hinted(what, format!("correct `{file}`; nothing was changed"));
-        let config: Self =
+        let mut config: Self =
             toml::from_slice(&bytes, bytes.len()).map_err(|error| wrong(format!("`{file}`: {error}")))?;
         if config.version != VERSION {
             return Err(wrong(format!(
@@ -61,6 +64,10 @@ impl Config {
                     countersign_model::text::excerpt(name, 80)
                 )));
             }
+        }
+        for target in config.targets.values_mut() {
+            // Into each target, so that its digest, which approvals sign, covers them.
+            target.sensitive.extend_from_slice(&config.sensitive);
         }
         let policy_path = path.parent().unwrap_or(Path::new("/")).join(&config.trust.policy);
         let policy = read_private(&policy_path, MAX_SIZE)?;

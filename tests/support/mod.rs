@@ -159,6 +159,13 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
     }
 
+    /// Insists on words on stdout.
+    #[track_caller]
+    pub fn shows(self, words: &str) -> Self {
+        assert!(self.stdout.contains(words), "`{words}` is not in: {}", self.stdout);
+        self
+    }
+
     /// Insists on words on stderr.
     #[track_caller]
     pub fn says(self, words: &str) -> Self {

@@ -26,6 +26,9 @@ const CONFIG: &str = "\
 # Countersign's configuration. Only the operator may write it.
 version = 1
 
+# Paths whose content nobody is shown on any target: not in plans, diffs, evidence or logs. A target may add its own.
+sensitive = [\"/etc/shadow\", \"/etc/gshadow\", \"/etc/ssl/private/**\", \"/root/.ssh/**\", \"/home/*/.ssh/**\"]
+
 [trust]
 # Who may propose and approve. The digest pins the file: change both together.
 policy = \"trust-policy.toml\"
@@ -35,6 +38,7 @@ digest = \"{digest}\"
 #
 # [targets.web]
 # rollback-owner = \"you@example.org\"
+# sensitive = [\"/etc/nginx/secrets/**\"]
 # hold = 5    # seconds for which check and guards must go on holding, whatever a bundle asks for
 #
 # [targets.web.investigation]

@@ -26,6 +26,16 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let principal = environment.principal(arguments.key.as_deref())?;
     let result =
         countersign_pipeline::read(&environment.runner, &arguments.target, target, &principal, &arguments.call)?;
+    if let Some(why) = &result.withheld {
+        crate::output::complain(format_args!("recorded as {}", visible(&result.evidence.id)));
+        let json = json!({
+            "call": result.call,
+            "evidence": [result.evidence],
+            "reply": null,
+            "withheld": why,
+        });
+        return Ok(Done::new(format!("content withheld: {why}"), json));
+    }
     let mut text = match result.reply.get("content").or_else(|| result.reply.get("body")).and_then(Value::as_str) {
         Some(content) => visible_lines(content),
         None => serde_json::to_string_pretty(&result.reply)?,

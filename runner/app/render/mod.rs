@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use countersign_model::documents::{Denial, RoleGrants};
 use countersign_model::text::{excerpt, visible, visible_lines};
 use countersign_model::{Reversibility, Verdict};
-use countersign_pipeline::{ChangeReview, GuardState};
+use countersign_pipeline::{ChangeReview, GuardState, Sizes};
 use serde_json::{Value, json};
 
 /// Columns, parted by two spaces.
@@ -38,7 +38,7 @@ pub(crate) fn role_grants(grants: &RoleGrants) -> Vec<Value> {
         .collect()
 }
 
-/// What would have allowed a denied call, to follow why it was not.
+/// What would have allowed a denied call, where that can be told, to follow why it was denied.
 pub(crate) fn remedy(denial: &Denial) -> String {
     denial.grant.as_ref().map_or_else(String::new, |grant| format!("; the grant `{grant}` would allow it"))
 }
@@ -47,6 +47,12 @@ pub(crate) fn remedy(denial: &Denial) -> String {
 pub(crate) fn denied_error(denial: &Denial) -> Value {
     let hint = denial.grant.as_ref().map(|grant| format!("the grant `{grant}` would allow it"));
     crate::output::error_object(&format!("`{}` was denied: {}", denial.call, denial.why), hint.as_deref(), 3)
+}
+
+/// What is told of a content that nobody is shown.
+fn withheld(sizes: Sizes) -> String {
+    let size = |size: Option<u64>| size.map_or_else(|| "none".to_owned(), |size| format!("{size} bytes"));
+    format!("content WITHHELD, the subject is sensitive: before {}, after {}", size(sizes.before), size(sizes.after))
 }
 
 /// Changes with their diffs.
@@ -67,7 +73,9 @@ pub(crate) fn changes(text: &mut String, changes: &[&ChangeReview]) -> std::fmt:
             }
         }
         let diff = visible_lines(&reviewed.diff);
-        if !diff.is_empty() {
+        if let Some(sizes) = change.withheld {
+            writeln!(text, "       {}", withheld(sizes))?;
+        } else if !diff.is_empty() {
             for line in diff.strip_suffix('\n').unwrap_or(&diff).split('\n') {
                 writeln!(text, "       {line}")?;
             }

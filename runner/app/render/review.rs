@@ -115,6 +115,14 @@ fn effects(text: &mut String, target: &TargetReview) -> std::fmt::Result {
         writeln!(text, "  and if it is rolled back, after the host's undo:")?;
         changes(text, &back)?;
     }
+    let withheld = target.changes.iter().filter(|reviewed| reviewed.change.withheld.is_some()).count();
+    if withheld > 0 {
+        let which = if withheld == 1 { "1 change is".to_owned() } else { format!("{withheld} changes are") };
+        writeln!(
+            text,
+            "  NOTE: {which} of what the operator holds to be sensitive: what it would write is signed unseen"
+        )?;
+    }
     writeln!(text, "\nIRREVERSIBLE")?;
     for summary in &target.irreversible {
         writeln!(text, "  {}", visible(summary))?;
@@ -257,7 +265,9 @@ fn evidence(text: &mut String, review: &Review) -> std::fmt::Result {
                 visible(&record.purpose),
                 visible(&record.principal)
             )?;
-            if cited {
+            if record.withheld {
+                writeln!(text, "      content withheld: it is sensitive, or the step had read what is")?;
+            } else if cited {
                 for line in visible_lines(&record.excerpt).lines().take(12) {
                     writeln!(text, "      | {line}")?;
                 }

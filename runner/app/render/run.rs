@@ -4,7 +4,7 @@ use countersign_model::Outcome;
 use countersign_model::text::visible;
 use countersign_pipeline::{RunReport, ShownRun};
 
-use super::{guards, reversibility, verdict};
+use super::{guards, reversibility, verdict, withheld};
 use crate::time::moment;
 
 /// A finished run as its operator reads it: what happened, how the target stands, what to do next.
@@ -115,6 +115,9 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
             visible(&change.change.summary),
             reversibility(change.change.reversibility)
         )?;
+        if let Some(sizes) = change.change.withheld {
+            writeln!(text, "            {}", withheld(sizes))?;
+        }
         if let Some(before) = change.change.before {
             writeln!(text, "            before {before}")?;
         }

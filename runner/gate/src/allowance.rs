@@ -117,6 +117,8 @@ pub(crate) enum Remedy {
     LeastGrant,
     /// No grant that can be told from the call: one covers it already, or none ever will.
     None,
+    /// As for `None`; why it is denied holds none of the step's own words.
+    Said,
 }
 
 /// Why a call is not permitted, in a sentence fragment, and what would change that.
@@ -224,7 +226,13 @@ impl Allowance {
         self.grants.terms.grants.get(*own.positions.get(at)?)
     }
 
-    /// The grant behind a permit for a call of this capability.
+    /// The grant behind a permit.
+    pub(crate) fn grant(&self, permit: Permit) -> Result<&Grant, Fault> {
+        let grant = self.grants.terms.grants.get(permit.grant);
+        grant.ok_or_else(|| Fault::new(FaultKind::Denied, "the grant behind a permit is gone"))
+    }
+
+    /// The same, parsed, for a call of this capability.
     pub(crate) fn by(&self, permit: Permit, capability: &str) -> Result<Permitting<'_>, Fault> {
         let own = self.grants.terms.scopes.get(capability);
         own.map(|own| Permitting { scopes: own.scopes.as_ref(), at: permit.at })

@@ -83,6 +83,7 @@ mod tests {
             after: None,
             kept: None,
             effect: json!({ "signal": "HUP" }),
+            withheld: false,
             body: Value::Null,
         }
     }
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_was_rehearsed_once_may_be_done_once() {
-        let plan = Plan { forward: vec![replace("/a", "old", "new")], back: vec![signal()] };
+        let plan = Plan { forward: vec![replace("/a", "old", "new")], back: vec![signal()], ..Plan::default() };
         let mut back = BackPlan::default();
         assert_eq!(back.missing(&plan).len(), 1);
         let position = back.allow(&plan, &signal()).expect("it was rehearsed").expect("it has a place");
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_subject_may_be_put_back_and_no_other_may_be_touched() {
-        let plan = Plan { forward: vec![replace("/a", "old", "new")], back: Vec::new() };
+        let plan = Plan { forward: vec![replace("/a", "old", "new")], ..Plan::default() };
         let back = BackPlan::default();
         for _ in 0..2 {
             assert_eq!(back.allow(&plan, &replace("/a", "new", "old")), Ok(None));

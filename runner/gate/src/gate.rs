@@ -3,12 +3,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_capability::{AnyCall, Blobs, LogLine, Port, Stream};
 use countersign_model::documents::Denial;
-use countersign_model::{Access, Call, Change, Digest, Fault, FaultKind, Image, Reply, Role, Stop};
+use countersign_model::{Access, Call, Change, Digest, Fault, FaultKind, Grant, Image, Reply, Role, Stop};
 
 use crate::allowance::{Allowance, Permit, Remedy};
 use crate::live::Live;
 use crate::rehearsal::Rehearsal;
 use crate::sessions::Sessions;
+use crate::taint::{Taint, WITHHELD};
 
 /// One read as it is witnessed: what was asked and what came back.
 pub struct ReadRecord<'a> {
@@ -16,8 +17,20 @@ pub struct ReadRecord<'a> {
     pub role: Option<Role>,
     /// The call, which can describe its reply to people.
     pub call: &'a dyn AnyCall,
+    /// Where the step had read what is sensitive, the grant that permits the call, to be told in the place of its words.
+    pub veiled: Option<&'a Grant>,
     /// What the guest gets.
     pub reply: Result<&'a [u8], &'a Fault>,
+    /// Whether nobody may be shown the reply, nor anything by which it could be told.
+    pub withheld: bool,
+}
+
+impl ReadRecord<'_> {
+    /// The call as it may be told.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.veiled.map_or_else(|| self.call.text(), ToString::to_string)
+    }
 }
 
 /// Who is told of every read and every log line.
@@ -28,8 +41,11 @@ pub trait Witness: Send {
     /// When it cannot be recorded; then the step ends, because a read that leaves no trace is refused.
     fn read(&mut self, record: &ReadRecord<'_>) -> Result<(), Fault>;
 
-    /// Told of a line that a step logged; untrusted text.
+    /// Told of a line that a step logged; untrusted text. A step that has read what is sensitive logs no more.
     fn log(&mut self, role: Option<Role>, line: LogLine);
+
+    /// Told when a step reads what is sensitive, before it gets the reply: from then on its words are withheld.
+    fn tainted(&mut self, _role: Option<Role>, _call: &str) {}
 }
 
 /// What the gate does with calls.
@@ -61,13 +77,22 @@ pub struct Gate {
     step: Option<Step>,
     /// Whether the step's changes are the plan's forward part, whatever its role.
     forward: bool,
+    taint: Taint,
+}
+
+/// A call with what the gate knows of it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    role: Option<Role>,
+    call: &'a dyn AnyCall,
+    taint: Taint,
 }
 
 impl Gate {
     /// A gate that permits nothing until a step begins.
     #[must_use]
     pub fn new(sessions: Sessions, work: Work, witness: Box<dyn Witness>) -> Self {
-        Self { sessions, work, witness, step: None, forward: false }
+        Self { sessions, work, witness, step: None, forward: false, taint: Taint::default() }
     }
 
     /// From now on, calls are this step's.
@@ -77,6 +102,7 @@ impl Gate {
         }
         self.step = Some(step);
         self.forward = false;
+        self.taint = Taint::default();
     }
 
     /// The same for what undoes an earlier run: the host's reverts, and the rollback step that follows them. What
@@ -122,6 +148,12 @@ impl Gate {
         self.step = None;
     }
 
+    /// Whether the step that runs, or ran last, has read what is sensitive: its words are not to be shown.
+    #[must_use]
+    pub const fn tainted(&self) -> bool {
+        self.taint.is_set()
+    }
+
     /// What was done.
     #[must_use]
     pub const fn work(&self) -> &Work {
@@ -156,7 +188,7 @@ impl Gate {
     }
 
     fn try_perform(&mut self, call: &Call) -> Result<Reply, Stop> {
-        let Self { sessions, work, witness, step, forward } = self;
+        let Self { sessions, work, witness, step, forward, taint } = self;
         let step = step.as_mut().ok_or_else(|| Stop("a call came when no step was running".to_owned()))?;
         let role = step.role;
         // Decoded once: what is permitted is what is performed and recorded.
@@ -165,50 +197,62 @@ impl Gate {
             Err(fault) => return Ok(Reply::Fault(fault)),
         };
         let call = call.as_ref();
-        tracing::debug!(call = call.text(), "host call");
+        let asked = Asked { role, call, taint: *taint };
+        tracing::debug!(call = asked.text(), "host call");
 
         // A role that may not write has no `write` interface linked; this holds even if it had.
         let writes_here = role.is_some_and(Role::may_write) && !matches!(work, Work::Observe { .. });
         if call.access() == Access::Write && !writes_here {
-            return Err(Stop(format!("`{}` is a write, and only a fix or a rollback writes", call.text())));
+            return Err(Stop(format!("`{}` is a write, and only a fix or a rollback writes", asked.text())));
         }
         let permit = match step.allowance.permit(call) {
             Ok(permit) => permit,
-            Err(denied) => return deny(work, role, call, &denied.why, denied.remedy),
+            Err(denied) => return deny(work, asked, &denied.why, denied.remedy),
         };
+        let grant = step.allowance.grant(permit).map_err(|fault| Stop(fault.what))?;
+        if let Err(why) = taint.permits(sessions, call, grant) {
+            return deny(work, asked, &why, Remedy::Said);
+        }
         if let (Work::Rehearse(rehearsal), Some(role)) = (&mut *work, role)
-            && let Ok(least) = call.least_grant()
+            && let Ok(least) = taint.least(call, grant)
         {
             rehearsal.usage.add(role, least, call.payload());
         }
         match call.access() {
             Access::Read => {
+                let veiled = taint.is_set().then(|| grant.clone());
+                if taint.reads(sessions.sensitive(), call) {
+                    witness.tainted(role, &call.text());
+                }
                 let result = read(sessions, work, &mut step.allowance, permit, call);
+                let (veiled, withheld) = (veiled.as_ref(), taint.is_set());
                 witness
-                    .read(&ReadRecord { role, call, reply: result.as_deref() })
+                    .read(&ReadRecord { role, call, veiled, reply: result.as_deref(), withheld })
                     .map_err(|fault| Stop(format!("the read was not recorded, so it is refused: {}", fault.what)))?;
-                answer(work, role, call, result)
+                answer(work, asked, result)
             }
             Access::Write => {
                 let side = if *forward { Some(Role::Fix) } else { role };
-                write(sessions, work, &step.allowance, permit, (role, side), call)
+                write(sessions, work, &step.allowance, permit, side, asked, taint)
             }
         }
     }
 }
 
+impl Asked<'_> {
+    /// The call as it may be told.
+    fn text(&self) -> String {
+        self.taint.text(self.call)
+    }
+}
+
 /// A permitted call's answer. What a session denies by what it opened is a denied call like any other
 /// where a run's step would end with it; a check is asked again, and has its answer.
-fn answer(
-    work: &mut Work,
-    role: Option<Role>,
-    call: &dyn AnyCall,
-    result: Result<Vec<u8>, Fault>,
-) -> Result<Reply, Stop> {
+fn answer(work: &mut Work, asked: Asked<'_>, result: Result<Vec<u8>, Fault>) -> Result<Reply, Stop> {
     match result {
         Ok(value) => Ok(Reply::Value(value)),
-        Err(fault) if fault.kind == FaultKind::Denied && role.is_some_and(Role::may_write) => {
-            deny(work, role, call, &fault.what, Remedy::None)?;
+        Err(fault) if fault.kind == FaultKind::Denied && asked.role.is_some_and(Role::may_write) => {
+            deny(work, asked, &fault.what, Remedy::None)?;
             Ok(Reply::Fault(fault))
         }
         Err(fault) => Ok(Reply::Fault(fault)),
@@ -216,14 +260,17 @@ fn answer(
 }
 
 /// A denied call: an answer while nothing can happen yet, the step's end in a run.
-fn deny(work: &mut Work, role: Option<Role>, call: &dyn AnyCall, why: &str, remedy: Remedy) -> Result<Reply, Stop> {
-    let text = call.text();
+fn deny(work: &mut Work, asked: Asked<'_>, why: &str, remedy: Remedy) -> Result<Reply, Stop> {
+    let text = asked.text();
+    // The least grant, and mostly why, would repeat what the step asked for.
+    let veiled = asked.taint.is_set();
+    let why = if veiled && remedy != Remedy::Said { WITHHELD } else { why };
     let mut what = format!("denied: `{text}`: {why}");
-    let grant = if remedy == Remedy::LeastGrant { call.least_grant().ok() } else { None };
+    let grant = if remedy == Remedy::LeastGrant && !veiled { asked.call.least_grant().ok() } else { None };
     if let Some(grant) = &grant {
         what.push_str(&format!("; the grant `{grant}` would allow it"));
     }
-    let denial = Denial { role: role.unwrap_or(Role::Investigation), call: text, why: why.to_owned(), grant };
+    let denial = Denial { role: asked.role.unwrap_or(Role::Investigation), call: text, why: why.to_owned(), grant };
     match work {
         Work::Observe { denied } => {
             if denied.len() < 100 && !denied.contains(&denial) {
@@ -272,9 +319,11 @@ fn write(
     work: &mut Work,
     allowance: &Allowance,
     permit: Permit,
-    (role, side): (Option<Role>, Option<Role>),
-    call: &dyn AnyCall,
+    side: Option<Role>,
+    asked: Asked<'_>,
+    taint: &mut Taint,
 ) -> Result<Reply, Stop> {
+    let call = asked.call;
     let blobs: &mut dyn Blobs = match work {
         Work::Observe { .. } => return Err(Stop("nothing is written while observing".to_owned())),
         Work::Rehearse(rehearsal) => rehearsal.blobs.as_mut(),
@@ -283,17 +332,24 @@ fn write(
     let prepared = allowance.by(permit, call.capability()).and_then(|by| sessions.prepare(blobs, by, call));
     let change = match prepared {
         Ok(change) => change,
-        Err(fault) => return answer(work, role, call, Err(fault)),
+        Err(fault) => return answer(work, asked, Err(fault)),
     };
     // The call was inside its bounds; what it turned out to change must be too.
     if !allowance.takes_in(&change.capability, &change.subject) {
         let subject = countersign_model::text::excerpt(&change.subject, 200);
         let why = format!("it would change `{subject}`, which no grant covers");
-        return deny(work, role, call, &why, Remedy::None);
+        return deny(work, asked, &why, Remedy::None);
     }
+    if let Err(why) = taint.permits_change(&change) {
+        return deny(work, asked, &why, Remedy::Said);
+    }
+    let withheld = change.withheld;
     match make(sessions, work, side.unwrap_or(Role::Fix), change)? {
-        Reply::Fault(fault) => answer(work, role, call, Err(fault)),
-        reply => Ok(reply),
+        Reply::Fault(fault) => answer(work, asked, Err(fault)),
+        Reply::Value(reply) => {
+            taint.learns(withheld, &reply);
+            Ok(Reply::Value(reply))
+        }
     }
 }
 
@@ -367,6 +423,10 @@ impl Port for GatePort {
 
     fn log(&mut self, line: LogLine) {
         let mut gate = self.lock();
+        if gate.taint.is_set() {
+            // The witness was told so.
+            return;
+        }
         let role = gate.step.as_ref().and_then(|step| step.role);
         gate.witness.log(role, line);
     }

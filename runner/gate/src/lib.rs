@@ -12,12 +12,16 @@ mod back;
 mod gate;
 mod live;
 mod rehearsal;
+mod sensitive;
 mod sessions;
+mod taint;
 mod usage;
 
 pub use allowance::{Allowance, Bounds};
 pub use gate::{Gate, GatePort, ReadRecord, Step, Witness, Work};
 pub use live::{Live, Undo, Undone, Validators};
 pub use rehearsal::Rehearsal;
+pub use sensitive::Sensitive;
 pub use sessions::{CALL_TIME, Sessions};
+pub use taint::WITHHELD;
 pub use usage::{Usage, Used};

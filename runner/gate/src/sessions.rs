@@ -6,15 +6,19 @@ use std::time::{Duration, Instant};
 use countersign_capability::{AnyCall, AnySession, Blobs, Context, Opening, Permitting, Phase, Protected, Registry};
 use countersign_model::{Change, Fault, FaultKind, Grant, State};
 
+use crate::sensitive::{Sensitive, discreet, discreet_state, unsaid};
+
 /// How long one call may take.
 pub const CALL_TIME: Duration = Duration::from_secs(30);
 
-/// The open sessions of one target in one phase; each is opened when it is first needed.
+/// The open sessions of one target in one phase; each is opened when it is first needed. What they say of a
+/// sensitive subject leaves here without the digests of its contents.
 pub struct Sessions {
     registry: Arc<Registry>,
     settings: BTreeMap<String, serde_json::Value>,
     phase: Phase,
     protected: Arc<Protected>,
+    sensitive: Arc<Sensitive>,
     open: BTreeMap<&'static str, Box<dyn AnySession>>,
     call_time: Duration,
 }
@@ -29,7 +33,15 @@ impl Sessions {
         phase: Phase,
         protected: Arc<Protected>,
     ) -> Self {
-        Self { registry, settings, phase, protected, open: BTreeMap::new(), call_time: CALL_TIME }
+        let sensitive = Arc::default();
+        Self { registry, settings, phase, protected, sensitive, open: BTreeMap::new(), call_time: CALL_TIME }
+    }
+
+    /// The same where nobody is shown the content of these subjects.
+    #[must_use]
+    pub fn keeping_from_view(mut self, sensitive: Sensitive) -> Self {
+        self.sensitive = Arc::new(sensitive);
+        self
     }
 
     /// The same with another time for one call, never longer than [`CALL_TIME`].
@@ -43,6 +55,12 @@ impl Sessions {
     #[must_use]
     pub const fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// The subjects whose content nobody is shown.
+    #[must_use]
+    pub fn sensitive(&self) -> &Sensitive {
+        &self.sensitive
     }
 
     /// Every capability that this binary knows.
@@ -69,7 +87,8 @@ impl Sessions {
         call: &dyn AnyCall,
     ) -> Result<Vec<u8>, Fault> {
         let deadline = self.deadline();
-        self.get(call.capability())?.read(&mut Context { blobs, deadline }, by, call)
+        let read = self.get(call.capability())?.read(&mut Context { blobs, deadline }, by, call);
+        read.map_err(|fault| self.discreet_call(call, fault))
     }
 
     pub(crate) fn prepare(
@@ -82,35 +101,41 @@ impl Sessions {
             return Err(Fault::new(FaultKind::Denied, "nothing is written while observing"));
         }
         let deadline = self.deadline();
-        self.get(call.capability())?.prepare(&mut Context { blobs, deadline }, by, call)
+        let prepared = self.get(call.capability())?.prepare(&mut Context { blobs, deadline }, by, call);
+        prepared.map(|change| self.marked(change)).map_err(|fault| self.discreet_call(call, fault))
     }
 
     pub(crate) fn rehearse(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<Vec<u8>, Fault> {
         let deadline = self.deadline();
-        self.get(&change.capability)?.rehearse(&mut Context { blobs, deadline }, change)
+        let hidden = self.hides(change);
+        discreet(hidden, self.get(&change.capability)?.rehearse(&mut Context { blobs, deadline }, change))
     }
 
     pub(crate) fn rehearse_undo(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
         let deadline = self.deadline();
-        self.get(&change.capability)?.rehearse_undo(&mut Context { blobs, deadline }, change)
+        let hidden = self.hides(change);
+        discreet(hidden, self.get(&change.capability)?.rehearse_undo(&mut Context { blobs, deadline }, change))
     }
 
     pub(crate) fn apply(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<Vec<u8>, Fault> {
         self.live()?;
         let deadline = self.deadline();
-        self.get(&change.capability)?.apply(&mut Context { blobs, deadline }, change)
+        let hidden = self.hides(change);
+        discreet(hidden, self.get(&change.capability)?.apply(&mut Context { blobs, deadline }, change))
     }
 
     pub(crate) fn undo(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
         self.live()?;
         let deadline = self.deadline();
-        self.get(&change.capability)?.undo(&mut Context { blobs, deadline }, change)
+        let hidden = self.hides(change);
+        discreet(hidden, self.get(&change.capability)?.undo(&mut Context { blobs, deadline }, change))
     }
 
     pub(crate) fn settle(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
         self.live()?;
         let deadline = self.deadline();
-        self.get(&change.capability)?.settle(&mut Context { blobs, deadline }, change)
+        let hidden = self.hides(change);
+        discreet(hidden, self.get(&change.capability)?.settle(&mut Context { blobs, deadline }, change))
     }
 
     pub(crate) fn revert(&mut self, blobs: &mut dyn Blobs, grant: &Grant, change: &Change) -> Result<Change, Fault> {
@@ -118,7 +143,9 @@ impl Sessions {
             return Err(Fault::new(FaultKind::Denied, "nothing is written while observing"));
         }
         let deadline = self.deadline();
-        self.get(&change.capability)?.revert(&mut Context { blobs, deadline }, grant, change)
+        let hidden = self.hides(change);
+        let reverted = self.get(&change.capability)?.revert(&mut Context { blobs, deadline }, grant, change);
+        discreet(hidden, reverted).map(|change| self.marked(change))
     }
 
     /// Where a change's subject stands: on the target, or in a rehearsal on the overlay.
@@ -127,7 +154,24 @@ impl Sessions {
     /// When the target cannot be read.
     pub fn probe(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<State, Fault> {
         let deadline = self.deadline();
-        self.get(&change.capability)?.probe(&mut Context { blobs, deadline }, change)
+        let hidden = self.hides(change);
+        discreet_state(hidden, self.get(&change.capability)?.probe(&mut Context { blobs, deadline }, change))
+    }
+
+    /// A prepared change, with whether its content is shown.
+    fn marked(&self, change: Change) -> Change {
+        let withheld = self.sensitive.takes_in(&change.capability, &change.subject);
+        Change { withheld, ..change }
+    }
+
+    /// Whether nobody is shown the content of the change's subject: so it was when it was prepared, or is now.
+    fn hides(&self, change: &Change) -> bool {
+        change.withheld || self.sensitive.takes_in(&change.capability, &change.subject)
+    }
+
+    /// A call's fault as it may be told.
+    fn discreet_call(&self, call: &dyn AnyCall, fault: Fault) -> Fault {
+        if self.sensitive.takes_in(call.capability(), call.subject()) { unsaid(fault) } else { fault }
     }
 
     fn live(&self) -> Result<(), Fault> {

@@ -27,6 +27,9 @@ pub struct Change {
     pub kept: Option<Kept>,
     /// Everything else that must be the same in rehearsal and run: modes, owners, the signal's name.
     pub effect: serde_json::Value,
+    /// Whether the operator holds the subject to be sensitive: nobody is shown its content, nor a digest of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
     /// The capability's own record, for apply, probe and undo.
     pub body: serde_json::Value,
 }
@@ -43,6 +46,7 @@ impl Change {
             && self.after == planned.after
             && self.kept == planned.kept
             && self.effect == planned.effect
+            && self.withheld == planned.withheld
     }
 
     /// The images whose bytes are blobs: what undo needs and people are shown. The end that is kept where

@@ -38,7 +38,8 @@ pub struct Denial {
     pub call: String,
     /// Why, in a sentence fragment.
     pub why: String,
-    /// The grant that would have allowed it, where one would.
+    /// The grant that would have allowed it, where one would and it would not repeat the words of a step that had
+    /// read what is sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Grant>,
 }

@@ -16,14 +16,19 @@ pub struct Evidence {
     pub principal: String,
     /// What the read was part of: `read`, or a step's role and its digest.
     pub purpose: String,
-    /// The call in grant-like text, e.g. `files.read /etc/hosts`.
+    /// The call in grant-like text, e.g. `files.read /etc/hosts`; of a step that had read what is sensitive, the
+    /// grant that permitted it.
     pub call: String,
-    /// Digest of the whole reply as the guest got it.
+    /// Digest of the whole reply as the guest got it; where it is withheld, one that only the runner can make again
+    /// and that is another in every record, since a short content can be told from a plain digest by trying.
     pub digest: Digest,
     /// Size of that reply in bytes.
     pub bytes: u64,
-    /// The reply's beginning, for a person; never more than 2,048 characters.
+    /// The reply's beginning, for a person; never more than 2,048 characters, and empty where it is withheld.
     pub excerpt: String,
+    /// Whether the content is withheld: the subject is sensitive, or the step had read one that is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
     /// Whether the reply was a fault.
     pub failed: bool,
     /// When, in milliseconds since 1970-01-01 UTC.

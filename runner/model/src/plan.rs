@@ -10,6 +10,10 @@ pub struct Plan {
     pub forward: Vec<Change>,
     /// What the rollback step does, in order, after the host has undone the exact changes.
     pub back: Vec<Change>,
+    /// Chance that the digest covers where a change is withheld, and that nobody is shown: without it, whoever
+    /// knows the rest of the plan could tell a short content from the digest, by trying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind: Option<String>,
 }
 
 /// A change with its place in the plan.
@@ -28,6 +32,8 @@ pub struct PlannedChange<'a> {
 struct Effects<'a> {
     forward: Vec<Effect<'a>>,
     back: Vec<Effect<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blind: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -40,14 +46,18 @@ struct Effect<'a> {
     after: Option<crate::Image>,
     kept: Option<crate::Kept>,
     effect: &'a serde_json::Value,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    withheld: bool,
 }
 
 impl Plan {
     /// The digest that approvers sign: over every effect, in order, and nothing that varies between
-    /// rehearsals of the same thing. The encoding is compact JSON with the fields in the order above.
+    /// rehearsals of the same thing, but for the chance that keeps what is withheld from being guessed. The
+    /// encoding is compact JSON with the fields in the order above.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let effects = Effects { forward: effects(&self.forward), back: effects(&self.back) };
+        let blind = self.blind.as_deref();
+        let effects = Effects { forward: effects(&self.forward), back: effects(&self.back), blind };
         // A struct of strings, numbers and JSON values always serializes.
         Digest::of(&serde_json::to_vec(&effects).unwrap_or_default())
     }
@@ -74,6 +84,7 @@ fn effects(changes: &[Change]) -> Vec<Effect<'_>> {
             after: change.after,
             kept: change.kept,
             effect: &change.effect,
+            withheld: change.withheld,
         })
         .collect()
 }

@@ -38,6 +38,25 @@ pub fn excerpt(text: &str, limit: usize) -> String {
     }
 }
 
+/// The text with every digest in it cut out: what stands for a content that nobody is shown is not shown either,
+/// since a short content can be told from its digest by trying.
+#[must_use]
+pub fn without_digests(text: &str) -> String {
+    const PREFIX: &str = "sha256:";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(PREFIX) {
+        out.push_str(before);
+        out.push_str(PREFIX);
+        rest = after.trim_start_matches(|digit: char| digit.is_ascii_hexdigit());
+        if rest.len() < after.len() {
+            out.push('…');
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for (c, misleads) in marked(text) {
@@ -138,6 +157,13 @@ mod tests {
             assert_eq!(visible(text), text);
         }
         assert!(!hides("c\u{43e}nf") && hides("c\u{200b}nf"));
+    }
+
+    #[test]
+    fn cuts_digests_out() {
+        let digest = crate::Digest::of(b"x").to_string();
+        let text = format!("content is {digest}, not {digest}; see sha256: or sha256");
+        assert_eq!(without_digests(&text), "content is sha256:…, not sha256:…; see sha256: or sha256");
     }
 
     #[test]

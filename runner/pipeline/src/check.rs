@@ -23,7 +23,7 @@ pub(crate) fn ask(
     context: &StepContext,
     witness: Box<dyn Witness>,
 ) -> Result<Verdict, PipelineError> {
-    let sessions = runner.sessions(&target.investigation, Phase::Observe);
+    let sessions = runner.sessions(target, Phase::Observe)?;
     let work = Work::Observe { denied: Vec::new() };
     let gate = GatePort::new(Gate::new(sessions, work, witness));
     let granted = Bounds::new(runner.registry(), grants)?;

@@ -10,13 +10,22 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 /// How much of a command's output is kept, in bytes.
 const MAX_OUTPUT: u64 = 16 * 1024;
 
+/// Whether what a command prints is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Printed {
+    /// Its end.
+    Told,
+    /// Not: it may quote what is sensitive.
+    Withheld,
+}
+
 /// Runs an operator-named command without a shell, with an empty environment but for `PATH`, no input,
 /// and its own process group, which is killed when the time is up.
 ///
 /// # Errors
 /// A sentence fragment: it did not start, took too long, or exited with another code than 0, with the
-/// end of what it printed, made visible.
-pub(crate) fn run(command: &[String], time: Duration) -> Result<(), String> {
+/// end of what it printed, made visible, unless that is withheld.
+pub(crate) fn run(command: &[String], time: Duration, printed: Printed) -> Result<(), String> {
     let (program, arguments) = command.split_first().ok_or("the command is empty")?;
     let failed = |what: &str, error: std::io::Error| format!("`{program}` {what}: {error}");
     // One file takes both streams: a pipe that nobody drains could hang the command.
@@ -45,7 +54,10 @@ pub(crate) fn run(command: &[String], time: Duration) -> Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    let said = tail(output).unwrap_or_default();
+    let said = match printed {
+        Printed::Told => tail(output).unwrap_or_default(),
+        Printed::Withheld => "what it printed is withheld, since what is sensitive was changed".to_owned(),
+    };
     let ending =
         status.code().map_or_else(|| "was killed by a signal".to_owned(), |code| format!("exited with {code}"));
     let said = excerpt(said.trim(), 600);
@@ -86,27 +98,39 @@ mod tests {
         ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
     }
 
+    fn told(command: &[String], time: Duration) -> Result<(), String> {
+        run(command, time, Printed::Told)
+    }
+
     #[test]
     fn tells_how_a_command_ended() {
         let time = Duration::from_secs(20);
-        assert_eq!(run(&sh("exit 0"), time), Ok(()));
+        assert_eq!(told(&sh("exit 0"), time), Ok(()));
         assert_eq!(
-            run(&sh("echo no; echo way >&2; exit 3"), time),
+            told(&sh("echo no; echo way >&2; exit 3"), time),
             Err("`/bin/sh` exited with 3: no\\u{a}way".to_owned())
         );
-        assert_eq!(run(&sh("kill -9 $$"), time), Err("`/bin/sh` was killed by a signal".to_owned()));
-        assert!(run(&["/nowhere".to_owned()], time).is_err_and(|why| why.contains("did not start")));
+        assert_eq!(told(&sh("kill -9 $$"), time), Err("`/bin/sh` was killed by a signal".to_owned()));
+        assert!(told(&["/nowhere".to_owned()], time).is_err_and(|why| why.contains("did not start")));
+    }
+
+    #[test]
+    fn what_it_printed_can_be_withheld() {
+        let error =
+            run(&sh("echo hunter2; exit 3"), Duration::from_secs(20), Printed::Withheld).expect_err("it failed");
+        assert!(error.starts_with("`/bin/sh` exited with 3: what it printed is withheld"), "{error}");
+        assert!(!error.contains("hunter2"));
     }
 
     #[test]
     fn gives_nothing_of_its_own_environment_away() {
-        assert_eq!(run(&sh("test -z \"$CARGO$HOME$RUST_BACKTRACE\""), Duration::from_secs(20)), Ok(()));
+        assert_eq!(told(&sh("test -z \"$CARGO$HOME$RUST_BACKTRACE\""), Duration::from_secs(20)), Ok(()));
     }
 
     #[test]
     fn ends_what_takes_too_long_with_its_children() {
         let begun = Instant::now();
-        let error = run(&sh("sleep 600 & sleep 600"), Duration::from_millis(200));
+        let error = told(&sh("sleep 600 & sleep 600"), Duration::from_millis(200));
         assert_eq!(error, Err("`/bin/sh` took longer than 0 s".to_owned()));
         assert!(begun.elapsed() < Duration::from_secs(60));
     }

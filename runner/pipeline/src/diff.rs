@@ -173,6 +173,7 @@ mod tests {
             after: Some(image(b"after", after)),
             kept: Some(Kept { from: before - kept.len() as u64, image: Image::of(kept) }),
             effect: serde_json::Value::Null,
+            withheld: false,
             body: serde_json::Value::Null,
         }
     }

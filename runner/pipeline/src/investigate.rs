@@ -2,6 +2,7 @@ use countersign_bundle::Bundle;
 use countersign_capability::{Phase, Port, StepContext};
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Step, Work};
 use countersign_model::documents::{Denial, EvidenceReference};
+use countersign_model::text::excerpt;
 use countersign_model::{Reply, Role};
 use countersign_sandbox::{Finding, Output};
 use serde_json::{Map, Value};
@@ -18,8 +19,10 @@ pub struct ReadResult {
     pub call: String,
     /// The evidence that was recorded.
     pub evidence: EvidenceReference,
-    /// The reply as people read it.
+    /// The reply as people read it; null where it is withheld.
     pub reply: Value,
+    /// Why the content is not shown, where it is not.
+    pub withheld: Option<String>,
 }
 
 /// Makes one read of a target through the gate, within its investigation ceiling, and records it.
@@ -40,7 +43,7 @@ pub fn read(
     let least = capability.least_grant(&call)?;
     let recorded = Recorded::default();
     let witness = EvidenceWitness::new(runner, name, principal, Purpose::Read, recorded.clone());
-    let sessions = runner.sessions(&target.investigation, Phase::Observe);
+    let sessions = runner.sessions(target, Phase::Observe)?;
     let mut gate = Gate::new(sessions, Work::Observe { denied: Vec::new() }, Box::new(witness));
     let ceiling = Bounds::new(registry, &target.investigation.ceiling)?;
     let granted = Bounds::new(registry, std::slice::from_ref(&least))?;
@@ -61,7 +64,12 @@ pub fn read(
     };
     let evidence = recorded.references().pop().ok_or_else(|| PipelineError::failed("the read was not recorded"))?;
     let call = capability.decode(&call)?;
-    Ok(ReadResult { call: call.text(), evidence, reply: call.describe_reply(&bytes) })
+    let withheld = port.lock().tainted().then(|| {
+        let (subject, size) = (excerpt(call.subject(), 200), bytes.len());
+        format!("`{subject}` is among what is sensitive on `{name}`: {size} bytes were read, recorded and not shown")
+    });
+    let reply = if withheld.is_some() { Value::Null } else { call.describe_reply(&bytes) };
+    Ok(ReadResult { call: call.text(), evidence, reply, withheld })
 }
 
 fn denied_read(runner: &Runner, target: &str, denial: &Denial) -> PipelineError {
@@ -107,7 +115,7 @@ pub fn investigate(
     let linked = Linked::link(runner, bundle, &grants, &[(name, target)])?;
     let recorded = Recorded::default();
     let witness = EvidenceWitness::new(runner, name, principal, Purpose::Step(bundle.steps()), recorded.clone());
-    let sessions = runner.sessions(&target.investigation, Phase::Observe);
+    let sessions = runner.sessions(target, Phase::Observe)?;
     let gate = GatePort::new(Gate::new(sessions, Work::Observe { denied: Vec::new() }, Box::new(witness)));
     let registry = runner.registry();
     let own = grants.get(&Role::Investigation).map(Vec::as_slice).unwrap_or_default();

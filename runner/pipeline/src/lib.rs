@@ -32,6 +32,7 @@ mod standing;
 mod stored;
 mod target;
 mod validators;
+mod withhold;
 mod witness;
 
 pub use approve::{
@@ -49,7 +50,7 @@ pub use progress::Progress;
 pub use propose::{Drafted, ProposalDraft, draft, proposal_name, requested};
 pub use rehearse::{RehearsalRequest, Rehearsed, rehearse};
 pub use remediate::remediate;
-pub use report::{ReportedChange, RunReport};
+pub use report::{ReportedChange, RunReport, Sizes};
 pub use review::{
     ApprovalReview, EvidenceReview, GrantReview, ProposerReview, Provenance, Review, TargetReview, Words, review,
 };

@@ -7,6 +7,7 @@ use crate::error::PipelineError;
 use crate::rehearse::{RehearsalRequest, Rehearsed, rehearse, unfit};
 use crate::runner::Runner;
 use crate::target::{Target, normalize};
+use crate::withhold::Since;
 
 /// How long a proposal can be approved, in milliseconds: seven days.
 const OPEN_FOR: u64 = 7 * 24 * 3600 * 1000;
@@ -86,7 +87,7 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
     let manifest = draft.bundle.manifest();
     let grants = requested(runner, draft.bundle, draft.arguments)?;
     let names: Vec<&str> = draft.targets.iter().map(|(name, _)| *name).collect();
-    let evidence = cited(runner, draft.evidence, &names)?;
+    let evidence = cited(runner, draft.evidence, &names, &Since::of(runner, draft.targets)?)?;
     let (now, seed) = (runner.decisive()?, runner.random()?);
     let mut rehearsals = Vec::new();
     let mut targets: Vec<ProposedTarget> = Vec::new();
@@ -149,7 +150,12 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
 }
 
 /// References to cited evidence: each must be a record that this runner signed, about one of the targets.
-fn cited(runner: &Runner, ids: &[String], targets: &[&str]) -> Result<Vec<EvidenceReference>, PipelineError> {
+fn cited(
+    runner: &Runner,
+    ids: &[String],
+    targets: &[&str],
+    since: &Since,
+) -> Result<Vec<EvidenceReference>, PipelineError> {
     let mut references = Vec::new();
     for id in ids {
         let (record, digest) = runner.evidence(id)?;
@@ -158,6 +164,7 @@ fn cited(runner: &Runner, ids: &[String], targets: &[&str]) -> Result<Vec<Eviden
                 format!("the evidence `{}` is about `{}`, which is not among the targets", record.id, record.target);
             return Err(PipelineError::failed(what).with_hint("cite evidence about the proposal's own targets"));
         }
+        since.citable(runner.registry(), &record)?;
         let reference = EvidenceReference { id: record.id, digest };
         if !references.contains(&reference) {
             references.push(reference);

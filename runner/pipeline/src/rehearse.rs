@@ -125,8 +125,8 @@ struct Overlay {
 }
 
 impl Stage<'_> {
-    fn sessions(&self, phase: Phase) -> Sessions {
-        self.runner.sessions(&self.request.target.investigation, phase)
+    fn sessions(&self, phase: Phase) -> Result<Sessions, PipelineError> {
+        self.runner.sessions(self.request.target, phase)
     }
 
     fn witness(&self) -> Box<EvidenceWitness> {
@@ -158,7 +158,7 @@ impl Stage<'_> {
 
     fn check_untouched(&self) -> Result<(Verdict, Vec<Denial>), PipelineError> {
         let work = Work::Observe { denied: Vec::new() };
-        let gate = GatePort::new(Gate::new(self.sessions(Phase::Observe), work, self.witness()));
+        let gate = GatePort::new(Gate::new(self.sessions(Phase::Observe)?, work, self.witness()));
         let allowance = Allowance::new(self.granted(Role::Check)?, self.readable()?);
         let ended = self.linked.run(&gate, Role::Check, allowance, &self.context)?;
         let denied = match gate.lock().work() {
@@ -171,7 +171,7 @@ impl Stage<'_> {
     fn on_overlay(&self) -> Result<Overlay, PipelineError> {
         let rehearsal = Rehearsal::new(Box::new(self.runner.blobs()));
         let work = Work::Rehearse(Box::new(rehearsal));
-        let gate = GatePort::new(Gate::new(self.sessions(Phase::Rehearse), work, self.witness()));
+        let gate = GatePort::new(Gate::new(self.sessions(Phase::Rehearse)?, work, self.witness()));
 
         let fix_failure = failure(&self.step(&gate, Role::Fix)?);
         self.runner.note("rehearsal: the check, on the overlay");
@@ -187,8 +187,12 @@ impl Stage<'_> {
             rollback_rehearsed = rollback_failure.is_none();
         }
         let unrestored = with_rehearsal(&gate, Rehearsal::unrestored)?;
+        let mut plan = with_rehearsal(&gate, |rehearsal, _| rehearsal.plan().clone())?;
+        if plan.changes().any(|planned| planned.change.withheld) {
+            plan.blind = Some(blind()?);
+        }
         with_rehearsal(&gate, |rehearsal, _| Overlay {
-            plan: rehearsal.plan().clone(),
+            plan,
             check_after,
             fix_failure,
             rollback_failure,
@@ -209,6 +213,13 @@ fn with_rehearsal<T>(gate: &GatePort, f: impl FnOnce(&mut Rehearsal, &mut Sessio
         (Work::Rehearse(rehearsal), sessions) => Ok(f(rehearsal, sessions)),
         _ => Err(PipelineError::failed("the rehearsal was lost")),
     }
+}
+
+/// Chance that nobody can try out.
+fn blind() -> Result<String, PipelineError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| PipelineError::failed(error.to_string()))?;
+    Ok(hex::encode(bytes))
 }
 
 fn failure(ended: &Ended) -> Option<String> {

@@ -1,5 +1,6 @@
 use countersign_model::documents::Denial;
-use countersign_model::{Change, Digest, Kept, Outcome, Reversibility, Role, Verdict};
+use countersign_model::text::without_digests;
+use countersign_model::{Change, Digest, Image, Kept, Outcome, Reversibility, Role, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -56,27 +57,43 @@ pub struct ReportedChange {
     pub summary: String,
     /// What undo is worth.
     pub reversibility: Reversibility,
-    /// Digest of the content before.
+    /// Digest of the content before; none where it is withheld, since a short content can be told by trying.
     pub before: Option<Digest>,
-    /// Digest of the content after.
+    /// Digest of the content after; as for `before`.
     pub after: Option<Digest>,
-    /// What is kept of the content before, where that is not the whole of it.
+    /// What is kept of the content before, where that is not the whole of it; none where it is withheld.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
+    /// Where the subject is sensitive, the sizes that are all that is told of its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Sizes>,
+}
+
+/// The sizes of a content that nobody is shown, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Before; none where there was no content.
+    pub before: Option<u64>,
+    /// After; none where there is no content.
+    pub after: Option<u64>,
 }
 
 impl ReportedChange {
     /// The change as reports list it.
     #[must_use]
     pub fn new(role: Role, change: &Change) -> Self {
+        let size = |image: Option<Image>| image.map(|image| image.size);
+        let digest = |image: Option<Image>| image.filter(|_| !change.withheld).map(|image| image.digest);
+        let summary = if change.withheld { without_digests(&change.summary) } else { change.summary.clone() };
         Self {
             role,
             subject: change.subject.clone(),
-            summary: change.summary.clone(),
+            summary,
             reversibility: change.reversibility,
-            before: change.before.map(|image| image.digest),
-            after: change.after.map(|image| image.digest),
-            kept: change.kept,
+            before: digest(change.before),
+            after: digest(change.after),
+            kept: change.kept.filter(|_| !change.withheld),
+            withheld: change.withheld.then(|| Sizes { before: size(change.before), after: size(change.after) }),
         }
     }
 }

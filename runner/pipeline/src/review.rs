@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::runner::Runner;
-use crate::shown::{ChangeReview, planned_changes};
+use crate::shown::ChangeReview;
 use crate::stored::Stored;
 use crate::target::{Target, contains};
+use crate::withhold::Since;
 
 /// What an approver needs to see, in the order in which they need it. The agent's own words come last.
 #[derive(Debug, Serialize)]
@@ -185,16 +186,21 @@ pub struct Words {
 /// # Errors
 /// When the record is incomplete or damaged, or a plan is too large to be shown.
 pub fn review(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> Result<Review, PipelineError> {
-    lay_out(runner, stored, &crate::standing::look(runner, stored, targets)?)
+    lay_out(runner, stored, &crate::standing::look(runner, stored, targets)?, &Since::of(runner, targets)?)
 }
 
 /// Puts together what was signed and how the targets stood, on the host and away from it alike.
 ///
 /// # Errors
 /// When the record is incomplete or damaged, or a plan is too large to be shown.
-pub(crate) fn lay_out(desk: &dyn Desk, stored: &Stored, standing: &StandingDocument) -> Result<Review, PipelineError> {
+pub(crate) fn lay_out(
+    desk: &dyn Desk,
+    stored: &Stored,
+    standing: &StandingDocument,
+    since: &Since,
+) -> Result<Review, PipelineError> {
     let document = stored.proposal.document();
-    let targets = standing.targets.iter().map(|target| review_target(desk, stored, target));
+    let targets = standing.targets.iter().map(|target| review_target(desk, stored, target, since));
     let targets = targets.collect::<Result<_, _>>()?;
     let manifest = stored.bundle.manifest();
     Ok(Review {
@@ -208,7 +214,7 @@ pub(crate) fn lay_out(desk: &dyn Desk, stored: &Stored, standing: &StandingDocum
         grants: grants(desk, stored)?,
         wasi: wasi(desk, stored)?,
         earlier_runs: standing.earlier_runs.clone(),
-        evidence: evidence(desk, stored)?,
+        evidence: evidence(desk, stored, since)?,
         proposer: proposer(&stored.proposal),
         created: document.created,
         expires: document.expires,
@@ -231,10 +237,16 @@ fn wasi(desk: &dyn Desk, stored: &Stored) -> Result<Vec<Role>, PipelineError> {
     Ok(admitted.into_iter().filter(|(_, step)| step.inspection().wasi()).map(|(role, _)| role).collect())
 }
 
-fn review_target(desk: &dyn Desk, stored: &Stored, target: &TargetStanding) -> Result<TargetReview, PipelineError> {
+fn review_target(
+    desk: &dyn Desk,
+    stored: &Stored,
+    target: &TargetStanding,
+    since: &Since,
+) -> Result<TargetReview, PipelineError> {
     let TargetStanding { name, configured, found } = target.clone();
     let rehearsal = stored.rehearsal(&name)?;
-    let changes = planned_changes(desk, rehearsal)?;
+    let changes = crate::shown::planned_changes_beside(desk, rehearsal, since.sensitive(&name))?;
+    let reconfigured = rehearsal.configuration != configured.configuration;
     let irreversible = changes
         .iter()
         .filter(|reviewed| reviewed.change.reversibility == Reversibility::Irreversible)
@@ -244,6 +256,8 @@ fn review_target(desk: &dyn Desk, stored: &Stored, target: &TargetStanding) -> R
         })
         .collect();
     Ok(TargetReview {
+        check_before: since.verdict(&name, reconfigured, &rehearsal.check_before),
+        check_after: since.verdict(&name, reconfigured, &rehearsal.check_after),
         name,
         description: configured.description,
         blocked: found.blocked,
@@ -251,8 +265,6 @@ fn review_target(desk: &dyn Desk, stored: &Stored, target: &TargetStanding) -> R
         success: configured.success,
         check_now: found.check,
         guards_now: found.guards,
-        check_before: rehearsal.check_before.clone(),
-        check_after: rehearsal.check_after.clone(),
         drift: found.drift,
         configuration: configured.configuration,
         plan: rehearsal.plan.digest(),
@@ -289,7 +301,7 @@ fn grants(desk: &dyn Desk, stored: &Stored) -> Result<Vec<GrantReview>, Pipeline
     Ok(reviewed)
 }
 
-fn evidence(desk: &dyn Desk, stored: &Stored) -> Result<Vec<EvidenceReview>, PipelineError> {
+fn evidence(desk: &dyn Desk, stored: &Stored, since: &Since) -> Result<Vec<EvidenceReview>, PipelineError> {
     let mut reviewed: Vec<EvidenceReview> = Vec::new();
     let cited = stored.proposal.document().evidence.iter().map(|reference| (true, reference));
     let uncited = stored.rehearsals().flat_map(|rehearsal| &rehearsal.evidence).map(|reference| (false, reference));
@@ -297,11 +309,12 @@ fn evidence(desk: &dyn Desk, stored: &Stored) -> Result<Vec<EvidenceReview>, Pip
         if reviewed.iter().any(|known| known.record.id == reference.id) {
             continue;
         }
-        let (record, digest) = desk.evidence(&reference.id)?;
+        let (mut record, digest) = desk.evidence(&reference.id)?;
         if digest != reference.digest {
             let what = format!("the evidence `{}` is not the record that was cited", reference.id);
             return Err(PipelineError::refused(what).with_hint("propose it again; nothing changed"));
         }
+        since.evidence(desk.registry(), &mut record);
         reviewed.push(EvidenceReview { cited, record });
     }
     Ok(reviewed)

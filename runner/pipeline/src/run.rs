@@ -1,5 +1,5 @@
 use countersign_capability::{Phase, StepContext};
-use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Work};
+use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Witness, Work};
 use countersign_model::documents::Terms;
 use countersign_model::{Outcome, Reversibility, Role, Success, Verdict};
 use countersign_record::{BeginError, RunStart};
@@ -7,6 +7,7 @@ use countersign_trust::Authorized;
 use serde_json::Value;
 
 use crate::check;
+use crate::command::Printed;
 use crate::drift;
 use crate::error::PipelineError;
 use crate::guards;
@@ -16,7 +17,7 @@ use crate::report::{ReportedChange, RunReport};
 use crate::runner::Runner;
 use crate::schedule::hold;
 use crate::validators::CommandValidators;
-use crate::witness::LogWitness;
+use crate::witness::{LogWitness, Unwitnessed};
 use countersign_model::documents::GuardState;
 
 /// A run under way: its use is spent, its journal is open, and from here on it ends as a [`RunReport`].
@@ -54,7 +55,7 @@ impl<'a> Run<'a> {
         for guard in &guards_before {
             runner.note(&format!("guard before: {}", guards::describe(guard)));
         }
-        let mut sessions = runner.sessions(&order.target.remediation, Phase::Live);
+        let mut sessions = runner.sessions(order.target, Phase::Live)?;
         let plan = &order.rehearsal.plan;
         drift::refuse(order, &drift::drift(runner, &mut sessions, &plan.forward))?;
         let document = order.proposal.document();
@@ -63,7 +64,7 @@ impl<'a> Run<'a> {
             now: document.now,
             seed: document.seed,
         };
-        let verdict = ask_check(runner, order, &authorized, &linked, &context);
+        let verdict = ask_check(runner, order, &authorized, &linked, &context, Printed::Told);
         runner.note(&format!("before the fix {}", check::describe_verdict(&verdict)));
         check::must_fail_before(&verdict, document.success, order.name)?;
         // Whatever can fail comes before the journal: a run that has begun must end.
@@ -146,8 +147,10 @@ impl<'a> Run<'a> {
             success,
             || runner.interrupted(),
             |attempt| {
-                let verdict = ask_check(self.runner, self.order, &self.authorized, &self.linked, &self.context);
-                let guards = guards::ask(self.runner, self.order.target);
+                let printed = self.printed();
+                let verdict =
+                    ask_check(self.runner, self.order, &self.authorized, &self.linked, &self.context, printed);
+                let guards = guards::ask_telling(self.runner, self.order.target, printed);
                 let failing = guards.iter().find(|guard| !guard.holds).cloned();
                 // Only what is news: the same answer forty times tells nobody anything.
                 let says = check::describe_answer(&verdict, failing.as_ref());
@@ -164,6 +167,13 @@ impl<'a> Run<'a> {
                 }
             },
         )
+    }
+
+    /// Whether what is said of the target is told: not once a sensitive subject was, or may have been, changed,
+    /// since whoever uses it may quote it.
+    fn printed(&self) -> Printed {
+        let changed = self.with_live(|live, _| live.made().any(|(_, change)| change.withheld));
+        if changed.unwrap_or(true) { Printed::Withheld } else { Printed::Told }
     }
 
     /// Keeps the changes.
@@ -229,7 +239,7 @@ impl<'a> Run<'a> {
             terms,
             || false,
             |_| {
-                self.guards_after = guards::ask(self.runner, self.order.target);
+                self.guards_after = guards::ask_telling(self.runner, self.order.target, self.printed());
                 let worse = guards::worse(&self.guards_before, &self.guards_after);
                 if worse.is_empty() { Ok(()) } else { Err("a guard is worse than before".to_owned()) }
             },
@@ -326,9 +336,12 @@ fn ask_check(
     authorized: &Authorized,
     linked: &Linked,
     context: &StepContext,
+    printed: Printed,
 ) -> Verdict {
-    let witness = Box::new(LogWitness::new(runner));
-    let asked = check::ask(runner, order.target, linked, authorized.grants(Role::Check), context, witness);
+    let told = printed == Printed::Told;
+    let witness: Box<dyn Witness> = if told { Box::new(LogWitness::new(runner)) } else { Box::new(Unwitnessed) };
+    let asked = check::ask(runner, order.target, linked, authorized.grants(Role::Check), context, witness)
+        .map(|verdict| if told { verdict } else { crate::withhold::reason(&verdict, crate::withhold::CHANGED) });
     asked.unwrap_or_else(|error| Verdict::CannotTell(error.to_string()))
 }
 

@@ -18,7 +18,7 @@ use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::progress::Progress;
 use crate::propose::Drafted;
-use crate::target::Identity;
+use crate::target::Target;
 
 /// Milliseconds since 1970-01-01 UTC, asked where a moment is needed.
 pub type Clock = fn() -> u64;
@@ -182,9 +182,16 @@ impl Runner {
         self.state.blobs()
     }
 
-    /// Sessions on a target under one of its identities; nothing is opened yet.
-    pub(crate) fn sessions(&self, identity: &Identity, phase: Phase) -> Sessions {
-        Sessions::new(Arc::clone(&self.registry), identity.settings.clone(), phase, Arc::clone(&self.protected))
+    /// Sessions on a target under the identity that the phase is for; nothing is opened yet. They keep from view
+    /// what the target's configuration holds to be sensitive.
+    pub(crate) fn sessions(&self, target: &Target, phase: Phase) -> Result<Sessions, PipelineError> {
+        let identity = match phase {
+            Phase::Observe | Phase::Rehearse => &target.investigation,
+            Phase::Live => &target.remediation,
+        };
+        let (registry, protected) = (Arc::clone(&self.registry), Arc::clone(&self.protected));
+        let sessions = Sessions::new(registry, identity.settings.clone(), phase, protected);
+        Ok(sessions.keeping_from_view(target.sensitive(&self.registry)?))
     }
 
     pub(crate) fn sign_and_keep_rehearsal(&self, document: &RehearsalDocument) -> Result<Digest, PipelineError> {

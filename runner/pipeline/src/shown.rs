@@ -1,8 +1,9 @@
 //! What a person is shown of a plan, and how much that may be.
 
 use countersign_capability::Blobs;
-use countersign_model::Role;
+use countersign_gate::Sensitive;
 use countersign_model::documents::RehearsalDocument;
+use countersign_model::{PlannedChange, Role};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,9 +21,9 @@ pub struct ChangeReview {
     /// The change as reports list it.
     #[serde(flatten)]
     pub change: ReportedChange,
-    /// A unified diff; the target's own text.
+    /// A unified diff; the target's own text. Empty where the content is withheld.
     pub diff: String,
-    /// Everything else that is signed: modes, owners, signals.
+    /// Everything else that is signed: modes, owners, signals. Without digests where the content is withheld.
     pub effect: Value,
 }
 
@@ -54,8 +55,22 @@ pub(crate) fn showable(desk: &dyn Desk, rehearsal: &RehearsalDocument) -> Result
 /// # Errors
 /// When an image is missing or too large to be shown.
 pub fn planned_changes(desk: &dyn Desk, rehearsal: &RehearsalDocument) -> Result<Vec<ChangeReview>, PipelineError> {
+    planned_changes_beside(desk, rehearsal, &Sensitive::default())
+}
+
+/// The same, where subjects may have come to be held for sensitive since the rehearsal.
+pub(crate) fn planned_changes_beside(
+    desk: &dyn Desk,
+    rehearsal: &RehearsalDocument,
+    sensitive: &Sensitive,
+) -> Result<Vec<ChangeReview>, PipelineError> {
     let mut images = desk.images();
-    rehearsal.plan.changes().map(|planned| change(&mut *images, planned.role, planned.change)).collect()
+    let shown = |planned: PlannedChange<'_>| {
+        let mut shown = planned.change.clone();
+        shown.withheld |= sensitive.takes_in(&shown.capability, &shown.subject);
+        change(&mut *images, planned.role, &shown)
+    };
+    rehearsal.plan.changes().map(shown).collect()
 }
 
 /// A change with its diff.
@@ -67,6 +82,10 @@ pub(crate) fn change(
     role: Role,
     change: &countersign_model::Change,
 ) -> Result<ChangeReview, PipelineError> {
-    let diff = crate::diff::of_change(blobs, change).map_err(PipelineError::refused)?;
-    Ok(ChangeReview { change: ReportedChange::new(role, change), diff, effect: change.effect.clone() })
+    let (diff, effect) = if change.withheld {
+        (String::new(), crate::withhold::digests(&change.effect))
+    } else {
+        (crate::diff::of_change(blobs, change).map_err(PipelineError::refused)?, change.effect.clone())
+    };
+    Ok(ChangeReview { change: ReportedChange::new(role, change), diff, effect })
 }

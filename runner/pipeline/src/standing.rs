@@ -63,7 +63,7 @@ fn found(
     target: &Target,
     rehearsal: &RehearsalDocument,
 ) -> Result<Found, PipelineError> {
-    let mut sessions = runner.sessions(&target.investigation, Phase::Observe);
+    let mut sessions = runner.sessions(target, Phase::Observe)?;
     let mut drift = crate::drift::drift(runner, &mut sessions, &rehearsal.plan.forward);
     if rehearsal.configuration != target.digest() {
         drift.insert(0, "the target's configuration was changed since".to_owned());

@@ -1,8 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use countersign_capability::{Protected, Registry};
-use countersign_model::{Access, Digest, Grant, Selector, Success};
+use countersign_gate::Sensitive;
+use countersign_model::{Access, Digest, Fault, Grant, Selector, Success};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,6 +34,9 @@ pub struct Target {
     /// so it is allowed unless the operator says otherwise.
     #[serde(default = "yes")]
     pub wasi: bool,
+    /// Paths whose content nobody is shown: patterns as in `files.read`.
+    #[serde(default)]
+    pub sensitive: Vec<String>,
     /// Who looks: investigations, rehearsals and checks.
     #[serde(default)]
     pub investigation: Identity,
@@ -112,6 +116,15 @@ impl Target {
         Digest::of(&serde_json::to_vec(self).unwrap_or_default())
     }
 
+    /// The subjects whose content nobody is shown.
+    ///
+    /// # Errors
+    /// When a path makes no sense; [`Target::validate`] told so.
+    pub(crate) fn sensitive(&self, registry: &Registry) -> Result<Sensitive, Fault> {
+        let grants: Vec<_> = self.sensitive.iter().map(|path| paths_grant(Access::Read, path)).collect();
+        Sensitive::new(registry, &grants)
+    }
+
     /// When check and guards are asked here: as the terms say, but held for as long as the operator wants, and
     /// never asked more seldom than every five seconds.
     #[must_use]
@@ -141,6 +154,7 @@ impl Target {
             return Err(format!("investigation ceiling: `{grant}` is a write, and an investigation only reads"));
         }
         self.investigation.ceiling = investigation;
+        self.sensitive = normalized_paths(registry, &self.sensitive).map_err(|why| format!("sensitive: {why}"))?;
         self.remediation.ceiling = ceiling(registry, protected, &self.remediation.ceiling)
             .map_err(|why| format!("remediation ceiling: {why}"))?;
         for guard in &self.guards {
@@ -161,13 +175,7 @@ impl Target {
 impl Validator {
     /// The paths as grants, by which subjects are matched.
     pub(crate) fn grants(&self) -> Vec<Grant> {
-        let grant = |path: &String| Grant {
-            capability: "files".to_owned(),
-            access: Access::Write,
-            scope: Selector::word(path.clone()),
-            limits: Default::default(),
-        };
-        self.paths.iter().map(grant).collect()
+        self.paths.iter().map(|path| paths_grant(Access::Write, path)).collect()
     }
 
     pub(crate) const fn time(&self) -> Duration {
@@ -195,6 +203,24 @@ impl Guard {
     pub(crate) const fn time(&self) -> Duration {
         Duration::from_secs(self.timeout)
     }
+}
+
+/// A path pattern of the configuration as a grant, by which subjects are matched.
+fn paths_grant(access: Access, path: &str) -> Grant {
+    let scope = Selector::word(path.to_owned());
+    Grant { capability: "files".to_owned(), access, scope, limits: Default::default() }
+}
+
+/// Path patterns as their capability prints them, sorted, each once.
+fn normalized_paths(registry: &Registry, paths: &[String]) -> Result<Vec<String>, String> {
+    let mut normalized = BTreeSet::new();
+    for path in paths {
+        let grant = paths_grant(Access::Read, path);
+        let known = registry.get(&grant.capability).and_then(|known| known.normalize(&grant));
+        let printed = known.map_err(|fault| fault.what)?.scope;
+        normalized.insert(printed.only_word("one path pattern")?.to_owned());
+    }
+    Ok(normalized.into_iter().collect())
 }
 
 fn command(command: &[String], timeout: u64) -> Result<(), String> {
@@ -257,6 +283,7 @@ mod tests {
             description: String::new(),
             rollback_owner: "alice".to_owned(),
             hold,
+            sensitive: Vec::new(),
             investigation: Identity::default(),
             remediation: Identity::default(),
             guards: Vec::new(),

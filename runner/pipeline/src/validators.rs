@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use countersign_capability::AnyScopes;
-use countersign_gate::Validators;
+use countersign_gate::{Sensitive, Validators};
 use countersign_model::Access;
 
+use crate::command::Printed;
 use crate::error::PipelineError;
 use crate::progress::Progress;
 use crate::runner::Runner;
@@ -13,6 +14,8 @@ use crate::target::{Target, Validator};
 pub(crate) struct CommandValidators {
     validators: Vec<(Validator, Box<dyn AnyScopes>)>,
     progress: Arc<dyn Progress>,
+    sensitive: Sensitive,
+    printed: Printed,
 }
 
 impl CommandValidators {
@@ -23,17 +26,22 @@ impl CommandValidators {
             .iter()
             .map(|validator| Ok((validator.clone(), files.scopes(&validator.grants())?)))
             .collect::<Result<_, PipelineError>>()?;
-        Ok(Self { validators, progress: runner.progress() })
+        let sensitive = target.sensitive(runner.registry())?;
+        Ok(Self { validators, progress: runner.progress(), sensitive, printed: Printed::Told })
     }
 }
 
 impl Validators for CommandValidators {
     fn validate(&mut self, written: &[String]) -> Result<(), String> {
+        // From then on any of them may quote it, whatever it was asked for.
+        if written.iter().any(|subject| self.sensitive.takes_in("files", subject)) {
+            self.printed = Printed::Withheld;
+        }
         for (validator, paths) in &self.validators {
             if !written.iter().any(|subject| !paths.reaching(Access::Write, subject).is_empty()) {
                 continue;
             }
-            let result = crate::command::run(&validator.command, validator.time());
+            let result = crate::command::run(&validator.command, validator.time(), self.printed);
             let said = result
                 .as_ref()
                 .err()

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use countersign_capability::LogLine;
 use countersign_gate::{ReadRecord, Witness};
 use countersign_model::documents::{EvidenceReference, namespace};
-use countersign_model::text::visible_lines;
+use countersign_model::text::{excerpt, visible_lines};
 use countersign_model::{Digest, Evidence, Fault, FaultKind, Role};
 use countersign_record::{NewEvidence, State};
 use countersign_trust::SigningKey;
@@ -83,21 +83,26 @@ impl Witness for EvidenceWitness {
         if self.recorded.references().len() >= MAX_READS {
             return Err(Fault::new(FaultKind::Denied, format!("it is over {MAX_READS} reads")));
         }
-        let (bytes, shown) = match record.reply {
-            Ok(bytes) => (bytes, described(&record.call.describe_reply(bytes))),
-            Err(fault) => (fault.what.as_bytes(), fault.what.clone()),
+        let bytes = record.reply.unwrap_or_else(|fault| fault.what.as_bytes());
+        let shown = match record.reply {
+            _ if record.withheld => String::new(),
+            Ok(bytes) => cut(&described(&record.call.describe_reply(bytes))),
+            Err(fault) => cut(&fault.what),
         };
+        let id = format!("ev-{}", random_hex().map_err(|error| Fault::new(FaultKind::Other, error.to_string()))?);
+        let digest = Digest::of(bytes);
         let evidence = Evidence {
-            id: format!("ev-{}", random_hex().map_err(|error| Fault::new(FaultKind::Other, error.to_string()))?),
             target: self.target.clone(),
             principal: self.principal.clone(),
             purpose: self.purpose(record.role),
-            call: record.call.text(),
-            digest: Digest::of(bytes),
+            call: record.text(),
+            digest: if record.withheld { self.key.keyed_digest(&id, &digest) } else { digest },
             bytes: bytes.len() as u64,
-            excerpt: cut(&shown),
+            excerpt: shown,
+            withheld: record.withheld,
             failed: record.reply.is_err(),
             at: (self.clock)(),
+            id,
         };
         let failed = |what: String| Fault::new(FaultKind::Other, what);
         let bytes = serde_json::to_vec(&evidence).map_err(|error| failed(error.to_string()))?;
@@ -118,6 +123,10 @@ impl Witness for EvidenceWitness {
 
     fn log(&mut self, role: Option<Role>, line: LogLine) {
         self.progress.log(role, &line);
+    }
+
+    fn tainted(&mut self, role: Option<Role>, call: &str) {
+        tell_tainted(self.progress.as_ref(), role, call);
     }
 }
 
@@ -149,6 +158,20 @@ impl Witness for LogWitness {
 
     fn log(&mut self, role: Option<Role>, line: LogLine) {
         self.0.log(role, &line);
+    }
+
+    fn tainted(&mut self, role: Option<Role>, call: &str) {
+        tell_tainted(self.0.as_ref(), role, call);
+    }
+}
+
+/// Says once why a step is heard no more.
+fn tell_tainted(progress: &dyn Progress, role: Option<Role>, call: &str) {
+    if let Some(role) = role {
+        progress.note(&format!(
+            "the {role} step reads what is sensitive, `{}`: from here on its words are withheld",
+            excerpt(call, 300)
+        ));
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use countersign_model::Digest;
 use countersign_model::text::excerpt;
 use ed25519_dalek::VerifyingKey;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use ssh_encoding::pem;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::public::{Ed25519PublicKey, KeyData};
@@ -241,6 +244,20 @@ impl SigningKey {
         PrivateKey::new(pair, self.public.comment())
             .and_then(|key| key.to_openssh(LineEnding::LF))
             .map_err(|_| KeyError::Unwritable)
+    }
+
+    /// What stands in a record for a content that nobody is shown: only the holder of this key can make it, it is
+    /// another under every `name`, and so neither trying nor comparing tells what the content is.
+    ///
+    /// HMAC-SHA-256 under the key's seed, over a line that names its use, the name, and the content's digest.
+    #[must_use]
+    pub fn keyed_digest(&self, name: &str, content: &Digest) -> Digest {
+        let message = format!("countersign withheld content v1\n{name}\n{content}\n");
+        let seed = Zeroizing::new(self.key.to_bytes());
+        // Any length of key is taken, so this never fails; a digest of nothing tells nothing.
+        let Ok(mut keyed) = Hmac::<Sha256>::new_from_slice(seed.as_slice()) else { return Digest::of(b"") };
+        keyed.update(message.as_bytes());
+        Digest::from_bytes(keyed.finalize().into_bytes().into())
     }
 
     /// Its public half.

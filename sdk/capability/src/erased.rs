@@ -103,6 +103,8 @@ pub trait AnyCapability: Send + Sync {
 pub trait AnyCall: Any + Send {
     /// [`Capability::NAME`].
     fn capability(&self) -> &'static str;
+    /// [`TypedCall::function`].
+    fn function(&self) -> &'static str;
     /// Whether it looks or changes.
     fn access(&self) -> Access;
     /// What it names.
@@ -286,6 +288,10 @@ impl<C: Capability> AnyCall for Decoded<C> {
         C::NAME
     }
 
+    fn function(&self) -> &'static str {
+        self.typed.function()
+    }
+
     fn access(&self) -> Access {
         self.typed.access()
     }
@@ -378,6 +384,8 @@ impl<C: Capability> Opened<C> {
             after: prepared.after,
             kept: prepared.kept,
             effect: prepared.effect,
+            // What is sensitive is the target's affair, which a capability does not know.
+            withheld: false,
             body,
         })
     }

@@ -72,6 +72,10 @@ pub struct Prepared<C> {
 ///
 /// Synchronous: a call in flight is never abandoned, since undo must not race it. Every method
 /// keeps to the context's deadline; what is stuck past it answers with a fault that has `reached` set.
+///
+/// No text of a fault, a state, a summary or an effect quotes a subject's content; where one content must be told
+/// from another, they are named by their digests, as a [`Digest`] is displayed. The runner cuts these out for
+/// subjects that the operator holds to be sensitive. A read's subject takes in all that the reply tells content of.
 pub trait Session<C: Capability>: Send {
     /// Performs a read within `scope`, enforced again on handles. In a rehearsal it sees the overlay.
     ///

@@ -18,6 +18,7 @@ mod rehearsing;
 mod reverting;
 mod roles;
 mod rolling_back;
+mod sensitive;
 mod subjects;
 mod support;
 mod undoing;

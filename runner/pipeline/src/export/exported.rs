@@ -17,6 +17,7 @@ use crate::error::PipelineError;
 use crate::review::{Provenance, Review};
 use crate::runner::{Clock, verified};
 use crate::stored::Stored;
+use crate::withhold::Since;
 
 /// What a reviewer knows from somewhere else, for the file to be compared with.
 #[derive(Clone, Debug, Default)]
@@ -161,7 +162,7 @@ impl Exported {
     /// # Errors
     /// When a plan is too large to be shown.
     pub fn review(&self) -> Result<Review, PipelineError> {
-        let review = crate::review::lay_out(self, &self.stored, &self.standing)?;
+        let review = crate::review::lay_out(self, &self.stored, &self.standing, &Since::default())?;
         Ok(Review { exported: Some(self.provenance.clone()), ..review })
     }
 

@@ -25,6 +25,7 @@ use crate::error::PipelineError;
 use crate::runner::Runner;
 use crate::stored::Stored;
 use crate::target::Target;
+use crate::withhold::Since;
 
 use container::Entries;
 
@@ -76,7 +77,7 @@ mod name {
 /// and can verify without the state. Changes nothing.
 ///
 /// # Errors
-/// When anything does not verify, a plan is too large to be shown, or all of it is too large to be exported.
+/// When anything does not verify, something is sensitive by now and was not withheld when it was recorded, a plan is too large to be shown, or all of it is too large to be exported.
 pub fn export(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> Result<Vec<u8>, PipelineError> {
     let policy = Desk::policy(runner);
     if policy.digest() != runner.pinned_policy() {
@@ -86,6 +87,7 @@ pub fn export(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> 
     for rehearsal in stored.rehearsals() {
         crate::shown::showable(runner, rehearsal)?;
     }
+    Since::of(runner, targets)?.nothing(runner, stored)?;
     let standing = crate::standing::look(runner, stored, targets)?;
     let standing = serde_json::to_vec(&standing).map_err(|error| PipelineError::failed(error.to_string()))?;
     let signature = runner.sign(namespace::STANDING, &standing)?;

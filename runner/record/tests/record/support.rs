@@ -85,6 +85,7 @@ pub(crate) fn change(journal: &mut Journal, before: &[u8], after: &[u8]) -> Chan
         after: Some(Image::of(after)),
         kept: None,
         effect: serde_json::json!({"mode": 420}),
+        withheld: false,
         body: serde_json::json!({"inode": 7}),
     }
 }
@@ -101,6 +102,7 @@ pub(crate) fn signal() -> Change {
         after: None,
         kept: None,
         effect: serde_json::json!({"signal": "HUP"}),
+        withheld: false,
         body: serde_json::json!({"pid": 9}),
     }
 }

@@ -16,6 +16,17 @@ fn reads_a_public_line() {
 }
 
 #[test]
+fn a_keyed_digest_tells_nothing_to_who_tries() {
+    let (content, key) = (Digest::of(b"x"), SigningKey::from_seed(1));
+    let keyed = key.keyed_digest("ev-1", &content);
+    assert_eq!(keyed, key.keyed_digest("ev-1", &content), "the runner can make it again");
+    assert_ne!(keyed, content);
+    assert_ne!(keyed, key.keyed_digest("ev-2", &content), "two records of one content cannot be told to be so");
+    assert_ne!(keyed, key.keyed_digest("ev-1", &Digest::of(b"y")));
+    assert_ne!(keyed, SigningKey::from_seed(2).keyed_digest("ev-1", &content), "nobody else can make it");
+}
+
+#[test]
 fn refuses_other_lines() {
     let not = |why: &str| KeyError::NotAKey { kind: "public", why: why.to_owned() };
     for (line, error) in [

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use countersign_capability::{Blobs, LogLine, Phase, Port, Protected, Registry, Stream};
 use countersign_files::Files;
-use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, ReadRecord, Rehearsal, Sessions, Step, Witness, Work};
+use countersign_gate::{
+    Allowance, Bounds, Gate, GatePort, Live, ReadRecord, Rehearsal, Sensitive, Sessions, Step, Witness, Work,
+};
 use countersign_model::documents::Denial;
 use countersign_model::{Call, Digest, Fault, FaultKind, Grant, Image, Plan, Reply, Role, Stop};
 
@@ -22,12 +24,18 @@ pub(crate) struct Host {
     pub(crate) shelf: Target,
     pub(crate) attic: Target,
     registry: Arc<Registry>,
+    sensitive: Vec<Grant>,
 }
 
 impl Host {
     pub(crate) fn new() -> Self {
         let registry = Registry::default().with::<Store<Shelf>>().with::<Store<Attic>>().with::<Files>();
-        Self { shelf: Target::new(), attic: Target::new(), registry: Arc::new(registry) }
+        Self { shelf: Target::new(), attic: Target::new(), registry: Arc::new(registry), sensitive: Vec::new() }
+    }
+
+    /// From now on nobody is shown what these grants to read take in.
+    pub(crate) fn keep_from_view(&mut self, grants: &[&str]) {
+        self.sensitive = grants.iter().map(|grant| grant.parse().expect("a grant")).collect();
     }
 
     /// With these entries on the shelf.
@@ -41,6 +49,7 @@ impl Host {
         let settings = [("shelf", &self.shelf), ("attic", &self.attic)];
         let settings = settings.map(|(name, target)| (name.to_owned(), target.settings())).into();
         Sessions::new(Arc::clone(&self.registry), settings, phase, Arc::new(Protected::default()))
+            .keeping_from_view(Sensitive::new(&self.registry, &self.sensitive).expect("scopes"))
     }
 
     fn bench(&self, phase: Phase, work: Work) -> Bench {
@@ -100,6 +109,10 @@ pub(crate) struct Seen {
     /// Role, call and reply of every read; a fault's kind in place of its reply.
     pub(crate) reads: Vec<(Option<Role>, String, Result<String, FaultKind>)>,
     pub(crate) lines: Vec<(Option<Role>, String)>,
+    /// The reads by which a step learned what is sensitive.
+    pub(crate) tainted: Vec<(Option<Role>, String)>,
+    /// The calls whose reply is withheld, as they are told.
+    pub(crate) withheld: Vec<String>,
     /// Whether nothing can be recorded.
     pub(crate) fails: bool,
 }
@@ -235,13 +248,20 @@ impl Witness for Recorder {
         if seen.fails {
             return Err(Fault::new(FaultKind::Other, "the disk is full"));
         }
+        if record.withheld {
+            seen.withheld.push(record.text());
+        }
         let reply = record.reply.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        seen.reads.push((record.role, record.call.text(), reply.map_err(|fault| fault.kind)));
+        seen.reads.push((record.role, record.text(), reply.map_err(|fault| fault.kind)));
         Ok(())
     }
 
     fn log(&mut self, role: Option<Role>, line: LogLine) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).lines.push((role, line.message));
+    }
+
+    fn tainted(&mut self, role: Option<Role>, call: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).tainted.push((role, call.to_owned()));
     }
 }
 

@@ -1,0 +1,445 @@
+//! What the operator holds to be sensitive is shown nowhere, whatever a step does to tell it.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use support::{Ran, Runs, State, bundle};
+
+const OLD: &str = "password = hunter2-swordfish\n";
+const NEW: &str = "password = correct-horse\n";
+/// No output may hold any of these: the contents, parts of them, and what tells a content that somebody tries.
+const WORDS: [&str; 2] = ["hunter2", "correct-horse"];
+
+/// A file with a password among others, and a state whose target `vault` has it as sensitive.
+struct Vault {
+    state: State,
+    home: PathBuf,
+}
+
+impl Vault {
+    fn new() -> Self {
+        let vault = Self::with("", "");
+        // Set where it stands in the file: the tables of the target follow.
+        vault.state.configure(&vault.target("vault", &vault.sensitive(), ""));
+        vault
+    }
+
+    fn with(global: &str, target: &str) -> Self {
+        let state = State::new();
+        let home = state.path("home");
+        fs::create_dir_all(home.join("private")).expect("a home");
+        fs::create_dir_all(home.join("public")).expect("a folder");
+        let vault = Self { state, home };
+        vault.write("private/password", OLD);
+        vault.write("open", "nothing to see\n");
+        if !global.is_empty() {
+            let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+            let config = config.replace("sensitive = [", &format!("sensitive = [{global}, "));
+            fs::write(vault.state.config(), config).expect("it can be written");
+        }
+        vault.state.configure(target);
+        vault
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        fs::write(self.home.join(name), content).expect("it can be written");
+        fs::set_permissions(self.home.join(name), fs::Permissions::from_mode(0o640)).expect("its mode can be set");
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.home.join(name)).expect("it can be read")
+    }
+
+    fn secret(&self) -> PathBuf {
+        self.home.join("private/password")
+    }
+
+    fn sensitive(&self) -> String {
+        format!("sensitive = [\"{}/private/**\"]", self.home.display())
+    }
+
+    fn target(&self, name: &str, sensitive: &str, more: &str) -> String {
+        let home = self.home.display();
+        format!(
+            r#"
+[targets.{name}]
+rollback-owner = "alice"
+{sensitive}
+[targets.{name}.investigation]
+ceiling = ["files.read {home}/**"]
+[targets.{name}.remediation]
+ceiling = ["files.read {home}/**", "files.write {home}/**"]
+[[targets.{name}.guards]]
+name = "a password is there"
+call = "files.stat {home}/private/password"
+expect = {{ kind = "file" }}
+{more}
+"#
+        )
+    }
+
+    fn arguments(&self, way: &str) -> Vec<String> {
+        let home = self.home.display();
+        [
+            "--target=vault".to_owned(),
+            format!("--arg=secret={home}/private/password"),
+            format!("--arg=open={home}/open"),
+            format!("--arg=folder={home}/public"),
+            format!("--arg=way={way}"),
+        ]
+        .to_vec()
+    }
+
+    fn with_bundle(&self, verb: &[&str], way: &str) -> Command {
+        let mut command = self.state.command(verb);
+        command.arg(bundle("hostile/telltale")).args(self.arguments(way));
+        // The runner's own log is one, too.
+        command.env("RUST_LOG", "trace");
+        command
+    }
+
+    fn propose(&self, way: &str) -> Ran {
+        self.with_bundle(&["--json", "propose", "--hypothesis", "it is known to somebody"], way)
+            .arg("--key")
+            .arg(self.state.path("agent"))
+            .ran()
+    }
+
+    #[track_caller]
+    fn approve(&self, proposal: &str) {
+        self.state
+            .command(&["--json", "approve", proposal, "--reason", "agreed", "--key"])
+            .arg(self.state.path("alice"))
+            .ran()
+            .expect(0)
+            .tells_nothing();
+    }
+
+    /// Proposes and approves; gives the proposal's name.
+    #[track_caller]
+    fn approved(&self, way: &str) -> String {
+        let proposed = self.propose(way).expect(0).tells_nothing().json();
+        let proposal = proposed["proposal"].as_str().expect("a name").to_owned();
+        self.approve(&proposal);
+        proposal
+    }
+}
+
+fn digest(content: &str) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+trait TellsNothing {
+    /// Insists that no content is in what was printed, nor a digest of it.
+    fn tells_nothing(self) -> Self;
+}
+
+impl TellsNothing for Ran {
+    #[track_caller]
+    fn tells_nothing(self) -> Self {
+        let digests = [OLD, NEW].map(digest);
+        for word in WORDS.into_iter().chain(digests.iter().map(String::as_str)) {
+            for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+                assert!(!text.contains(word), "`{word}` is on {name}: {text}");
+            }
+        }
+        self
+    }
+}
+
+#[test]
+fn a_read_shows_no_content_and_says_why() {
+    let vault = Vault::new();
+    let call = format!("files.read {}", vault.secret().display());
+    let text = vault.state.run(&["read", "vault", &call]).expect(0).tells_nothing();
+    assert!(text.stdout.starts_with("content withheld: ") && text.stdout.contains("is among what is sensitive"));
+    let read = vault.state.run(&["--json", "read", "vault", &call]).expect(0).tells_nothing().json();
+    assert_eq!((&read["reply"], &read["call"]), (&Value::Null, &Value::from(call.as_str())));
+    assert!(read["withheld"].as_str().expect("why").contains("bytes were read, recorded and not shown"));
+    // A file beside it is shown, and so is one that only begins alike.
+    vault.write("private-not", "plain\n");
+    for name in ["open", "private-not"] {
+        let call = format!("files.read {}/{name}", vault.home.display());
+        vault.state.run(&["read", "vault", &call]).expect(0).shows("\n");
+    }
+    // Its names are content too.
+    let call = format!("files.list {}/private", vault.home.display());
+    let list = vault.state.run(&["read", "vault", &call]).expect(0);
+    assert!(list.stdout.starts_with("content withheld: "), "{}", list.stdout);
+}
+
+#[test]
+fn evidence_holds_call_and_size_and_a_digest_that_nobody_can_try() {
+    let vault = Vault::new();
+    let call = format!("files.read {}", vault.secret().display());
+    let ids = [0, 1].map(|_| {
+        let read = vault.state.run(&["--json", "read", "vault", &call]).expect(0).json();
+        read["evidence"][0]["id"].as_str().expect("an id").to_owned()
+    });
+    let state = countersign_record::State::open(&vault.state.path("state")).expect("the state");
+    let records = ids.map(|id| state.evidence().get(&id).expect("a record").record);
+    let records: Vec<Value> = records.iter().map(|record| serde_json::from_slice(record).expect("JSON")).collect();
+    for record in &records {
+        assert_eq!((&record["call"], &record["excerpt"]), (&Value::from(call.as_str()), &Value::from("")));
+        assert_eq!(record["withheld"], true);
+        assert!(record["bytes"].as_u64().expect("a size") >= OLD.len() as u64);
+        assert!(record["digest"].as_str().expect("a digest").starts_with("sha256:"));
+    }
+    assert_ne!(records[0]["digest"], records[1]["digest"], "that it was the same content is not told either");
+    let mut encoded = vec![u8::try_from(OLD.len()).expect("short")];
+    encoded.extend_from_slice(OLD.as_bytes());
+    let plain: String = Sha256::digest(&encoded).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(records.iter().all(|record| record["digest"] != format!("sha256:{plain}").as_str()));
+}
+
+#[test]
+fn an_investigation_is_heard_until_it_reads_it() {
+    let vault = Vault::new();
+    let ran = vault.with_bundle(&["--json", "investigate"], "no").ran().expect(3).tells_nothing();
+    let ran = ran.says("0 names to begin with").says("the investigation step reads what is sensitive");
+    let found = ran.json();
+    let findings = found["findings"].as_array().expect("findings");
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0]["summary"], "findings withheld: the step had read what is sensitive");
+    // It looked for a file by the password's name: what is recorded is the grant, and what was denied is not told.
+    let state = countersign_record::State::open(&vault.state.path("state")).expect("the state");
+    let calls: Vec<String> = found["evidence"]
+        .as_array()
+        .expect("evidence")
+        .iter()
+        .map(|reference| {
+            let record = state.evidence().get(reference["id"].as_str().expect("an id")).expect("a record");
+            assert!(WORDS.iter().all(|word| !String::from_utf8_lossy(&record.record).contains(word)));
+            let record: Value = serde_json::from_slice(&record.record).expect("JSON");
+            record["call"].as_str().expect("a call").replace(vault.home.to_str().expect("UTF-8"), "")
+        })
+        .collect();
+    assert_eq!(calls, ["files.list /public", "files.read /private/password", "files.read /public/**"]);
+    assert_eq!(found["denied"][0]["call"], "files.stat (withheld: the step had read what is sensitive)");
+    assert_eq!(found["denied"][0]["grant"], Value::Null);
+}
+
+#[test]
+fn a_change_is_proposed_reviewed_run_and_shown_without_a_line_of_it() {
+    let vault = Vault::new();
+    let rehearsed = vault.with_bundle(&["--json", "rehearse"], "no").ran().expect(0).tells_nothing().json();
+    let change = &rehearsed["changes"][0];
+    let (old, new) = (OLD.len(), NEW.len());
+    assert_eq!(change["withheld"], serde_json::json!({ "before": old, "after": new }));
+    assert_eq!((&change["before"], &change["after"], &change["diff"]), (&Value::Null, &Value::Null, &Value::from("")));
+    assert!(change["summary"].as_str().expect("a summary").contains(&format!("{old} bytes become {new}")));
+    assert_eq!(change["effect"]["before"]["mode"], "0640", "attributes are shown");
+    assert_eq!(rehearsed["check"]["before"]["reason"], "withheld: the step had read what is sensitive");
+    assert_eq!(rehearsed["check"]["after"]["verdict"], "healthy");
+    let text = vault.with_bundle(&["rehearse"], "no").ran().expect(0).tells_nothing();
+    let text =
+        text.shows(&format!("content WITHHELD, the subject is sensitive: before {old} bytes, after {new} bytes"));
+    text.says("the fix step reads what is sensitive").says("from here on its words are withheld");
+
+    let proposal = vault.approved("no");
+    vault.state.run(&["--json", "review", &proposal]).expect(0).tells_nothing();
+    vault
+        .state
+        .run(&["review", &proposal])
+        .expect(0)
+        .tells_nothing()
+        .shows("NOTE: 1 change is of what the operator holds to be sensitive: what it would write is signed unseen")
+        .shows("content withheld: it is sensitive, or the step had read what is")
+        .shows(&format!("content WITHHELD, the subject is sensitive: before {old} bytes, after {new} bytes"));
+
+    let report = vault.state.run(&["--json", "run", &proposal]).expect(0).tells_nothing().json();
+    assert_eq!(report["changes"][0]["withheld"]["after"], new);
+    assert_eq!(vault.read("private/password"), NEW);
+    let run = report["run"].as_str().expect("a run");
+    vault.state.run(&["--json", "show", run]).expect(0).tells_nothing();
+    vault.state.run(&["show", run]).expect(0).tells_nothing().shows("content WITHHELD");
+    vault.state.run(&["--json", "runs"]).expect(0).tells_nothing();
+}
+
+#[test]
+fn two_plans_of_one_content_cannot_be_compared() {
+    let vault = Vault::new();
+    let plan = || {
+        let ran = vault.with_bundle(&["--json", "rehearse"], "blind").ran().expect(0).tells_nothing();
+        ran.json()["plan"]["digest"].as_str().expect("a digest").to_owned()
+    };
+    assert_ne!(plan(), plan(), "else a short content could be told from the digest, by trying");
+}
+
+#[test]
+fn a_step_that_did_not_read_it_is_heard() {
+    let vault = Vault::new();
+    let ran = vault.with_bundle(&["--json", "rehearse"], "blind").ran().expect(0).tells_nothing();
+    ran.says("writes what it was told to write");
+}
+
+#[test]
+fn a_fix_that_would_tell_it_is_denied_in_rehearsal_with_a_reason() {
+    let vault = Vault::new();
+    vault.propose("content").expect(3).tells_nothing().says("the plan would show what it writes to").says("/open");
+    vault.propose("name").expect(3).tells_nothing().says("could tell it by what it picks inside").says("/public/**");
+    vault
+        .propose("error")
+        .expect(3)
+        .tells_nothing()
+        .says("the fix failed in rehearsal: the step failed: withheld: the step had read what is sensitive");
+    assert_eq!((vault.read("private/password"), vault.read("open")), (OLD.to_owned(), "nothing to see\n".to_owned()));
+    // Where nothing is sensitive, the same fix does what its grants allow.
+    let other = Vault::with("", "");
+    other.state.configure(&other.target("vault", "", ""));
+    other.propose("content").expect(0);
+    other.propose("name").expect(0);
+}
+
+#[test]
+fn drift_is_told_without_digests() {
+    let vault = Vault::new();
+    let proposal = vault.approved("no");
+    vault.write("private/password", NEW);
+    let reviewed = vault.state.run(&["review", &proposal]).expect(0).tells_nothing();
+    reviewed.shows("it is already as the fix would leave it");
+    vault.write("private/password", "password = correct-horse-battery\n");
+    let reviewed = vault.state.run(&["--json", "review", &proposal]).expect(0).tells_nothing().json();
+    let drift = reviewed["targets"][0]["drift"][0].as_str().expect("a line");
+    assert!(drift.contains("content is sha256:…, not sha256:…"), "{drift}");
+    let refused = vault.state.run(&["--json", "run", &proposal]).expect(3).tells_nothing().json();
+    assert!(refused["reason"].as_str().expect("a reason").contains("content is sha256:…, not sha256:…"));
+}
+
+/// What a validator, a guard and a check say of the target may quote what the fix wrote.
+#[test]
+fn what_commands_print_is_withheld_once_it_was_changed() {
+    let vault = Vault::with("", "");
+    let secret = vault.secret();
+    let secret = secret.display();
+    let quoting = format!("command = [\"/bin/sh\", \"-c\", \"cat {secret}; grep -q hunter2 {secret}\"]");
+    let validator = format!("[[targets.vault.validators]]\nname = \"v\"\npaths = [\"{secret}\"]\n{quoting}");
+    let guard = format!("[[targets.vault.guards]]\nname = \"g\"\n{quoting}");
+    let sensitive = vault.sensitive();
+    let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+    for more in [validator, guard] {
+        let target = vault.target("vault", &sensitive, &more);
+        fs::write(vault.state.config(), format!("{config}{target}")).expect("it can be written");
+        let proposal = vault.approved("no");
+        let report = vault.state.run(&["--json", "run", &proposal]).expect(4).tells_nothing().json();
+        let reason = report["reason"].as_str().expect("a reason");
+        assert!(reason.contains("what it printed is withheld"), "{reason}");
+        assert_eq!(vault.read("private/password"), OLD);
+        let run = report["run"].as_str().expect("a run");
+        vault.state.run(&["--json", "show", run]).expect(0).tells_nothing();
+    }
+}
+
+#[test]
+fn a_guard_that_reads_it_says_no_more_than_that_it_differs() {
+    let vault = Vault::with("", "");
+    let secret = vault.secret();
+    let guard = format!(
+        "[[targets.vault.guards]]\nname = \"g\"\ncall = \"files.read {}\"\nexpect = {{ content = \"else\" }}",
+        secret.display()
+    );
+    vault.state.configure(&vault.target("vault", &vault.sensitive(), &guard));
+    let proposed = vault.propose("no").expect(0).json();
+    let proposal = proposed["proposal"].as_str().expect("a name");
+    let reviewed = vault.state.run(&["--json", "review", proposal]).expect(0).tells_nothing().json();
+    let reason = reviewed["targets"][0]["guards_now"][1]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("`content` is not what is expected"), "{reason}");
+}
+
+#[test]
+fn what_is_held_for_sensitive_later_is_withheld_from_then_on() {
+    let vault = Vault::with("", "");
+    let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+    let configure = |sensitive: &str| {
+        let target = vault.target("vault", sensitive, "");
+        fs::write(vault.state.config(), format!("{config}{target}")).expect("it can be written");
+    };
+    configure("");
+    let call = format!("files.read {}", vault.secret().display());
+    let read = vault.state.run(&["--json", "read", "vault", &call]).expect(0).json();
+    let evidence = read["evidence"][0]["id"].as_str().expect("an id");
+    let proposed = vault
+        .with_bundle(&["--json", "propose", "--hypothesis", "it is known", "--evidence", evidence], "blind")
+        .arg("--key")
+        .arg(vault.state.path("agent"))
+        .ran()
+        .expect(0)
+        .json();
+    let proposal = proposed["proposal"].as_str().expect("a name");
+    vault.state.run(&["review", proposal]).expect(0).shows("hunter2").shows("+password = correct-horse");
+    configure(&vault.sensitive());
+    let reviewed = vault.state.run(&["review", proposal]).expect(0).tells_nothing();
+    reviewed.shows("content WITHHELD").shows("content withheld: it is").shows("the target's configuration was changed");
+    vault.state.run(&["--json", "review", proposal]).expect(0).tells_nothing();
+    vault
+        .state
+        .command(&["approve", proposal, "--reason", "agreed", "--key"])
+        .arg(vault.state.path("alice"))
+        .ran()
+        .expect(3)
+        .says("the configuration of `vault` was changed since the proposal");
+}
+
+#[test]
+fn a_list_for_every_target_counts_on_each() {
+    let vault = Vault::with("\"/nowhere/**\"", "");
+    let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+    let path = vault.secret();
+    let config = config.replace("/nowhere/**", path.to_str().expect("UTF-8"));
+    fs::write(vault.state.config(), config).expect("it can be written");
+    vault.state.configure(&vault.target("vault", "", ""));
+    vault.state.configure(&vault.target("other", "sensitive = [\"/srv/**\"]", ""));
+    for target in ["vault", "other"] {
+        let call = format!("files.read {}", path.display());
+        let read = vault.state.run(&["read", target, &call]).expect(0).tells_nothing();
+        assert!(read.stdout.starts_with("content withheld"), "{}", read.stdout);
+    }
+}
+
+#[test]
+fn a_path_that_makes_no_sense_is_an_error() {
+    for (path, why) in
+        [("etc/shadow", "is not an absolute path"), ("/a/**/b", "holds `**` elsewhere"), ("/", "names no file")]
+    {
+        let vault = Vault::with("", "");
+        vault.state.configure(&vault.target("vault", &format!("sensitive = [\"{path}\"]"), ""));
+        vault
+            .state
+            .run(&["read", "vault", "files.read /etc/hosts"])
+            .expect(1)
+            .says("target `vault`: sensitive")
+            .says(why);
+    }
+}
+
+/// What is kept for undo stays where only the runner's user can read it.
+#[test]
+fn images_stay_private() {
+    let vault = Vault::new();
+    let proposal = vault.approved("no");
+    vault.state.run(&["--json", "run", &proposal]).expect(0);
+    let mut seen = 0;
+    private(&vault.state.path("state"), &mut seen);
+    assert!(seen > 0, "the images are there");
+}
+
+fn private(folder: &Path, seen: &mut u32) {
+    for entry in fs::read_dir(folder).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        let metadata = path.symlink_metadata().expect("it is there");
+        if metadata.is_dir() {
+            private(&path, seen);
+        } else if fs::read(&path).expect("it can be read") == OLD.as_bytes() {
+            assert_eq!(metadata.permissions().mode() & 0o7777, 0o600, "{}", path.display());
+            *seen += 1;
+        }
+    }
+}
