@@ -84,6 +84,8 @@ enum Command {
     Runs(commands::runs::Arguments),
     /// Show one run, change by change
     Show(commands::show::Arguments),
+    /// Tell what the images take that are kept for undo, and what there is
+    Images(commands::images::Arguments),
     /// Print what makes a shell complete this command line
     Completions(commands::completions::Arguments),
     /// Print the manual page, or write one for every command
@@ -131,6 +133,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Pending(arguments) => commands::pending::run(global, arguments),
         Command::Runs(arguments) => commands::runs::run(global, arguments),
         Command::Show(arguments) => commands::show::run(global, arguments),
+        Command::Images(arguments) => commands::images::run(global, arguments),
         Command::Completions(arguments) => commands::completions::run(arguments),
         Command::Man(arguments) => commands::man::run(arguments),
     };

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bytesize::ByteSize;
 use countersign_model::{Digest, toml};
 use countersign_pipeline::Target;
+use countersign_record::ImagesPlace;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -27,6 +29,8 @@ pub(crate) struct Config {
     /// Paths whose content nobody is shown on any target, beside each target's own.
     #[serde(default)]
     sensitive: Vec<String>,
+    #[serde(default)]
+    images: Images,
     /// Names are 1 to 64 lower-case letters, digits, `-` and `.`.
     #[serde(default)]
     pub(crate) targets: BTreeMap<String, Target>,
@@ -42,7 +46,51 @@ pub(crate) struct Trust {
     pub(crate) digest: Digest,
 }
 
+/// Where images are kept for undo, and how much of them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Images {
+    /// An absolute path; the state directory's `blobs` where there is none.
+    directory: Option<PathBuf>,
+    /// The most that all images may take, e.g. `1GiB`; more than 0.
+    cap: String,
+    /// What must stay free on their file system, e.g. `256MiB`.
+    reserve: String,
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self { directory: None, cap: "1GiB".to_owned(), reserve: "256MiB".to_owned() }
+    }
+}
+
+impl Images {
+    fn place(&self) -> Result<ImagesPlace, String> {
+        let size = |key: &str, text: &str| {
+            let parsed = text.parse::<ByteSize>().map(|size| size.as_u64());
+            let text = countersign_model::text::excerpt(text, 40);
+            parsed.map_err(|_| format!("`{key}` is `{text}`, which is no size: expected e.g. `512MiB` or `1GiB`"))
+        };
+        if self.directory.as_ref().is_some_and(|directory| !directory.is_absolute()) {
+            return Err("`directory` must be an absolute path".to_owned());
+        }
+        let (cap, reserve) = (size("cap", &self.cap)?, size("reserve", &self.reserve)?);
+        if cap == 0 {
+            return Err("`cap` is 0, so that nothing could be changed".to_owned());
+        }
+        Ok(ImagesPlace { directory: self.directory.clone(), cap, reserve })
+    }
+}
+
 impl Config {
+    /// Where images are kept, and how much of them.
+    pub(crate) fn images(&self, path: &Path) -> anyhow::Result<ImagesPlace> {
+        let file = shown(path);
+        self.images
+            .place()
+            .map_err(|why| hinted(format!("`{file}`: images: {why}"), format!("correct `{file}`; nothing was changed")))
+    }
+
     /// Reads the configuration and the policy that it pins.
     pub(crate) fn load(path: &Path) -> anyhow::Result<(Self, Vec<u8>)> {
         let bytes = read_private(path, MAX_SIZE)?;

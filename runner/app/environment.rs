@@ -47,7 +47,8 @@ impl Environment {
         let config_path = config_path(global, &state);
         let (config, policy) = Config::load(&config_path)?;
         let registry = Arc::new(registry());
-        let protected = Arc::new(protected(&state, &config_path, &config)?);
+        let images = config.images(&config_path)?;
+        let protected = Arc::new(protected(&state, &config_path, &config, images.directory.as_deref())?);
         let mut targets = config.targets;
         for (name, target) in &mut targets {
             target.validate(&registry, &protected).map_err(|why| {
@@ -59,6 +60,7 @@ impl Environment {
         let interrupted = Arc::new(AtomicBool::new(false));
         let runner = Runner::open(Setup {
             state,
+            images,
             registry,
             protected,
             policy,
@@ -135,14 +137,26 @@ pub(crate) fn config_path(global: &Global, state: &Path) -> PathBuf {
 }
 
 /// What no grant may reach: resolved, since a grant is compared with what a path really is.
-fn protected(state: &Path, config: &Path, loaded: &Config) -> anyhow::Result<Protected> {
+fn protected(state: &Path, config: &Path, loaded: &Config, images: Option<&Path>) -> anyhow::Result<Protected> {
     let policy = config.parent().unwrap_or(Path::new("/")).join(&loaded.trust.policy);
     let binary = std::env::current_exe().context("the runner's own binary cannot be found")?;
     let paths = [state, config, &policy, &binary]
         .into_iter()
         .map(|path| path.canonicalize().with_context(|| format!("`{}` cannot be resolved", path.display())))
+        .chain(images.map(resolved))
         .collect::<anyhow::Result<_>>()?;
     Ok(Protected { paths, processes: vec![std::process::id()] })
+}
+
+/// A path with all symbolic links resolved, its last name perhaps still to be made.
+fn resolved(path: &Path) -> anyhow::Result<PathBuf> {
+    let unresolved = || format!("the images' directory `{}` cannot be resolved", path.display());
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Err(error), Some(parent), Some(name)) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(parent.canonicalize().with_context(unresolved)?.join(name))
+        }
+        (resolved, _, _) => resolved.with_context(unresolved),
+    }
 }
 
 /// A private key in OpenSSH's format; asks for its passphrase on the terminal where it has one.

@@ -34,6 +34,13 @@ sensitive = [\"/etc/shadow\", \"/etc/gshadow\", \"/etc/ssl/private/**\", \"/root
 policy = \"trust-policy.toml\"
 digest = \"{digest}\"
 
+# What undo needs is kept here before anything is changed; what has no room is not changed.
+#
+# [images]
+# directory = \"/var/lib/countersign-images\"    # instead of the state directory
+# cap = \"1GiB\"         # what all images may take
+# reserve = \"256MiB\"   # what must stay free on their file system
+
 # A target: what may be looked at, what may be changed, and what must hold afterwards.
 #
 # [targets.web]

@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod completions;
 pub(crate) mod deny;
 pub(crate) mod export;
+pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod inspect;

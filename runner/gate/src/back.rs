@@ -117,7 +117,7 @@ mod tests {
             effect: json!({ "before": { "mode": before }, "after": { "mode": after } }),
             ..change
         };
-        let plan = Plan { forward: vec![of_mode(replace("/a", "old", "new"), "0600", "0600")], back: Vec::new() };
+        let plan = Plan { forward: vec![of_mode(replace("/a", "old", "new"), "0600", "0600")], ..Plan::default() };
         let back = BackPlan::default();
         assert_eq!(back.allow(&plan, &of_mode(replace("/a", "new", "old"), "0600", "0600")), Ok(None));
         assert!(back.allow(&plan, &of_mode(replace("/a", "old", "old"), "0600", "0666")).is_err());

@@ -6,6 +6,7 @@ use countersign_model::documents::Denial;
 use countersign_model::{Access, Call, Change, Digest, Fault, FaultKind, Grant, Image, Reply, Role, Stop};
 
 use crate::allowance::{Allowance, Permit, Remedy};
+use crate::keeping::Keeping;
 use crate::live::Live;
 use crate::rehearsal::Rehearsal;
 use crate::sessions::Sessions;
@@ -135,7 +136,10 @@ impl Gate {
             let subject = countersign_model::text::excerpt(&made.subject, 200);
             return Err(Stop(format!("denied: it would change `{subject}`, which no grant or ceiling covers")));
         };
-        let change = match sessions.revert(blobs, grant, made) {
+        let mut keeping = Keeping::new(blobs);
+        let reverted = sessions.revert(&mut keeping, grant, made);
+        keeping.all()?;
+        let change = match reverted {
             Ok(change) => change,
             Err(fault) if matches!(work, Work::Live(_)) => return Err(Stop(fault.what)),
             Err(fault) => return Ok(Reply::Fault(fault)),
@@ -329,7 +333,9 @@ fn write(
         Work::Rehearse(rehearsal) => rehearsal.blobs.as_mut(),
         Work::Live(live) => live.blobs(),
     };
-    let prepared = allowance.by(permit, call.capability()).and_then(|by| sessions.prepare(blobs, by, call));
+    let mut keeping = Keeping::new(blobs);
+    let prepared = allowance.by(permit, call.capability()).and_then(|by| sessions.prepare(&mut keeping, by, call));
+    keeping.all()?;
     let change = match prepared {
         Ok(change) => change,
         Err(fault) => return answer(work, asked, Err(fault)),

@@ -10,6 +10,7 @@
 mod allowance;
 mod back;
 mod gate;
+mod keeping;
 mod live;
 mod rehearsal;
 mod sensitive;

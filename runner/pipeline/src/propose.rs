@@ -117,6 +117,7 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
         if let Some(unfit) = unfit(rehearsed.document(), manifest.rollback(), manifest.success()) {
             return Err(unfit);
         }
+        runner.keeps_images_of(&rehearsed.document().plan)?;
         crate::shown::showable(runner, rehearsed.document())?;
         targets.push(ProposedTarget {
             name: (*name).to_owned(),

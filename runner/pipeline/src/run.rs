@@ -67,6 +67,7 @@ impl<'a> Run<'a> {
         let verdict = ask_check(runner, order, &authorized, &linked, &context, Printed::Told);
         runner.note(&format!("before the fix {}", check::describe_verdict(&verdict)));
         check::must_fail_before(&verdict, document.success, order.name)?;
+        runner.keeps_images_of(plan)?;
         // Whatever can fail comes before the journal: a run that has begun must end.
         let validators = CommandValidators::new(runner, order.target)?;
         let terms = &authorized.manifest().predicate;

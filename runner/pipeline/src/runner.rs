@@ -7,8 +7,10 @@ use countersign_bundle::Bundle;
 use countersign_capability::{Blobs, Phase, Protected, Registry};
 use countersign_gate::Sessions;
 use countersign_model::documents::{RehearsalDocument, namespace};
-use countersign_model::{Digest, Evidence, Grant, strict};
-use countersign_record::{BeginError, FileBlobs, Journal, NewProposal, RecordError, RunStart, State, Unfinished};
+use countersign_model::{Digest, Evidence, Grant, Plan, strict};
+use countersign_record::{
+    BeginError, FileBlobs, ImagesPlace, ImagesUse, Journal, NewProposal, RecordError, RunStart, State, Unfinished,
+};
 use countersign_sandbox::{Sandbox, Settings};
 use countersign_trust::{Policy, Proposal, Signatory, SignedApproval, SignedDenial, SigningKey};
 use serde::de::DeserializeOwned;
@@ -30,6 +32,8 @@ const MAX_DOCUMENT: usize = 64 * 1024 * 1024;
 pub struct Setup {
     /// The state directory.
     pub state: PathBuf,
+    /// Where images are kept, and how much of them.
+    pub images: ImagesPlace,
     /// Every capability of this binary.
     pub registry: Arc<Registry>,
     /// What no grant may reach.
@@ -66,7 +70,7 @@ impl Runner {
     /// # Errors
     /// When the state cannot be trusted or used, or the sandbox cannot be set up.
     pub fn open(setup: Setup) -> Result<Self, PipelineError> {
-        let state = State::open(&setup.state)?;
+        let state = State::open(&setup.state)?.keeping_images(&setup.images)?;
         // A command that only looks is refused nothing here; what it saw of the time counts all the same.
         if let Err(error) = state.clock().decide_at((setup.clock)()) {
             tracing::debug!(%error, "the time was not taken note of");
@@ -94,6 +98,30 @@ impl Runner {
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// What images take, and what there is.
+    ///
+    /// # Errors
+    /// When it cannot be counted.
+    pub fn images(&self) -> Result<ImagesUse, PipelineError> {
+        Ok(self.state.images()?)
+    }
+
+    /// Refuses a plan whose images a run could not keep: what cannot be kept is not changed.
+    pub(crate) fn keeps_images_of(&self, plan: &Plan) -> Result<(), PipelineError> {
+        let images = plan.changes().flat_map(|planned| planned.change.images());
+        self.state.admit_images(images).map_err(|error| match error {
+            RecordError::OverCap { .. } | RecordError::UnderReserve { .. } => {
+                let what = format!("what undo needs could not be kept, so nothing is changed: {error}");
+                let refused = PipelineError::refused(what);
+                match error.hint() {
+                    Some(hint) => refused.with_hint(hint),
+                    None => refused,
+                }
+            }
+            error => error.into(),
+        })
     }
 
     /// The time, in milliseconds since 1970-01-01 UTC.

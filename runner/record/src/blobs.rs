@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_capability::{Blobs, Stream};
 use countersign_model::{Digest, Fault, FaultKind, Image};
 use rusqlite::{Connection, Transaction, params};
 
+use crate::images::Room;
 use crate::streams::{self, Digesting};
 use crate::{Durable, RecordError, rows, state};
 
@@ -25,29 +26,46 @@ const MODE: u32 = 0o600;
 /// Content-addressed files, durable when `put` returns.
 #[derive(Clone)]
 pub struct FileBlobs {
-    root: PathBuf,
+    room: Arc<Room>,
     durable: Arc<Durable>,
+    /// Whether cap and reserve count.
+    bounded: bool,
 }
 
 impl FileBlobs {
-    pub(crate) const fn new(root: PathBuf, durable: Arc<Durable>) -> Self {
-        Self { root, durable }
+    pub(crate) const fn new(room: Arc<Room>, durable: Arc<Durable>) -> Self {
+        Self { room, durable, bounded: true }
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        self.root.join(hex.get(..2).unwrap_or_default()).join(hex)
+        path_in(&self.room.root, digest)
+    }
+
+    /// Where the content may be found, first where it is kept now.
+    fn paths(&self, digest: &Digest) -> impl Iterator<Item = PathBuf> {
+        let roots = [Some(&self.room.root), self.room.earlier.as_ref()];
+        roots.into_iter().flatten().map(|root| path_in(root, digest)).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Whether a file of this size is kept under the digest's name; its bytes are not looked at.
+    pub(crate) fn has(&self, image: &Image) -> bool {
+        self.paths(&image.digest).any(|path| path.metadata().is_ok_and(|metadata| metadata.len() == image.size))
     }
 
     /// Keeps the bytes durably and gives their digest.
     ///
     /// # Errors
-    /// Where they are more than [`MAX_BLOB`] or could not be made durable.
+    /// Where they are more than [`MAX_BLOB`], have no room or could not be made durable.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, RecordError> {
         rows::bounded("bytes of a blob", bytes.len(), MAX_BLOB)?;
         let digest = Digest::of(bytes);
         let path = self.path(&digest);
-        match self.get(&digest) {
+        let size = bytes.len() as u64;
+        let kept = self.get(&digest);
+        if let (Err(RecordError::NotFound { .. }), true) = (&kept, self.bounded) {
+            self.room.admit_file(size)?;
+        }
+        match kept {
             Ok(_) => {
                 // Whoever put it may have died before its name was durable.
                 if let Some(folder) = path.parent() {
@@ -57,7 +75,10 @@ impl FileBlobs {
             Err(RecordError::NotFound { .. }) => match self.durable.write_new(&path, bytes, MODE) {
                 // Somebody put the same bytes in this moment; theirs may not be durable yet.
                 Err(RecordError::Duplicate { .. }) => self.durable.replace(&path, bytes, MODE)?,
-                other => other?,
+                other => {
+                    other?;
+                    self.room.kept(size);
+                }
             },
             Err(RecordError::Damaged { .. }) => self.durable.replace(&path, bytes, MODE)?,
             Err(error) => return Err(error),
@@ -70,24 +91,34 @@ impl FileBlobs {
     /// # Errors
     /// [`RecordError::NotFound`] or [`RecordError::Damaged`].
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, RecordError> {
-        match self.durable.read(&self.path(digest), MAX_BLOB)? {
-            Some(bytes) => verified(digest, bytes),
-            None => Err(RecordError::NotFound { noun: "blob", name: digest.to_string() }),
+        for path in self.paths(digest) {
+            if let Some(bytes) = self.durable.read(&path, MAX_BLOB)? {
+                return verified(digest, bytes);
+            }
         }
+        Err(RecordError::NotFound { noun: "blob", name: digest.to_string() })
     }
 
     /// Keeps the `size` bytes of a reader durably, piece by piece, and gives their image.
     ///
     /// # Errors
-    /// [`RecordError::TooLarge`] over [`MAX_STREAM`], before anything is read. [`RecordError::Unread`] where the
+    /// [`RecordError::TooLarge`] over [`MAX_STREAM`] and [`RecordError::UnderReserve`] before anything is read,
+    /// [`RecordError::OverCap`] once it is known not to be kept already. [`RecordError::Unread`] where the
     /// reader fails, [`RecordError::OtherSize`] where it gives more or fewer bytes; then nothing is kept.
     pub fn put_from(&self, size: u64, from: &mut dyn Read) -> Result<Image, RecordError> {
         if size > MAX_STREAM {
             return Err(RecordError::TooLarge { what: "bytes of a blob", size, limit: MAX_STREAM });
         }
+        if self.bounded {
+            self.room.admit_stream(size)?;
+        }
         let mut digesting = Digesting::new(from, size);
-        let staged = self.durable.stage(&self.root, &mut digesting, MODE).map_err(|error| digesting.blame(error))?;
+        let staged = self.durable.stage(&self.room.root, &mut digesting, MODE);
+        let staged = staged.map_err(|error| digesting.blame(error))?;
         let image = digesting.image()?;
+        if self.bounded && !self.has(&image) {
+            self.room.admit_staged(size)?;
+        }
         // Its name says what it holds: in the place of a sound blob or a damaged one it is right.
         staged.publish(&self.path(&image.digest))?;
         Ok(image)
@@ -98,10 +129,12 @@ impl FileBlobs {
     /// # Errors
     /// [`RecordError::NotFound`] or [`RecordError::Damaged`].
     pub fn open(&self, digest: &Digest) -> Result<Box<dyn Stream>, RecordError> {
-        match self.durable.open(&self.path(digest))? {
-            Some(stream) => streams::verified(digest, MAX_STREAM, stream),
-            None => Err(RecordError::NotFound { noun: "blob", name: digest.to_string() }),
+        for path in self.paths(digest) {
+            if let Some(stream) = self.durable.open(&path)? {
+                return streams::verified(digest, MAX_STREAM, stream);
+            }
         }
+        Err(RecordError::NotFound { noun: "blob", name: digest.to_string() })
     }
 }
 
@@ -152,6 +185,17 @@ impl RunBlobs {
             return Ok(digest);
         }
         let digest = Digest::of(bytes);
+        if self.pending.contains_key(&digest) {
+            return Ok(digest);
+        }
+        let size = bytes.len() as u64;
+        match self.files.room.admit_inline(size) {
+            Ok(()) => self.files.room.kept(size),
+            Err(_) if !self.files.bounded => {}
+            // It takes no more than it does.
+            Err(_) if self.stored(&digest)? => {}
+            Err(error) => return Err(error),
+        }
         if self.pending.insert(digest, bytes.to_vec()).is_none() {
             self.pending_bytes = self.pending_bytes.saturating_add(bytes.len());
         }
@@ -207,6 +251,11 @@ impl RunBlobs {
         image.map(|bytes| verified(digest, bytes)).transpose()
     }
 
+    /// Whether the database has an image of this digest.
+    fn stored(&self, digest: &Digest) -> Result<bool, RecordError> {
+        state::has_image(&self.connection, digest).map_err(|error| RecordError::database("look for an image", error))
+    }
+
     /// Whether the bytes are here, so that the next intent makes them durable if they are not yet.
     pub(crate) fn holds(&self, digest: &Digest) -> Result<bool, RecordError> {
         if self.pending.contains_key(digest) || self.filed.contains(digest) {
@@ -217,6 +266,11 @@ impl RunBlobs {
             Err(RecordError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// From now on neither cap nor reserve count: what puts the target back is what the reserve is for.
+    pub(crate) fn unbound(&mut self) {
+        self.files.bounded = false;
     }
 
     /// What waits for an intent.
@@ -255,6 +309,11 @@ impl Blobs for RunBlobs {
     }
 }
 
+fn path_in(root: &Path, digest: &Digest) -> PathBuf {
+    let hex = digest.hex();
+    root.join(hex.get(..2).unwrap_or_default()).join(hex)
+}
+
 pub(crate) fn verified(digest: &Digest, bytes: Vec<u8>) -> Result<Vec<u8>, RecordError> {
     let found = Digest::of(&bytes);
     if found == *digest {
@@ -271,5 +330,9 @@ fn fault(error: &RecordError) -> Fault {
         RecordError::Unread { source } if source.kind() == io::ErrorKind::TimedOut => FaultKind::TimedOut,
         _ => FaultKind::Other,
     };
-    Fault::new(kind, error.full())
+    let mut what = error.full();
+    if let (RecordError::OverCap { .. } | RecordError::UnderReserve { .. }, Some(hint)) = (error, error.hint()) {
+        what.push_str(&format!("; {hint}"));
+    }
+    Fault::new(kind, what)
 }

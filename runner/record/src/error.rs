@@ -165,6 +165,42 @@ pub enum RecordError {
         /// The answer of the system, or of whoever gives the bytes.
         source: io::Error,
     },
+    /// Images would take more than they may. Nothing was recorded.
+    #[error(
+        "images of {needed} bytes do not fit under the cap: {used} of {cap} bytes are taken by those in `{path}`; nothing was recorded"
+    )]
+    OverCap {
+        /// Their place.
+        path: String,
+        /// What is needed, in bytes.
+        needed: u64,
+        /// What all images take.
+        used: u64,
+        /// The most that they may take.
+        cap: u64,
+    },
+    /// Images would leave less free than must stay free. Nothing was recorded.
+    #[error(
+        "images of {needed} bytes would eat into the reserve of {reserve} bytes: {free} bytes are free at `{path}`; nothing was recorded"
+    )]
+    UnderReserve {
+        /// A place on the file system.
+        path: String,
+        /// What is needed, in bytes.
+        needed: u64,
+        /// What is free.
+        free: u64,
+        /// What must stay free.
+        reserve: u64,
+    },
+    /// The configured directory of images cannot be one.
+    #[error("`{path}` cannot be the directory of images: {why}; nothing was changed")]
+    NotAPlace {
+        /// The directory.
+        path: String,
+        /// Why not.
+        why: String,
+    },
     /// Whoever gives the bytes gave more or fewer than it said. Nothing was recorded.
     #[error("{expected} bytes were to be kept and {found} or more came; nothing was recorded")]
     OtherSize {
@@ -292,6 +328,16 @@ impl RecordError {
             },
             Self::Unread { .. } | Self::OtherSize { .. } => {
                 Some("something else may be writing to what was read: try again when it is at rest")
+            }
+            Self::OverCap { .. } => Some(
+                "`countersign images` tells what they take; raise `cap` under `[images]` in the configuration, or change \
+                 smaller files: no image is removed by itself yet",
+            ),
+            Self::UnderReserve { .. } => Some(
+                "make room there, or set a lower `reserve` or another `directory` under `[images]` in the configuration",
+            ),
+            Self::NotAPlace { .. } => {
+                Some("name a new or empty directory of yours under `[images]` in the configuration")
             }
             Self::Duplicate { .. } | Self::TooLarge { .. } | Self::JournalStopped { .. } | Self::JournalRule { .. } => {
                 None

@@ -306,6 +306,7 @@ impl Journal {
             return Err(self.rule("the run is being rolled back already".to_owned()));
         }
         self.phase = Phase::RollingBack;
+        self.images.unbound();
         self.riding.push(Mark::Rollback { reason: text::excerpt(reason, MAX_TEXT) });
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! | `state.rs` | [`State`]: the directory, its layout, permissions and version |
 //! | `durable.rs` | the only place that makes files durable, behind [`Disk`] |
 //! | `schema.sql`, `schema.rs` | the tables and how a connection is set up |
+//! | `images.rs` | [`ImagesPlace`]: where images are kept, their cap and their reserve |
 //! | `blobs.rs` | [`FileBlobs`] for rehearsals, [`RunBlobs`] for runs |
 //! | `evidence.rs`, `rehearsals.rs`, `proposals.rs`, `approvals.rs` | signed bytes, kept exactly |
 //! | `begin.rs`, `runs.rs`, `lock.rs`, `unfinished.rs` | who may run now, and what became of each run |
@@ -24,6 +25,7 @@ mod clock;
 mod durable;
 mod error;
 mod evidence;
+mod images;
 mod journal;
 mod lock;
 mod names;
@@ -44,6 +46,7 @@ pub use clock::{Clock, MAX_STEP_BACK};
 pub use durable::{Disk, Durable, RealDisk, Unsynced};
 pub use error::RecordError;
 pub use evidence::{EvidenceRecord, EvidenceStore, NewEvidence};
+pub use images::{ImagesPlace, ImagesUse};
 pub use journal::{Journal, MAX_CHANGES, MAX_EVENTS, When};
 pub use names::proposal_name;
 pub use proposals::{NewProposal, ProposalRecord, ProposalSummary, Proposals};

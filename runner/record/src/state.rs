@@ -7,10 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_model::Digest;
+use countersign_model::{Digest, Image};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::error::shown;
+use crate::images::{ImagesPlace, ImagesUse, Needs, Room};
 use crate::schema;
 use crate::{
     Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Proposals, RealDisk, RecordError, Rehearsals, Runs,
@@ -18,7 +19,7 @@ use crate::{
 
 /// The database's file name.
 pub(crate) const DATABASE: &str = "countersign.db";
-const DIR_MODE: u32 = 0o700;
+pub(crate) const DIR_MODE: u32 = 0o700;
 pub(crate) const FILE_MODE: u32 = 0o600;
 const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "cache", "locks"];
 
@@ -28,7 +29,7 @@ const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "ca
 /// |---|---|
 /// | `countersign.db` | the database |
 /// | `runner.key`, `runner.pub`, `config.toml`, `trust-policy.toml` | written by `init` |
-/// | `blobs/sha256/XX/HEX` | contents by digest |
+/// | `blobs/sha256/XX/HEX` | contents by digest, unless another place is configured |
 /// | `bundles/HEX/` | bundles that were proposed |
 /// | `approvals/` | manifests and signatures; they are the truth, the database indexes them |
 /// | `cache/` | compiled steps; may be removed |
@@ -37,7 +38,8 @@ const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "ca
 pub struct State {
     dir: PathBuf,
     durable: Arc<Durable>,
-    connection: Mutex<Connection>,
+    connection: Arc<Mutex<Connection>>,
+    room: Arc<Room>,
 }
 
 impl fmt::Debug for State {
@@ -132,7 +134,40 @@ impl State {
                 Err(error) => return Err(RecordError::file("set the mode of", &beside, error.into())),
             }
         }
-        Ok(Self { dir: dir.clone(), durable: Arc::new(durable), connection: Mutex::new(connection) })
+        let connection = Arc::new(Mutex::new(connection));
+        let room = Room::new(dir, Arc::clone(&connection), &durable, &ImagesPlace::UNBOUNDED)?;
+        Ok(Self { dir: dir.clone(), durable: Arc::new(durable), connection, room: Arc::new(room) })
+    }
+
+    /// The same with another place for images, which is made where it is missing, and bounds to what they take.
+    /// Those that were kept in the state directory before are found there.
+    ///
+    /// # Errors
+    /// [`RecordError::NotAPlace`], or where the directory is another user's or others can reach it.
+    pub fn keeping_images(mut self, place: &ImagesPlace) -> Result<Self, RecordError> {
+        self.room = Arc::new(Room::new(&self.dir, Arc::clone(&self.connection), &self.durable, place)?);
+        Ok(self)
+    }
+
+    /// What images take, and what there is.
+    ///
+    /// # Errors
+    /// Where it cannot be counted.
+    pub fn images(&self) -> Result<ImagesUse, RecordError> {
+        self.room.usage()
+    }
+
+    /// Whether a run could keep all of these images, with what stays free afterwards.
+    ///
+    /// # Errors
+    /// [`RecordError::OverCap`] or [`RecordError::UnderReserve`], and where it cannot be told.
+    pub fn admit_images(&self, images: impl Iterator<Item = Image>) -> Result<(), RecordError> {
+        let (blobs, mut needs) = (self.blobs(), Needs::default());
+        for image in images {
+            let inline = self.read("look for an image", |connection| has_image(connection, &image.digest))?;
+            needs.add(image, blobs.has(&image), inline);
+        }
+        self.room.admit(needs.staying, needs.passing, needs.inline)
     }
 
     /// The directory, with all symbolic links resolved.
@@ -188,7 +223,7 @@ impl State {
     /// Contents by digest, for rehearsals and proposals.
     #[must_use]
     pub fn blobs(&self) -> FileBlobs {
-        FileBlobs::new(self.dir.join("blobs/sha256"), Arc::clone(&self.durable))
+        FileBlobs::new(Arc::clone(&self.room), Arc::clone(&self.durable))
     }
 
     /// A content by digest, wherever it is kept, verified.
@@ -293,12 +328,17 @@ pub(crate) fn image(connection: &Connection, digest: &Digest) -> rusqlite::Resul
         .optional()
 }
 
-fn owned(path: &Path, metadata: &Metadata) -> Result<(), RecordError> {
+pub(crate) fn has_image(connection: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM images WHERE digest = ?1";
+    Ok(connection.query_row(sql, [digest.to_string()], |_| Ok(())).optional()?.is_some())
+}
+
+pub(crate) fn owned(path: &Path, metadata: &Metadata) -> Result<(), RecordError> {
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
     if owner == user { Ok(()) } else { Err(RecordError::OtherOwner { path: shown(path), owner, user }) }
 }
 
-fn private(path: &Path, metadata: &Metadata, forbidden: u32, wanted: u32) -> Result<(), RecordError> {
+pub(crate) fn private(path: &Path, metadata: &Metadata, forbidden: u32, wanted: u32) -> Result<(), RecordError> {
     let mode = metadata.mode() & 0o7777;
     if mode & forbidden == 0 {
         return Ok(());

@@ -13,6 +13,7 @@ mod deviating;
 mod failing;
 mod files;
 mod journaling;
+mod keeping;
 mod permitting;
 mod rehearsing;
 mod reverting;

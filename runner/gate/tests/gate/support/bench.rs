@@ -72,7 +72,12 @@ impl Host {
     }
 
     pub(crate) fn rehearsing(&self) -> Bench {
-        let images = Arc::<Mutex<Memory>>::default();
+        self.rehearsing_with(usize::MAX)
+    }
+
+    /// With room for so many bytes of images.
+    pub(crate) fn rehearsing_with(&self, room: usize) -> Bench {
+        let images = Arc::new(Mutex::new(Memory { room, ..Memory::default() }));
         let rehearsal = Rehearsal::new(Box::new(Shared(Arc::clone(&images))));
         Bench { images, ..self.bench(Phase::Rehearse, Work::Rehearse(Box::new(rehearsal))) }
     }
@@ -158,7 +163,7 @@ impl Bench {
                     .images
                     .lock()
                     .expect("images")
-                    .0
+                    .kept
                     .insert(Digest::of(contents.as_bytes()), contents.as_bytes().to_vec())
                     .map_or((), drop),
             }
@@ -266,18 +271,31 @@ impl Witness for Recorder {
 }
 
 /// Blobs in memory.
-#[derive(Default)]
-struct Memory(BTreeMap<Digest, Vec<u8>>);
+struct Memory {
+    kept: BTreeMap<Digest, Vec<u8>>,
+    room: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { kept: BTreeMap::new(), room: usize::MAX }
+    }
+}
 
 impl Blobs for Memory {
     fn put(&mut self, bytes: &[u8]) -> Result<Digest, Fault> {
         let digest = Digest::of(bytes);
-        self.0.insert(digest, bytes.to_vec());
+        if self.kept.contains_key(&digest) {
+            return Ok(digest);
+        }
+        self.room =
+            self.room.checked_sub(bytes.len()).ok_or_else(|| Fault::new(FaultKind::Other, "there is no room"))?;
+        self.kept.insert(digest, bytes.to_vec());
         Ok(digest)
     }
 
     fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
-        self.0.get(digest).cloned().ok_or_else(|| Fault::new(FaultKind::NotFound, "no such blob"))
+        self.kept.get(digest).cloned().ok_or_else(|| Fault::new(FaultKind::NotFound, "no such blob"))
     }
 
     fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use countersign_capability::Phase;
 use countersign_gate::{Live, Undo, Undone, Validators};
 use countersign_model::{Call, Digest, Mode, Plan, Role};
-use countersign_record::{NewProposal, RunStart, State};
+use countersign_record::{ImagesPlace, NewProposal, RunStart, State};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -62,8 +62,15 @@ impl Run {
 
     /// Begins a run with sessions of this phase; only those of [`Phase::Live`] are right.
     pub(crate) fn in_phase(host: &Host, phase: Phase, mode: Mode, plan: &Plan) -> Self {
+        Self::under_cap(host, phase, mode, plan, u64::MAX)
+    }
+
+    /// Begins a run whose images may take no more than this.
+    pub(crate) fn under_cap(host: &Host, phase: Phase, mode: Mode, plan: &Plan, cap: u64) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let state = Arc::new(State::create(&directory.path().join("state")).expect("a new state directory"));
+        let state = State::create(&directory.path().join("state")).expect("a new state directory");
+        let place = ImagesPlace { directory: None, cap, reserve: 0 };
+        let state = Arc::new(state.keeping_images(&place).expect("a place"));
         let new = NewProposal {
             document: b"{\"proposal\":1}",
             signature: "signed",

@@ -1,0 +1,291 @@
+//! Where images are kept, how much they may take, and what must stay free.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use countersign_model::{Digest, Image};
+use rusqlite::Connection;
+
+use crate::blobs::INLINE_LIMIT;
+use crate::error::shown;
+use crate::state::{DIR_MODE, owned, private};
+use crate::{Durable, RecordError};
+
+/// The place of images, as the operator's configuration says.
+#[derive(Clone, Debug)]
+pub struct ImagesPlace {
+    /// An absolute path; the state directory's own `blobs` where there is none.
+    pub directory: Option<PathBuf>,
+    /// The most that all images may take, in bytes, those of up to [`INLINE_LIMIT`] in the database included.
+    pub cap: u64,
+    /// What must stay free on a file system that images are written to, in bytes.
+    pub reserve: u64,
+}
+
+impl ImagesPlace {
+    /// No bounds, in the state directory.
+    pub(crate) const UNBOUNDED: Self = Self { directory: None, cap: u64::MAX, reserve: 0 };
+}
+
+/// How much images take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagesUse {
+    /// Where they are kept.
+    pub directory: PathBuf,
+    /// What all of them take, in bytes.
+    pub used: u64,
+    /// The most that they may take.
+    pub cap: u64,
+    /// What is free on the directory's file system, in bytes.
+    pub free: u64,
+    /// What must stay free there.
+    pub reserve: u64,
+}
+
+/// Asked before an image is kept.
+pub(crate) struct Room {
+    /// With one folder for each first byte of a digest.
+    pub(crate) root: PathBuf,
+    /// Where images were kept before another place was configured.
+    pub(crate) earlier: Option<PathBuf>,
+    state: PathBuf,
+    cap: u64,
+    reserve: u64,
+    connection: Arc<Mutex<Connection>>,
+    /// What all images take, as last counted, with what this process put since.
+    counted: Mutex<Option<u64>>,
+}
+
+impl Room {
+    pub(crate) fn new(
+        state: &Path,
+        connection: Arc<Mutex<Connection>>,
+        durable: &Durable,
+        place: &ImagesPlace,
+    ) -> Result<Self, RecordError> {
+        let own = state.join("blobs/sha256");
+        let (root, earlier) = match &place.directory {
+            None => (own, None),
+            Some(directory) => (made(durable, directory)?, Some(own)),
+        };
+        let (state, cap, reserve) = (state.to_owned(), place.cap, place.reserve);
+        Ok(Self { root, earlier, state, cap, reserve, connection, counted: Mutex::new(None) })
+    }
+
+    /// How much is used, and what is free.
+    pub(crate) fn usage(&self) -> Result<ImagesUse, RecordError> {
+        let directory = self.root.parent().unwrap_or(&self.root).to_owned();
+        let (used, free) = (self.count()?, free(&self.root)?);
+        Ok(ImagesUse { directory, used, cap: self.cap, free, reserve: self.reserve })
+    }
+
+    /// Whether images of a plan can be kept: `staying` bytes more as files, of which `passing` are needed only
+    /// while one is written, and `inline` bytes more in the database.
+    pub(crate) fn admit(&self, staying: u64, passing: u64, inline: u64) -> Result<(), RecordError> {
+        let more = staying.saturating_add(inline);
+        if more > 0 && self.cap < u64::MAX {
+            self.under_cap(more, self.count()?)?;
+        }
+        // The write-ahead log holds an image a second time until it is moved to the database.
+        let (filed, inline) = (staying.saturating_add(passing), inline.saturating_mul(2));
+        if device(&self.root)? == device(&self.state)? {
+            return self.leaves_reserve(filed.saturating_add(inline), &self.root);
+        }
+        self.leaves_reserve(filed, &self.root)?;
+        self.leaves_reserve(inline, &self.state)
+    }
+
+    /// Whether the bytes fit into a new file of the place. A small image is measured against what was counted before,
+    /// so that it costs no walk; a large one against a new count.
+    pub(crate) fn admit_file(&self, size: u64) -> Result<(), RecordError> {
+        if self.cap < u64::MAX {
+            let known = if size <= INLINE_LIMIT as u64 { self.known() } else { None };
+            self.under_cap(size, known.map_or_else(|| self.count(), Ok)?)?;
+        }
+        self.leaves_reserve(size, &self.root)
+    }
+
+    /// Whether the bytes may be staged: they may turn out to be kept already.
+    pub(crate) fn admit_stream(&self, size: u64) -> Result<(), RecordError> {
+        if size > self.cap {
+            self.under_cap(size, self.count()?)?;
+        }
+        self.leaves_reserve(size, &self.root)
+    }
+
+    /// Whether what is staged may stay.
+    pub(crate) fn admit_staged(&self, size: u64) -> Result<(), RecordError> {
+        if self.cap == u64::MAX {
+            return Ok(());
+        }
+        // It is among what is counted.
+        self.under_cap(size, self.count()?.saturating_sub(size))
+    }
+
+    /// Whether the bytes fit into the database; never counts more than once.
+    pub(crate) fn admit_inline(&self, size: u64) -> Result<(), RecordError> {
+        if self.cap < u64::MAX {
+            self.under_cap(size, self.known().map_or_else(|| self.count(), Ok)?)?;
+        }
+        self.leaves_reserve(size.saturating_mul(2), &self.state)
+    }
+
+    fn known(&self) -> Option<u64> {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what was kept.
+    pub(crate) fn kept(&self, size: u64) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        *counted = counted.map(|known| known.saturating_add(size));
+    }
+
+    fn under_cap(&self, needed: u64, used: u64) -> Result<(), RecordError> {
+        if used.saturating_add(needed) <= self.cap {
+            return Ok(());
+        }
+        Err(RecordError::OverCap { path: self.shown(), needed, used, cap: self.cap })
+    }
+
+    fn leaves_reserve(&self, needed: u64, path: &Path) -> Result<(), RecordError> {
+        if needed == 0 || self.reserve == 0 {
+            return Ok(());
+        }
+        let free = free(path)?;
+        if free >= needed.saturating_add(self.reserve) {
+            return Ok(());
+        }
+        Err(RecordError::UnderReserve { path: shown(path), needed, free, reserve: self.reserve })
+    }
+
+    /// What all images take now, wherever they are kept.
+    fn count(&self) -> Result<u64, RecordError> {
+        let mut used = count_files(&self.root)?;
+        if let Some(earlier) = &self.earlier {
+            used = used.saturating_add(count_files(earlier)?);
+        }
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let sql = "SELECT coalesce(sum(length(bytes)), 0) FROM images";
+        let inline: i64 = connection
+            .query_row(sql, [], |row| row.get(0))
+            .map_err(|error| RecordError::database("count the images", error))?;
+        used = used.saturating_add(inline.unsigned_abs());
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(used);
+        Ok(used)
+    }
+
+    fn shown(&self) -> String {
+        shown(self.root.parent().unwrap_or(&self.root))
+    }
+}
+
+/// What the images of a plan need that are not kept yet.
+#[derive(Default)]
+pub(crate) struct Needs {
+    seen: BTreeSet<Digest>,
+    pub(crate) staying: u64,
+    pub(crate) passing: u64,
+    pub(crate) inline: u64,
+}
+
+impl Needs {
+    /// Adds an image; `filed` and `inline` tell whether it is kept already.
+    pub(crate) fn add(&mut self, image: Image, filed: bool, inline: bool) {
+        if !self.seen.insert(image.digest) {
+            return;
+        }
+        if image.size <= INLINE_LIMIT as u64 {
+            if !inline {
+                self.inline = self.inline.saturating_add(image.size);
+            }
+        } else if filed {
+            // It is written again beside the one that is there, and takes its place.
+            self.passing = self.passing.max(image.size);
+        } else {
+            self.staying = self.staying.saturating_add(image.size);
+        }
+    }
+}
+
+/// The configured directory, made where it is missing, and found to be the operator's own. Gives its folder of images.
+fn made(durable: &Durable, directory: &Path) -> Result<PathBuf, RecordError> {
+    let no_place = |why: &str| RecordError::NotAPlace { path: shown(directory), why: why.to_owned() };
+    if !directory.is_absolute() {
+        return Err(no_place("it is not an absolute path"));
+    }
+    let failed = |error| RecordError::file("open", directory, error);
+    match directory.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            durable.make_dir(directory, DIR_MODE)?;
+            if let Some(above) = directory.parent() {
+                durable.sync_dir(above)?;
+            }
+        }
+        Err(error) => return Err(failed(error)),
+        Ok(metadata) if !metadata.is_dir() => return Err(no_place("it is not a directory")),
+        Ok(metadata) => {
+            owned(directory, &metadata)?;
+            private(directory, &metadata, 0o077, DIR_MODE)?;
+        }
+    }
+    let directory = directory.canonicalize().map_err(failed)?;
+    let root = directory.join("sha256");
+    // The last folder is made last: where it is, all are.
+    if root.join("ff").is_dir() {
+        return Ok(root);
+    }
+    let foreign = std::fs::read_dir(&directory).map_err(failed)?.find(|entry| {
+        // What cannot be read is not ours.
+        entry.as_ref().map_or(true, |entry| entry.file_name() != "sha256")
+    });
+    if foreign.is_some() {
+        return Err(no_place("it is not empty, and holds no images"));
+    }
+    let existing = |error| match error {
+        RecordError::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        error => Err(error),
+    };
+    durable.make_dir(&root, DIR_MODE).or_else(existing)?;
+    for first in 0..=u8::MAX {
+        durable.make_dir(&root.join(format!("{first:02x}")), DIR_MODE).or_else(existing)?;
+    }
+    durable.sync_dir(&root)?;
+    durable.sync_dir(&directory)?;
+    Ok(root)
+}
+
+/// What the files take that stand in a folder of images, staged ones included.
+fn count_files(root: &Path) -> Result<u64, RecordError> {
+    let mut used: u64 = 0;
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |error| RecordError::file("count the images in", &folder, error);
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if folder == root && entry.file_type().map_err(failed)?.is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            match entry.metadata() {
+                Ok(metadata) => used = used.saturating_add(metadata.len()),
+                // Another process published or removed it in this moment.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+    Ok(used)
+}
+
+/// What this user may still write on the file system, in bytes.
+fn free(path: &Path) -> Result<u64, RecordError> {
+    let answer = rustix::fs::statvfs(path).map_err(|error| RecordError::file("ask for room at", path, error.into()))?;
+    Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
+}
+
+fn device(path: &Path) -> Result<u64, RecordError> {
+    let stat = rustix::fs::stat(path).map_err(|error| RecordError::file("look at", path, error.into()))?;
+    Ok(stat.st_dev)
+}
