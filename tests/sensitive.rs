@@ -255,6 +255,14 @@ fn a_change_is_proposed_reviewed_run_and_shown_without_a_line_of_it() {
         .shows("content withheld: it is sensitive, or the step had read what is")
         .shows(&format!("content WITHHELD, the subject is sensitive: before {old} bytes, after {new} bytes"));
 
+    // What leaves the host carries none of it either.
+    let file = vault.state.path("exported");
+    vault.state.command(&["export", &proposal]).arg(&file).ran().expect(0).tells_nothing();
+    let exported = fs::read(&file).expect("it can be read");
+    // The new one is the fix's own constant, and so in its component.
+    let word = WORDS[0];
+    assert!(!exported.windows(word.len()).any(|window| window == word.as_bytes()), "`{word}` is exported");
+
     let report = vault.state.run(&["--json", "run", &proposal]).expect(0).tells_nothing().json();
     assert_eq!(report["changes"][0]["withheld"]["after"], new);
     assert_eq!(vault.read("private/password"), NEW);
@@ -379,6 +387,16 @@ fn what_is_held_for_sensitive_later_is_withheld_from_then_on() {
     let reviewed = vault.state.run(&["review", proposal]).expect(0).tells_nothing();
     reviewed.shows("content WITHHELD").shows("content withheld: it is").shows("the target's configuration was changed");
     vault.state.run(&["--json", "review", proposal]).expect(0).tells_nothing();
+    let file = vault.state.path("exported");
+    let exported = vault.state.command(&["export", proposal]).arg(&file).ran().expect(3);
+    exported.says("is sensitive by now, and was not when it was rehearsed").says("propose it again");
+    assert!(!file.exists());
+    let cited = vault
+        .with_bundle(&["propose", "--hypothesis", "it is known", "--evidence", evidence], "blind")
+        .arg("--key")
+        .arg(vault.state.path("agent"))
+        .ran();
+    cited.expect(3).tells_nothing().says("shows what is sensitive by now").says("read it again");
     vault
         .state
         .command(&["approve", proposal, "--reason", "agreed", "--key"])
