@@ -272,6 +272,39 @@ fn a_change_is_proposed_reviewed_run_and_shown_without_a_line_of_it() {
     vault.state.run(&["--json", "runs"]).expect(0).tells_nothing();
 }
 
+/// What leaves the host is what a review shows: no content, no digest of one, and not the chance that keeps it from
+/// being guessed.
+#[test]
+fn an_exported_proposal_tells_nothing_and_is_approved_all_the_same() {
+    let vault = Vault::new();
+    let proposed = vault.propose("no").expect(0).tells_nothing().json();
+    let proposal = proposed["proposal"].as_str().expect("a name");
+    let file = vault.state.path("vault.proposal");
+    let file = file.to_str().expect("UTF-8");
+    vault.state.run(&["export", proposal, file]).expect(0).tells_nothing();
+    let bytes = fs::read(file).expect("it was exported");
+    let holds = |word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
+    // What it would write stands in the agent's own bundle.
+    for word in ["hunter2", &digest(OLD), &digest(NEW), "\"blind\":"] {
+        assert!(!holds(word), "`{word}` is in the exported file");
+    }
+    let entries = support::away::unpack(&bytes);
+    assert!(!entries.keys().any(|name| name.starts_with("rehearsals/") || name.starts_with("images/")));
+
+    let review = |what: &str| {
+        let mut review = vault.state.run(&["--json", "review", what]).expect(0).tells_nothing().json();
+        review.as_object_mut().expect("an object").remove("exported");
+        review
+    };
+    assert_eq!(review(file), review(proposal));
+    vault.state.run(&["review", file]).expect(0).tells_nothing().shows("content WITHHELD, the subject is sensitive");
+    let alice = vault.state.path("alice");
+    vault.state.run(&["approve", file, "--reason", "seen", "--key", alice.to_str().expect("UTF-8")]).expect(0);
+    vault.state.run(&["import", file]).expect(0).tells_nothing();
+    vault.state.run(&["run", proposal]).expect(0).tells_nothing();
+    assert_eq!(vault.read("private/password"), NEW);
+}
+
 #[test]
 fn two_plans_of_one_content_cannot_be_compared() {
     let vault = Vault::new();

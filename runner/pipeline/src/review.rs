@@ -243,7 +243,7 @@ fn review_target(
     target: &TargetStanding,
     since: &Since,
 ) -> Result<TargetReview, PipelineError> {
-    let TargetStanding { name, configured, found } = target.clone();
+    let TargetStanding { name, configured, found, .. } = target.clone();
     let rehearsal = stored.rehearsal(&name)?;
     let changes = crate::shown::planned_changes_beside(desk, rehearsal, since.sensitive(&name))?;
     let reconfigured = rehearsal.configuration != configured.configuration;
@@ -267,7 +267,7 @@ fn review_target(
         guards_now: found.guards,
         drift: found.drift,
         configuration: configured.configuration,
-        plan: rehearsal.plan.digest(),
+        plan: stored.plan(&target.name)?,
         rehearsed: rehearsal.at,
         changes,
         irreversible,

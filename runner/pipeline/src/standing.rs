@@ -30,6 +30,7 @@ pub(crate) fn look(
             name: (*name).to_owned(),
             configured: configured(runner, document, target),
             found: found(runner, document, &linked, name, target, stored.rehearsal(name)?)?,
+            shown: None,
         });
     }
     Ok(StandingDocument {

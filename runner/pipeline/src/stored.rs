@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_bundle::Bundle;
 use countersign_model::Digest;
-use countersign_model::documents::{EvidenceReference, RehearsalDocument};
+use countersign_model::documents::{EvidenceReference, ProposedTarget, RehearsalDocument};
 use countersign_trust::Proposal;
 
 use crate::error::PipelineError;
@@ -17,6 +17,14 @@ pub struct Stored {
     rehearsals: BTreeMap<String, RehearsalDocument>,
 }
 
+/// A rehearsal that belongs to a proposal.
+pub(crate) enum Given {
+    /// As it was signed.
+    Whole(RehearsalDocument),
+    /// Without what nobody is shown; its runner signed that it is of this proposal.
+    Shown(RehearsalDocument),
+}
+
 impl Stored {
     /// Finds a proposal by its name or digest and verifies all that belongs to it.
     ///
@@ -25,14 +33,14 @@ impl Stored {
     pub fn load(runner: &Runner, name: &str) -> Result<Self, PipelineError> {
         let proposal = runner.proposal(name)?;
         let bundle = runner.bundle(&proposal.document().bundle)?;
-        Self::assemble(proposal, bundle, |digest| runner.rehearsal(digest))
+        Self::assemble(proposal, bundle, |target| runner.rehearsal(&target.rehearsal).map(Given::Whole))
     }
 
-    /// Puts together what belongs to a proposal; `rehearsal` gives one by its digest, its signature verified.
+    /// Puts together what belongs to a proposal; `rehearsal` gives the one on a target, its signature verified.
     pub(crate) fn assemble(
         proposal: Proposal,
         bundle: Bundle,
-        mut rehearsal: impl FnMut(&Digest) -> Result<RehearsalDocument, PipelineError>,
+        mut rehearsal: impl FnMut(&ProposedTarget) -> Result<Given, PipelineError>,
     ) -> Result<Self, PipelineError> {
         let document = proposal.document();
         if bundle.steps() != document.steps {
@@ -41,13 +49,16 @@ impl Stored {
         }
         let mut rehearsals = BTreeMap::new();
         for target in &document.targets {
-            let rehearsal = rehearsal(&target.rehearsal)?;
+            let (planned, rehearsal) = match rehearsal(target)? {
+                Given::Whole(rehearsal) => (rehearsal.plan.digest() == target.plan, rehearsal),
+                Given::Shown(rehearsal) => (true, rehearsal),
+            };
             let fits = rehearsal.bundle == document.bundle
                 && rehearsal.arguments == document.arguments
                 && rehearsal.target == target.name
                 && rehearsal.configuration == target.configuration
                 && rehearsal.grants == document.grants
-                && rehearsal.plan.digest() == target.plan
+                && planned
                 && (rehearsal.now, rehearsal.seed) == (document.now, document.seed);
             if !fits {
                 let what = format!("the rehearsal for `{}` is not of what is proposed", target.name);
@@ -63,10 +74,17 @@ impl Stored {
     /// # Errors
     /// When the proposal does not name the target.
     pub fn rehearsal(&self, target: &str) -> Result<&RehearsalDocument, PipelineError> {
-        self.rehearsals.get(target).ok_or_else(|| {
-            PipelineError::refused(format!("the proposal does not name the target `{target}`"))
-                .with_hint("name one of its targets, or propose it for this one")
-        })
+        self.rehearsals.get(target).ok_or_else(|| not_named(target))
+    }
+
+    /// The digest of the plan for one target.
+    ///
+    /// # Errors
+    /// When the proposal does not name the target.
+    pub fn plan(&self, target: &str) -> Result<Digest, PipelineError> {
+        let mut targets = self.proposal.document().targets.iter();
+        let found = targets.find(|proposed| proposed.name == target);
+        found.map(|proposed| proposed.plan).ok_or_else(|| not_named(target))
     }
 
     /// Every rehearsal, by target.
@@ -79,4 +97,9 @@ impl Stored {
         let read = self.rehearsals().flat_map(|rehearsal| &rehearsal.evidence);
         self.proposal.document().evidence.iter().chain(read).collect()
     }
+}
+
+fn not_named(target: &str) -> PipelineError {
+    PipelineError::refused(format!("the proposal does not name the target `{target}`"))
+        .with_hint("name one of its targets, or propose it for this one")
 }

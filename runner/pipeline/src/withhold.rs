@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use countersign_capability::Registry;
 use countersign_gate::{Sensitive, WITHHELD};
+use countersign_model::documents::RehearsalDocument;
 use countersign_model::text::{excerpt, without_digests};
-use countersign_model::{Change, Evidence, Verdict};
+use countersign_model::{Change, Digest, Evidence, Image, Verdict};
 use countersign_sandbox::{Ended, Failure, Finding, Output};
 use countersign_trust::SigningKey;
 use serde_json::Value;
@@ -60,6 +61,26 @@ pub(crate) fn digests(effect: &Value) -> Value {
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), digests(value))).collect(),
         other => other.clone(),
     }
+}
+
+/// A rehearsal as it may leave the host, where the signed one may not: a digest of a content that is withheld, and the
+/// chance that keeps it from being guessed, are for nobody.
+pub(crate) fn rehearsal(signed: &RehearsalDocument) -> Option<RehearsalDocument> {
+    if signed.plan.blind.is_none() && !signed.plan.changes().any(|planned| planned.change.withheld) {
+        return None;
+    }
+    let mut shown = signed.clone();
+    shown.plan.blind = None;
+    let sizes = |image: &mut Image| image.digest = Digest::of(b"");
+    for change in shown.plan.forward.iter_mut().chain(&mut shown.plan.back).filter(|change| change.withheld) {
+        change.before.iter_mut().chain(&mut change.after).for_each(sizes);
+        change.kept.iter_mut().for_each(|kept| sizes(&mut kept.image));
+        change.summary = without_digests(&change.summary);
+        change.effect = digests(&change.effect);
+        change.body = Value::Null;
+    }
+    shown.unrestored.iter_mut().for_each(|subject| *subject = without_digests(subject));
+    Some(shown)
 }
 
 /// What is sensitive by the present configuration of a proposal's targets, and may not have been when something was

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::RehearsalDocument;
 use crate::{Digest, Success, Verdict};
 
 /// How a proposal's targets stood at one moment: what only the runner's own host can know. Signed by the
@@ -31,6 +32,10 @@ pub struct TargetStanding {
     pub configured: Configured,
     /// What was found when it was looked at.
     pub found: Found,
+    /// The rehearsal without what nobody is shown, in the place of the signed one where that cannot leave the host:
+    /// it holds the digests of contents that are withheld. Its plan's digest is not the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<RehearsalDocument>,
 }
 
 /// What the operator's configuration says of a target, as far as an approver needs it.

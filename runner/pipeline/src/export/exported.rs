@@ -16,7 +16,7 @@ use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::review::{Provenance, Review};
 use crate::runner::{Clock, verified};
-use crate::stored::Stored;
+use crate::stored::{Given, Stored};
 use crate::withhold::Since;
 
 /// What a reviewer knows from somewhere else, for the file to be compared with.
@@ -100,7 +100,13 @@ impl Exported {
 
         let bundle = contents.bundle(&document.bundle)?;
         crate::link::admit(&registry, &bundle, &document.grants)?;
-        let stored = Stored::assemble(proposal, bundle, |digest| contents.rehearsal(digest, &runner))?;
+        let stored = Stored::assemble(proposal, bundle, |target| {
+            let shown = standing.targets.iter().find(|standing| standing.name == target.name);
+            match shown.and_then(|standing| standing.shown.clone()) {
+                Some(shown) => Ok(Given::Shown(shown)),
+                None => contents.rehearsal(&target.rehearsal, &runner).map(Given::Whole),
+            }
+        })?;
         let papers = Papers {
             evidence: contents.evidence(&stored, &runner)?,
             images: contents.images()?,

@@ -12,7 +12,7 @@ mod contents;
 mod exported;
 mod import;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
@@ -88,7 +88,12 @@ pub fn export(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> 
         crate::shown::showable(runner, rehearsal)?;
     }
     Since::of(runner, targets)?.nothing(runner, stored)?;
-    let standing = crate::standing::look(runner, stored, targets)?;
+    let mut standing = crate::standing::look(runner, stored, targets)?;
+    for target in &mut standing.targets {
+        target.shown = crate::withhold::rehearsal(stored.rehearsal(&target.name)?);
+    }
+    let whole: BTreeSet<String> =
+        standing.targets.iter().filter(|target| target.shown.is_none()).map(|target| target.name.clone()).collect();
     let standing = serde_json::to_vec(&standing).map_err(|error| PipelineError::failed(error.to_string()))?;
     let signature = runner.sign(namespace::STANDING, &standing)?;
 
@@ -101,7 +106,7 @@ pub fn export(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> 
     let (document, signature) = runner.signed_proposal(&stored.proposal.digest())?;
     put(name::PROPOSAL, &document);
     put(&name::signature(name::PROPOSAL), signature.as_bytes());
-    for target in &stored.proposal.document().targets {
+    for target in stored.proposal.document().targets.iter().filter(|target| whole.contains(&target.name)) {
         let (document, signature) = runner.signed_rehearsal(&target.rehearsal)?;
         put(&name::rehearsal(&target.rehearsal), &document);
         put(&name::signature(&name::rehearsal(&target.rehearsal)), signature.as_bytes());
