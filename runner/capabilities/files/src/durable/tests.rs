@@ -352,3 +352,41 @@ fn putting_back_goes_on_where_it_broke_off() {
     run.with(|session, cx| session.undo(cx, &change)).expect("undone");
     assert!(std::fs::read(run.root.path().join("file")).expect("read") == bytes);
 }
+
+/// Kept bytes in whose middle somebody else appends to the file.
+struct Meddling {
+    bytes: Cursor<Vec<u8>>,
+    file: std::path::PathBuf,
+}
+
+impl Read for Meddling {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.bytes.position() == CHUNK as u64 {
+            let mut log = std::fs::OpenOptions::new().append(true).open(&self.file)?;
+            log.write_all(b"<theirs>")?;
+        }
+        self.bytes.read(buffer)
+    }
+}
+
+#[test]
+fn what_is_appended_while_the_end_is_put_back_is_not_written_over() {
+    let mut run = Run::new();
+    let file = run.root.path().join("file");
+    let bytes: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(&file, &bytes).expect("written");
+    let change = run.prepare("truncate");
+    run.with(|session, cx| session.apply(cx, &change)).expect("applied");
+    let root = run.root.path().canonicalize().expect("resolved");
+    let opener = Opener::new(Guarded::look_up(&Protected::default()).expect("looked up"));
+    let path = crate::path::Path::parse(root.join("file").to_str().expect("text")).expect("a path");
+    let (directory, name) = opener.parent(&path, 0).expect("its directory");
+    let log = directory.appendable(name).expect("opened");
+    let mut end = Meddling { bytes: Cursor::new(bytes[3..].to_vec()), file: file.clone() };
+    let fault = append(&log, &mut end, 3, bytes.len() as u64, None, None).expect_err("it is disturbed");
+    assert!(fault.reached && fault.kind == FaultKind::Changed, "{fault:?}");
+    let found = std::fs::read(&file).expect("read");
+    assert!(found.starts_with(&bytes[..3 + CHUNK]) && found[3 + CHUNK..].starts_with(b"<theirs>"), "it is lost");
+    let fault = run.with(|session, cx| session.undo(cx, &change)).expect_err("left alone");
+    assert!(fault.what.contains("left alone"), "{fault:?}");
+}

@@ -158,7 +158,7 @@ fn who_appends_while_it_is_put_back_loses_nothing() {
     let mut host = Host::live();
     let bytes: Vec<u8> = (0..400_000u32).flat_map(u32::to_le_bytes).collect();
     let (mut undone, mut disturbed) = (0, 0);
-    for round in 0..200 {
+    for round in 0..100 {
         std::fs::write(host.root.join("log"), &bytes).expect("written");
         let change = host.truncate("log", 10).expect("prepared");
         host.apply(&change).expect("applied");
