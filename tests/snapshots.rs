@@ -48,8 +48,9 @@ impl Story {
         normal.know(format!("process {pid}, in state S"), "process 4711, in state S");
         normal.know(format!("process {pid}, in state R"), "process 4711, in state S");
         normal.know(format!("no process {pid}"), "no process 4711");
-        for key in ["agent", "alice"] {
-            let output = support::ssh_keygen(&["-lf", incident.state.path(key).to_str().expect("UTF-8")]);
+        for key in ["agent", "alice", "runner"] {
+            let file = root().join("tests/keys").join(format!("{key}.pub"));
+            let output = support::ssh_keygen(&["-lf", file.to_str().expect("UTF-8")]);
             let line = String::from_utf8(output.stdout).expect("text");
             let fingerprint = line.split(' ').nth(1).expect("a fingerprint").to_owned();
             normal.know(fingerprint, format!("SHA256:(the key of {key})"));
@@ -247,7 +248,15 @@ fn story(json: bool) -> Story {
 
     // A run whose process dies leaves its target blocked.
     let slow = story.propose("propose-slow", "pool-size", "slow", &[]);
-    story.approve("approve-slow", &slow);
+    // It is signed on another machine.
+    story.step("export", 0, &["export", &slow, "slow.proposal"]);
+    story.step("review-away", 0, &["review", "slow.proposal"]);
+    story.step(
+        "approve-away",
+        0,
+        &["approve", "slow.proposal", "--key", &alice, "--reason", "pool-size 0 explains the 503s"],
+    );
+    story.step("import", 0, &["import", "slow.proposal"]);
     let mut run = story.incident.state.command(&["run", &slow]);
     run.env("COUNTERSIGN_TEST_NOW", story.now().to_string()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut run = run.spawn().expect("the binary starts");

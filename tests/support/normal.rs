@@ -62,9 +62,10 @@ impl Normal {
     /// What was met, in a text that names what stands for it.
     pub fn back(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for kind in NAMES {
+        let kinds = NAMES.map(|kind| (kind, Digits::Hex)).into_iter().chain(KEYS.map(|kind| (kind, Digits::Base64)));
+        for (kind, digits) in kinds {
             for (at, name) in self.met.get(kind).into_iter().flatten().enumerate() {
-                let stand_in = self.stand_in(kind, at + 1, name.len(), Digits::Hex);
+                let stand_in = self.stand_in(kind, at + 1, name.len(), digits);
                 text = text.replace(&format!("{kind}{stand_in}"), &format!("{kind}{name}"));
             }
         }
@@ -199,6 +200,15 @@ impl Normal {
             && before.contains("sha256:")
         {
             line = format!("{before}  {} bytes", instead("67018"));
+        }
+        // So is what is packed: more than a page has.
+        for before in ["\"bytes\": ", ".proposal, "] {
+            if let Some(start) = line.find(before).map(|at| at + before.len()) {
+                let length = line[start..].bytes().take_while(u8::is_ascii_digit).count();
+                if length > 5 {
+                    line.replace_range(start..start + length, instead("428032"));
+                }
+            }
         }
         let asked = format!("asked for the {}. time after {} ms:", instead("2"), instead("254"));
         line.replace("asked at once:", &asked)
