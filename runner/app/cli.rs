@@ -78,6 +78,8 @@ enum Command {
     Import(commands::import::Arguments),
     /// Run an approved proposal: apply, check, and commit or roll back
     Run(commands::run::Arguments),
+    /// Propose to undo a committed run: what it changed is put back, by an approval of its own
+    Rollback(commands::rollback::Arguments),
     /// List the proposals that wait for a decision or a run
     Pending(commands::pending::Arguments),
     /// List runs, newest first
@@ -130,6 +132,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Export(arguments) => commands::export::run(global, arguments),
         Command::Import(arguments) => commands::import::run(global, arguments),
         Command::Run(arguments) => commands::run::run(global, arguments),
+        Command::Rollback(arguments) => commands::rollback::run(global, arguments),
         Command::Pending(arguments) => commands::pending::run(global, arguments),
         Command::Runs(arguments) => commands::runs::run(global, arguments),
         Command::Show(arguments) => commands::show::run(global, arguments),

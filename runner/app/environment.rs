@@ -36,6 +36,15 @@ pub(crate) struct Environment {
 
 impl Environment {
     pub(crate) fn open(global: &Global) -> anyhow::Result<Self> {
+        Self::open_with(global, Arc::default())
+    }
+
+    /// Everything read anew; a signal that came since the first reading is not forgotten.
+    pub(crate) fn again(&self, global: &Global) -> anyhow::Result<Self> {
+        Self::open_with(global, Arc::clone(&self.interrupted))
+    }
+
+    fn open_with(global: &Global, interrupted: Arc<AtomicBool>) -> anyhow::Result<Self> {
         let state = state_directory(global)?;
         if !state.exists() {
             return Err(hinted(
@@ -57,7 +66,6 @@ impl Environment {
             })?;
         }
         let policy = Policy::parse(&policy).context("the trust policy cannot be used")?;
-        let interrupted = Arc::new(AtomicBool::new(false));
         let runner = Runner::open(Setup {
             state,
             images,

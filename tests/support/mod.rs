@@ -174,24 +174,30 @@ impl Ran {
     }
 }
 
-/// A state directory with two keys: an agent's, who may propose, and alice's, who may approve.
+/// A state directory with three keys: those of an agent and a second one, who may propose, and alice's, who may approve.
 pub struct State {
     pub dir: TempDir,
 }
 
 impl State {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let state = Self { dir };
-        state.keygen("agent");
-        state.keygen("alice");
-        state
-            .command(&["init", "--approver"])
-            .arg(state.path("alice.pub"))
-            .arg("--proposer")
-            .arg(state.path("agent.pub"))
-            .ran()
-            .expect(0);
+        Self::with(&["alice"], &["agent", "second"])
+    }
+
+    /// With these keys, and these rights of theirs.
+    pub fn with(approvers: &[&str], proposers: &[&str]) -> Self {
+        let state = Self { dir: tempfile::tempdir().expect("a temporary directory") };
+        let mut names: Vec<_> = approvers.iter().chain(proposers).collect();
+        names.sort();
+        names.dedup();
+        names.into_iter().for_each(|name| state.keygen(name));
+        let mut command = state.command(&["init"]);
+        for (flag, names) in [("--approver", approvers), ("--proposer", proposers)] {
+            for name in names {
+                command.arg(flag).arg(state.path(&format!("{name}.pub")));
+            }
+        }
+        command.ran().expect(0);
         state
     }
 
@@ -317,7 +323,12 @@ pub struct Incident {
 
 impl Incident {
     pub fn new() -> Self {
-        let incident = Self::of(State::new());
+        Self::on(State::new())
+    }
+
+    /// With this state, whose target it is.
+    pub fn on(state: State) -> Self {
+        let incident = Self::of(state);
         incident.state.configure(&incident.target("orders", ""));
         incident
     }

@@ -17,6 +17,7 @@ pub(crate) mod propose;
 pub(crate) mod read;
 pub(crate) mod rehearse;
 pub(crate) mod review;
+pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod show;
@@ -36,7 +37,26 @@ pub(crate) struct StepArguments {
 impl StepArguments {
     /// The arguments, typed and tested against the bundle's schema.
     pub(crate) fn parse(&self, bundle: &Bundle) -> anyhow::Result<Map<String, Value>> {
-        Ok(bundle.manifest().parse_arguments(&self.arguments)?)
+        self.parse_over(bundle, None)
+    }
+
+    /// The same, with what was given `before` for those that the schema has and that are not given now.
+    pub(crate) fn parse_over(
+        &self,
+        bundle: &Bundle,
+        before: Option<&Map<String, Value>>,
+    ) -> anyhow::Result<Map<String, Value>> {
+        let manifest = bundle.manifest();
+        let known = manifest.arguments_schema().get("properties");
+        let stays = |name: &String| {
+            known.is_some_and(|known| known.get(name).is_some())
+                && !self.arguments.iter().any(|(given, _)| given == name)
+        };
+        let kept = before.into_iter().flatten().filter(|(name, _)| stays(name));
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let mut arguments: Vec<_> = kept.map(|(name, value)| (name.clone(), text(value))).collect();
+        arguments.extend(self.arguments.iter().cloned());
+        Ok(manifest.parse_arguments(&arguments)?)
     }
 }
 

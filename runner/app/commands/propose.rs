@@ -3,7 +3,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use countersign_bundle::Bundle;
-use countersign_pipeline::{ProposalDraft, proposal_name};
+use countersign_model::Digest;
+use countersign_pipeline::{Drafted, ProposalDraft, Revised, Runner, proposal_name};
 use serde_json::json;
 
 use super::StepArguments;
@@ -15,13 +16,20 @@ use crate::signing::SignerArguments;
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("who").required(true).multiple(true).args(["key", "agent"])))]
-#[command(after_help = "Example: countersign propose ./bundle --target web --arg config=/etc/orders.conf \\
-           --evidence ev-0123456789ab --hypothesis 'pool-size is 0' --key ~/.ssh/agent")]
+#[command(after_help = "\
+Examples:
+  countersign propose ./bundle --target web --arg config=/etc/orders.conf \\
+           --evidence ev-0123456789ab --hypothesis 'pool-size is 0' --key ~/.ssh/agent
+  countersign propose --revise p-0123456789ab --key ~/.ssh/agent")]
 pub(crate) struct Arguments {
-    /// The bundle's directory
-    bundle: PathBuf,
+    /// The bundle's directory; with `--revise`, the one that was proposed unless it is given anew
+    #[arg(required_unless_present = "revise")]
+    bundle: Option<PathBuf>,
+    /// Rehearse an earlier proposal of yours again, whose place the new one takes; what is not given anew stays
+    #[arg(long, value_name = "PROPOSAL")]
+    revise: Option<String>,
     /// A target's name
-    #[arg(long = "target", value_name = "TARGET", required = true)]
+    #[arg(long = "target", value_name = "TARGET", required_unless_present = "revise")]
     targets: Vec<String>,
     #[command(flatten)]
     step: StepArguments,
@@ -29,8 +37,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ID")]
     evidence: Vec<String>,
     /// Why this should help
-    #[arg(long, value_name = "TEXT")]
-    hypothesis: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "revise")]
+    hypothesis: Option<String>,
     #[command(flatten)]
     signer: SignerArguments,
 }
@@ -39,40 +47,70 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let runner = &environment.runner;
     let signatory = arguments.signer.signatory()?;
-    let bundle = Bundle::open(&arguments.bundle)?;
-    let step = arguments.step.parse(&bundle)?;
-    let targets = environment.targets(arguments.targets.iter().map(String::as_str))?;
     let principal = runner.policy().principal(signatory.fingerprint());
+    let revised = match &arguments.revise {
+        Some(name) => Some(Revised::load(runner, name, &principal)?),
+        None => None,
+    };
+    let before = revised.as_ref().map(Revised::document);
+
+    let given = arguments.bundle.as_deref().map(Bundle::open).transpose()?;
+    let bundle = given.as_ref().or(revised.as_ref().map(Revised::bundle));
+    let bundle = bundle.ok_or_else(|| anyhow::anyhow!("no bundle is named"))?;
+    let step = arguments.step.parse_over(bundle, before.map(|document| &document.arguments))?;
+    let mut targets: Vec<&str> = arguments.targets.iter().map(String::as_str).collect();
+    let mut evidence = arguments.evidence.clone();
+    if let Some(document) = before {
+        if targets.is_empty() {
+            targets = document.targets.iter().map(|target| target.name.as_str()).collect();
+        }
+        if evidence.is_empty() {
+            evidence = document.evidence.iter().map(|reference| reference.id.clone()).collect();
+        }
+    }
+    let hypothesis = arguments.hypothesis.as_deref().or(before.map(|document| document.hypothesis.as_str()));
     let drafted = countersign_pipeline::draft(
         runner,
         &ProposalDraft {
-            bundle: &bundle,
-            targets: &targets,
+            bundle,
+            targets: &environment.targets(targets.into_iter())?,
             arguments: &step,
-            evidence: &arguments.evidence,
-            hypothesis: &arguments.hypothesis,
+            evidence: &evidence,
+            hypothesis: hypothesis.unwrap_or_default(),
             proposer: signatory.fingerprint(),
             principal: principal.name(),
+            revises: revised.as_ref().map(Revised::digest).as_ref(),
         },
     )?;
-    let digest = runner.keep_proposal(&bundle, &drafted, &*signatory)?;
+    let digest = runner.keep_proposal(bundle, &drafted, &*signatory)?;
+    proposed(runner, digest, &drafted)
+}
+
+/// What was proposed, as both verbs that propose say it.
+pub(super) fn proposed(runner: &Runner, digest: Digest, drafted: &Drafted) -> CommandResult {
+    let document = &drafted.document;
     let name = proposal_name(&digest);
 
-    let mut text = format!("proposal {name}\ndigest   {digest}\nbundle   {}\n", bundle.digest());
+    let mut text = format!("proposal {name}\ndigest   {digest}\nbundle   {}\n", document.bundle);
+    if let Some(undoes) = &document.undoes {
+        writeln!(text, "undoes   {}", undoes.run)?;
+    }
+    if let Some(revises) = &document.revises {
+        writeln!(text, "revises  {}, which can no longer be approved or run", proposal_name(revises))?;
+    }
     for rehearsed in &drafted.rehearsals {
-        let document = rehearsed.document();
-        let count = document.plan.forward.len();
+        let rehearsal = rehearsed.document();
+        let count = rehearsal.plan.forward.len();
         writeln!(
             text,
             "target   {}: {count} change{}, restores: {}, plan {}",
-            document.target,
+            rehearsal.target,
             if count == 1 { "" } else { "s" },
-            if document.restores { "yes" } else { "no" },
-            document.plan.digest()
+            if rehearsal.restores { "yes" } else { "no" },
+            rehearsal.plan.digest()
         )?;
     }
     write!(text, "next     an approver runs `countersign review {name}`")?;
-    let document = &drafted.document;
     let plans: Vec<_> = drafted
         .rehearsals
         .iter()
@@ -97,6 +135,8 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         "grants": render::role_grants(&document.grants),
         "evidence": document.evidence,
         "expires": document.expires,
+        "undoes": document.undoes.as_ref().map(|undoes| undoes.run.as_str()),
+        "revises": document.revises.as_ref().map(proposal_name),
     });
     Ok(Done::new(text, json).acted())
 }

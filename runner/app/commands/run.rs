@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use clap::Args;
 use countersign_model::Outcome;
-use countersign_pipeline::{Order, PipelineError, Stored};
+use countersign_pipeline::{Order, PipelineError, Runner, Stored};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -9,17 +11,48 @@ use crate::output::{CommandResult, Done};
 use crate::render;
 
 #[derive(Args)]
-#[command(after_help = "Example: countersign run p-0123456789ab")]
+#[command(after_help = "\
+Examples:
+  countersign run p-0123456789ab
+  countersign run p-0123456789ab --wait --timeout 1h")]
 pub(crate) struct Arguments {
     /// The proposal
     proposal: String,
     /// The target, where the proposal names several
     #[arg(long)]
     target: Option<String>,
+    /// Wait until enough people have approved, and start at the last signature; nothing is held meanwhile
+    #[arg(long)]
+    wait: bool,
+    /// For how long to wait at most [default: until the proposal expires]
+    #[arg(long, value_name = "SPAN", requires = "wait", value_parser = crate::time::parse_duration)]
+    timeout: Option<u64>,
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let environment = Environment::open(global)?;
+    let mut environment = Environment::open(global)?;
+    if arguments.wait {
+        let timeout = arguments.timeout.map(Duration::from_millis);
+        let wait = |runner: &Runner, order: &Order<'_>| countersign_pipeline::await_approval(runner, order, timeout);
+        if let Err(refused) = ordered(&environment, arguments, wait)? {
+            return Ok(refused);
+        }
+        // Whatever was read before the last signature is read again.
+        environment = environment.again(global)?;
+    }
+    let report = match ordered(&environment, arguments, countersign_pipeline::remediate)? {
+        Ok(report) => report,
+        Err(refused) => return Ok(refused),
+    };
+    Ok(Done::new(render::run::text(&report), report.to_json()).with_code(report.exit_code()).acted())
+}
+
+/// Acts on the proposal, everything that belongs to it read now and signals caught. A refusal is a result too.
+fn ordered<T>(
+    environment: &Environment,
+    arguments: &Arguments,
+    act: impl FnOnce(&Runner, &Order<'_>) -> Result<T, PipelineError>,
+) -> anyhow::Result<Result<T, Done>> {
     let runner = &environment.runner;
     let stored = Stored::load(runner, &arguments.proposal)?;
     let name = match (&arguments.target, stored.proposal.document().targets.as_slice()) {
@@ -39,10 +72,11 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         rehearsal: stored.rehearsal(name)?,
         name,
         target: environment.target(name)?,
+        undo: stored.undo.as_ref(),
     };
     environment.roll_back_on_signals()?;
-    let report = match countersign_pipeline::remediate(runner, &order) {
-        Ok(report) => report,
+    match act(runner, &order) {
+        Ok(done) => Ok(Ok(done)),
         Err(error @ PipelineError::Refused { .. }) => {
             let run = runner.keep_refusal(&order, &error);
             crate::output::explain(&error);
@@ -55,9 +89,8 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
                 "error": crate::output::error_json(&error),
             });
             let text = format!("refused; target {name}: nothing changed, and no use of an approval is spent");
-            return Ok(Done::new(text, json).with_code(error.exit_code()));
+            Ok(Err(Done::new(text, json).with_code(error.exit_code())))
         }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Done::new(render::run::text(&report), report.to_json()).with_code(report.exit_code()).acted())
+        Err(error) => Err(error.into()),
+    }
 }

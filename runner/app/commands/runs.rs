@@ -1,4 +1,5 @@
 use clap::Args;
+use countersign_pipeline::ListedRun;
 use serde_json::json;
 
 use crate::cli::Global;
@@ -26,9 +27,18 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             run.target.clone(),
             run.proposal.clone(),
             moment(run.started),
-            countersign_model::text::excerpt(&run.reason, 80),
+            countersign_model::text::excerpt(&said(run), 80),
         ]);
     }
     let text = if runs.is_empty() { "there were no runs".to_owned() } else { table(&rows) };
     Ok(Done::new(text, json!({ "runs": runs })))
+}
+
+/// Why it ended as it did, after what it has to do with another run.
+fn said(run: &ListedRun) -> String {
+    match (&run.undone_by, &run.undoes) {
+        (Some(by), _) => format!("undone by {by}; {}", run.reason),
+        (None, Some(undone)) => format!("undoes {undone}; {}", run.reason),
+        (None, None) => run.reason.clone(),
+    }
 }

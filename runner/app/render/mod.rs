@@ -2,13 +2,14 @@
 
 pub(crate) mod rehearsal;
 pub(crate) mod review;
+pub(crate) mod revision;
 pub(crate) mod run;
 
 use std::fmt::Write as _;
 
 use countersign_model::documents::{Denial, RoleGrants};
 use countersign_model::text::{excerpt, visible, visible_lines};
-use countersign_model::{Reversibility, Verdict};
+use countersign_model::{Reversibility, Role, Verdict};
 use countersign_pipeline::{ChangeReview, GuardState, Sizes};
 use serde_json::{Value, json};
 
@@ -57,15 +58,37 @@ fn withheld(sizes: Sizes) -> String {
 
 /// Changes with their diffs.
 pub(crate) fn changes(text: &mut String, changes: &[&ChangeReview]) -> std::fmt::Result {
+    changes_by(text, changes, step)
+}
+
+/// Who makes a change: the step in this role.
+pub(crate) fn step(role: Role) -> String {
+    format!("by the {role} step")
+}
+
+/// The same in the undoing of a run, whose forward part is no fix.
+pub(crate) fn undoing(role: Role) -> String {
+    match role {
+        Role::Fix => "to undo the run".to_owned(),
+        role => step(role),
+    }
+}
+
+/// Changes with their diffs, and who makes them.
+pub(crate) fn changes_by(
+    text: &mut String,
+    changes: &[&ChangeReview],
+    by: impl Fn(Role) -> String,
+) -> std::fmt::Result {
     for (at, reviewed) in changes.iter().enumerate() {
         let change = &reviewed.change;
         writeln!(
             text,
-            "  {}. {} ({}, by the {} step)",
+            "  {}. {} ({}, {})",
             at + 1,
             visible(&change.summary),
             reversibility(change.reversibility),
-            change.role
+            by(change.role)
         )?;
         for (what, digest) in [("before", change.before), ("after", change.after)] {
             if let Some(digest) = digest {

@@ -1,12 +1,13 @@
 use std::fmt::Write as _;
 
+use countersign_model::documents::UndoStanding;
 use countersign_model::text::{excerpt, visible, visible_lines};
 use countersign_model::{Mode, Role, RollbackBy, Verdict};
 use countersign_pipeline::{Provenance, Review, TargetReview};
 use countersign_sandbox::WASI_IS_INERT;
 use serde_json::{Value, json};
 
-use super::{changes, guards};
+use super::{changes_by, guards};
 use crate::time::{moment, span};
 
 /// The review for programs: the design's keys beside the whole.
@@ -36,9 +37,18 @@ fn write(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
     if let Some(exported) = &review.exported {
         provenance(text, exported, now)?;
     }
+    if let Some(by) = &review.superseded_by {
+        writeln!(text, "SUPERSEDED by {by}: this can no longer be approved or run")?;
+    }
+    if let Some(revision) = &review.revision {
+        super::revision::write(text, revision)?;
+    }
+    if let Some(undoes) = &review.undoes {
+        undone(text, undoes)?;
+    }
     for target in &review.targets {
         standing(text, target, review.exported.as_ref(), now)?;
-        effects(text, target)?;
+        effects(text, target, review.undoes.is_some())?;
     }
     outcome(text, review)?;
     rollback(text, review)?;
@@ -48,6 +58,29 @@ fn write(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
     people(text, review, now)?;
     approvals(text, review, now)?;
     words(text, review)
+}
+
+fn undone(text: &mut String, undoes: &UndoStanding) -> std::fmt::Result {
+    writeln!(text, "\nUNDOES run {} on {}, committed {}", undoes.run, undoes.target, moment(undoes.committed))?;
+    if let Some(by) = &undoes.undone_by {
+        writeln!(text, "  UNDONE already, by run {by}: this can no longer be approved or run")?;
+    }
+    writeln!(
+        text,
+        "  it ran {}, by {}, approved by {}",
+        undoes.proposal,
+        undoes.proposer,
+        undoes.approvers.join(", ")
+    )?;
+    writeln!(
+        text,
+        "  no fix runs: the runner puts back what the run changed, last change first, and then the bundle's"
+    )?;
+    writeln!(text, "  rollback step does what only it can")?;
+    for summary in &undoes.not_undone {
+        writeln!(text, "  NOT undone, since nothing undoes it: {}", visible(summary))?;
+    }
+    Ok(())
 }
 
 /// Whose file this is: what it says, and what of that the reviewer knew already.
@@ -106,14 +139,15 @@ fn standing(text: &mut String, target: &TargetReview, exported: Option<&Provenan
     Ok(())
 }
 
-fn effects(text: &mut String, target: &TargetReview) -> std::fmt::Result {
+fn effects(text: &mut String, target: &TargetReview, undoing: bool) -> std::fmt::Result {
     writeln!(text, "\nEFFECTS on {}, plan {}", target.name, target.plan)?;
     let (back, forward): (Vec<_>, Vec<_>) =
         target.changes.iter().partition(|reviewed| reviewed.change.role == Role::Rollback);
-    changes(text, &forward)?;
+    let by = if undoing { super::undoing } else { super::step };
+    changes_by(text, &forward, by)?;
     if !back.is_empty() {
         writeln!(text, "  and if it is rolled back, after the host's undo:")?;
-        changes(text, &back)?;
+        changes_by(text, &back, by)?;
     }
     let withheld = target.changes.iter().filter(|reviewed| reviewed.change.withheld.is_some()).count();
     if withheld > 0 {
@@ -147,6 +181,9 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
         Mode::Exact => writeln!(text, "  exactly this plan was done, in this order, and nothing else;")?,
         Mode::Scoped => writeln!(text, "  ANYTHING inside the grants was done (mode scoped);")?,
     }
+    if let Some(undoes) = &review.undoes {
+        writeln!(text, "  every subject equals what it was before run {}, read back from the target;", undoes.run)?;
+    }
     for target in &review.targets {
         let success = target.success;
         let held = if success.hold_ms > 0 {
@@ -154,22 +191,28 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
         } else {
             "once".to_owned()
         };
+        let what =
+            if review.undoes.is_some() { "no guard is worse than before" } else { "the check and every guard hold" };
         writeln!(
             text,
-            "  the check and every guard hold on {} within {}, asked every {}, {held}",
+            "  {what} on {} within {}, asked every {}, {held}",
             target.name,
             span(success.within_ms),
             span(success.every_ms)
         )?;
     }
-    if review.success.may_pass_before {
+    if review.undoes.is_some() {
+        writeln!(text, "  the check is shown and not required: it was written to see the fix, which goes")?;
+        writeln!(text, "  validators are not asked: what is put back is what was there before, good or bad")?;
+    } else if review.success.may_pass_before {
         writeln!(text, "  the check MAY PASS BEFORE the fix, as its author asks: its passing then proves nothing")?;
     }
     for target in &review.targets {
-        for validator in &target.validators {
+        for validator in target.validators.iter().filter(|_| review.undoes.is_none()) {
             writeln!(text, "  validator `{validator}` accepts what is written, before anything irreversible")?;
         }
-        if target.check_before == Verdict::Healthy || target.check_now == Verdict::Healthy {
+        let passes = target.check_before == Verdict::Healthy || target.check_now == Verdict::Healthy;
+        if passes && review.undoes.is_none() {
             let then = if target.success.may_pass_before {
                 "the guards alone decide"
             } else {
@@ -185,8 +228,9 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
     for target in &review.targets {
         writeln!(
             text,
-            "  in the rehearsal on {}, the check said before the fix: {}",
+            "  in the rehearsal on {}, the check said before {}: {}",
             target.name,
+            if review.undoes.is_some() { "anything was put back" } else { "the fix" },
             spoken(&target.check_before)
         )?;
         writeln!(text, "    and on the overlay after it: {}", spoken(&target.check_after))?;
@@ -199,6 +243,12 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
 fn rollback(text: &mut String, review: &Review) -> std::fmt::Result {
     writeln!(text, "\nROLLBACK")?;
     match review.rollback {
+        RollbackBy::Step if review.undoes.is_some() => {
+            writeln!(
+                text,
+                "  the host undoes the exact changes, so that the run stands again, then the rollback step runs again"
+            )?;
+        }
         RollbackBy::Step => writeln!(text, "  the host undoes the exact changes, then the rollback step runs")?,
         RollbackBy::Undo => writeln!(text, "  the host undoes the changes; there is no rollback step")?,
     }

@@ -17,19 +17,23 @@ pub(crate) fn text(report: &RunReport) -> String {
 
 fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
     writeln!(text, "run {}: {}", report.run, report.outcome)?;
+    if let Some(undoes) = &report.undoes {
+        writeln!(text, "undoes: run {}", undoes.run)?;
+    }
     writeln!(text, "reason: {}", visible(&report.reason))?;
     if !report.independent {
         writeln!(text, "approval not independent: the proposer's key is in no trust policy")?;
     }
     writeln!(text, "approved by: {}", report.approvers.join(", "))?;
     writeln!(text, "changes:")?;
+    let by = if report.undoes.is_some() { super::undoing } else { super::step };
     for change in &report.changes {
         writeln!(
             text,
-            "  {} ({}, by the {} step)",
+            "  {} ({}, {})",
             visible(&change.summary),
             reversibility(change.reversibility),
-            change.role
+            by(change.role)
         )?;
     }
     if report.changes.is_empty() {
@@ -42,7 +46,8 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
         }
     }
     if let Some(check) = &report.check {
-        writeln!(text, "last check: {}", verdict(check))?;
+        let role = if report.undoes.is_some() { " (shown, not required)" } else { "" };
+        writeln!(text, "last check{role}: {}", verdict(check))?;
     }
     guards(text, &report.guards)?;
     for kept in &report.left_behind {
@@ -57,10 +62,26 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
     }
     let owner = visible(&report.rollback_owner);
     match report.outcome {
-        Outcome::Committed => writeln!(text, "target {}: changed as approved; check and guards hold", report.target),
+        Outcome::Committed => match &report.undoes {
+            None => writeln!(text, "target {}: changed as approved; check and guards hold", report.target),
+            Some(undoes) => {
+                writeln!(
+                    text,
+                    "target {}: every subject was read back and is as before run {}; no guard is worse",
+                    report.target, undoes.run
+                )?;
+                for summary in &undoes.not_undone {
+                    writeln!(text, "  done by that run, and not undone: {}", visible(summary))?;
+                }
+                Ok(())
+            }
+        },
         Outcome::Refused => writeln!(text, "target {}: nothing changed", report.target),
         Outcome::RolledBack => {
             writeln!(text, "target {}: every subject was read back and is as before the run", report.target)?;
+            if let Some(undoes) = &report.undoes {
+                writeln!(text, "  run {} stands: its undoing was rolled back", undoes.run)?;
+            }
             sent(text, report)
         }
         Outcome::RollbackIncomplete | Outcome::InDoubt => {
@@ -105,6 +126,12 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
     }
     if !run.approvers.is_empty() {
         writeln!(text, "approved {}", run.approvers.join(", "))?;
+    }
+    if let Some(undone) = &run.undoes {
+        writeln!(text, "undoes   {undone}")?;
+    }
+    if let Some(by) = &run.undone_by {
+        writeln!(text, "undone   by {by}")?;
     }
     writeln!(text, "changes")?;
     for change in &run.changes {

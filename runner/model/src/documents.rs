@@ -8,8 +8,12 @@ use serde_json::{Map, Value};
 
 use crate::{Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
 
+mod lineage;
 mod standing;
 
+pub use lineage::{
+    ArgumentDifference, ChangeDifference, Differs, GrantDifference, RevisionStanding, TargetDifference, UndoStanding,
+};
 pub use standing::{Configured, EarlierRun, Found, GuardState, StandingDocument, TargetStanding};
 
 /// The version of the documents below.
@@ -44,6 +48,19 @@ pub struct Denial {
     pub grant: Option<Grant>,
 }
 
+/// The committed run that is to be undone: the plan's forward part is what puts its changes back, last first, and
+/// then what the bundle's rollback step does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Undoes {
+    /// The run's name.
+    pub run: String,
+    /// Digest of what the runner recorded of it: its proposal, approval and target, and every change with its effect.
+    pub record: Digest,
+    /// Fingerprint of the key that proposed it, whose owner never approves this.
+    pub proposer: String,
+}
+
 /// What the runner found when it rehearsed one bundle on one target; signed by the runner in the
 /// namespace `rehearsal@countersign`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +82,8 @@ pub struct RehearsalDocument {
     pub now: u64,
     /// The steps' seed.
     pub seed: u64,
+    /// The run that is undone; then no fix runs.
+    pub undoes: Option<Undoes>,
     /// What would change.
     pub plan: Plan,
     /// The check on the untouched target.
@@ -129,6 +148,10 @@ pub struct ProposalDocument {
     pub rollback: RollbackBy,
     /// When the check is asked.
     pub success: Success,
+    /// The run that this undoes; then no fix runs.
+    pub undoes: Option<Undoes>,
+    /// Digest of the proposal of the same proposer that this one takes the place of.
+    pub revises: Option<Digest>,
     /// The evidence that the proposer cites.
     pub evidence: Vec<EvidenceReference>,
     /// Why the proposer thinks that this helps; untrusted text.
@@ -207,6 +230,8 @@ pub struct Terms {
     pub rollback: RollbackBy,
     /// When the check is asked.
     pub success: Success,
+    /// The run that is undone.
+    pub undoes: Option<Undoes>,
     /// Whether a person must confirm a committed change, and by when; none yet.
     pub confirmation: Option<Confirmation>,
     /// From when on it may run, in milliseconds since 1970-01-01 UTC.

@@ -8,6 +8,7 @@ use countersign_trust::{ApprovalDraft, Principal, Signatory, SignatureError, Sig
 
 use crate::desk::Desk;
 use crate::error::PipelineError;
+use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::stored::Stored;
 use crate::target::{Target, contains};
@@ -72,7 +73,10 @@ pub(crate) fn draft(
             return Err(PipelineError::refused(format!(
                 "the configuration of `{name}` was changed since the proposal"
             ))
-            .with_hint("propose again: what was rehearsed is not what would run"));
+            .with_hint(format!(
+                "what was rehearsed is not what would run: rehearse it again with `countersign propose --revise {}`",
+                proposal_name(&stored.proposal.digest())
+            )));
         }
         if let Some(why) = &configured.exceeded {
             return Err(PipelineError::refused(why).with_hint(
@@ -141,7 +145,7 @@ pub(crate) fn acceptable(
     signature: &[u8],
 ) -> Result<Principal, PipelineError> {
     let policy = desk.policy();
-    let approver = countersign_trust::verify_approval(manifest, signature, stored.proposal.proposer(), policy)
+    let approver = countersign_trust::verify_approval_of(manifest, signature, &stored.proposal, policy)
         .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
     let terms = terms(manifest)?;
     if terms.proposal != stored.proposal.digest() {
@@ -267,6 +271,7 @@ pub(crate) fn open(desk: &dyn Desk, stored: &Stored) -> Result<u64, PipelineErro
     if now >= stored.proposal.document().expires {
         return Err(PipelineError::refused("the proposal expired").with_hint("propose it again"));
     }
+    desk.stands(stored)?;
     match desk.denial_reason(&stored.proposal.digest())? {
         None => Ok(now),
         Some(reason) => Err(PipelineError::refused(format!("the proposal was denied: {reason}"))

@@ -3,6 +3,7 @@ use countersign_model::{Digest, Evidence, Grant};
 use countersign_trust::{Policy, SignedApproval, SignedDenial};
 
 use crate::error::PipelineError;
+use crate::stored::Stored;
 
 /// Where a proposal is reviewed and signed: the runner's own host, or, away from it, an exported file. What
 /// is shown and signed is made by the same code at either; nothing here looks at a target.
@@ -48,6 +49,12 @@ pub trait Desk {
     /// # Errors
     /// A sentence fragment.
     fn normalize(&self, grant: &Grant) -> Result<Grant, String>;
+
+    /// Refuses a proposal whose place another took, or which would undo what is undone already.
+    ///
+    /// # Errors
+    /// That refusal, or when it cannot be told.
+    fn stands(&self, stored: &Stored) -> Result<(), PipelineError>;
 
     /// Why a proposal was denied, by whoever may; `None` where it was not.
     ///

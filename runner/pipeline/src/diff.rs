@@ -81,6 +81,25 @@ fn end(blobs: &mut dyn Blobs, change: &Change, before: Image, kept: Kept) -> Res
     Ok(shown)
 }
 
+/// Two contents of one subject as a unified diff; empty where they are the same.
+///
+/// # Errors
+/// As for [`of_change`].
+pub(crate) fn between(
+    blobs: &mut dyn Blobs,
+    old: Option<Image>,
+    new: Option<Image>,
+    names: (&str, &str),
+) -> Result<String, String> {
+    if old == new {
+        return Ok(String::new());
+    }
+    if [old, new].into_iter().flatten().any(|image| image.size > MAX_SIDE) {
+        return Err(format!("it is too large to show: over {MAX_SIDE} bytes"));
+    }
+    Ok(unified(&text(blobs, old)?, &text(blobs, new)?, names.0, names.1))
+}
+
 /// Lines end at line feeds and nowhere else: a lone carriage return must not make two lines of what is
 /// escaped into one.
 fn unified(old: &str, new: &str, old_name: &str, new_name: &str) -> String {

@@ -19,7 +19,7 @@ pub(crate) fn drift(runner: &Runner, sessions: &mut Sessions, forward: &[Change]
         }
         match sessions.probe(&mut blobs, change) {
             Ok(State::Before) => {}
-            Ok(State::After) => drift.push(format!("{}: it is already as the fix would leave it", change.subject)),
+            Ok(State::After) => drift.push(format!("{}: it is already as the plan would leave it", change.subject)),
             Ok(State::Elsewhere(what)) => drift.push(format!("{}: {what}", change.subject)),
             Ok(State::Unknowable) => drift.push(format!("{}: its state cannot be told", change.subject)),
             Err(fault) => drift.push(format!("{}: it cannot be read: {}", change.subject, fault.what)),
@@ -32,6 +32,9 @@ pub(crate) fn drift(runner: &Runner, sessions: &mut Sessions, forward: &[Change]
 pub(crate) fn refuse(order: &Order<'_>, drift: &[String]) -> Result<(), PipelineError> {
     if drift.is_empty() {
         return Ok(());
+    }
+    if let Some(undo) = order.undo {
+        return Err(crate::undo::conflict(undo.run(), &drift.join("; ")));
     }
     let what = format!("the target is not as it was rehearsed: {}", drift.join("; "));
     Err(PipelineError::refused(what).with_hint(format!(

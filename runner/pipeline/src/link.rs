@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use countersign_bundle::Bundle;
 use countersign_capability::{Registry, StepContext};
 use countersign_gate::{Allowance, GatePort, Step};
-use countersign_model::documents::RoleGrants;
+use countersign_model::documents::{ProposalDocument, RoleGrants};
 use countersign_model::{Access, Role};
 use countersign_sandbox::{Admitted, Ended, Limits};
 
@@ -28,7 +28,37 @@ impl Linked {
         grants: &RoleGrants,
         targets: &[(&str, &Target)],
     ) -> Result<Self, PipelineError> {
-        let admitted = admit(runner.registry(), bundle, grants)?;
+        Self::link_roles(runner, bundle, grants, targets, &Role::ALL)
+    }
+
+    /// The same of the steps that undo a run: its fix is not run again, and so not linked.
+    pub(crate) fn link_undo(
+        runner: &Runner,
+        bundle: &Bundle,
+        grants: &RoleGrants,
+        targets: &[(&str, &Target)],
+    ) -> Result<Self, PipelineError> {
+        Self::link_roles(runner, bundle, grants, targets, &UNDOING)
+    }
+
+    /// What a proposal's steps are linked to: all of them, or those that undo a run.
+    pub(crate) fn link_for(
+        runner: &Runner,
+        bundle: &Bundle,
+        document: &ProposalDocument,
+        targets: &[(&str, &Target)],
+    ) -> Result<Self, PipelineError> {
+        Self::link_roles(runner, bundle, &document.grants, targets, roles(document))
+    }
+
+    fn link_roles(
+        runner: &Runner,
+        bundle: &Bundle,
+        grants: &RoleGrants,
+        targets: &[(&str, &Target)],
+        roles: &[Role],
+    ) -> Result<Self, PipelineError> {
+        let admitted = admit(runner.registry(), bundle, grants, roles)?;
         for (role, step) in &admitted {
             if step.inspection().wasi()
                 && let Some((name, _)) = targets.iter().find(|(_, target)| !target.wasi)
@@ -62,24 +92,56 @@ impl Linked {
         allowance: Allowance,
         context: &StepContext,
     ) -> Result<Ended, PipelineError> {
-        let step =
-            self.steps.get(&role).ok_or_else(|| PipelineError::failed(format!("the bundle has no {role} step")))?;
+        let step = self.step(role)?;
         gate.lock().begin(Step { role: Some(role), allowance });
-        let ended = step.run(Box::new(gate.clone()), context.clone(), Limits::default());
-        let mut gate = gate.lock();
-        gate.end();
-        Ok(if gate.tainted() { crate::withhold::words(ended) } else { ended })
+        Ok(end(step, gate, context))
+    }
+
+    /// The same where what the step changes is the forward part of the plan: a rollback step that undoes a run.
+    pub(crate) fn run_forward(
+        &self,
+        gate: &GatePort,
+        role: Role,
+        allowance: Allowance,
+        context: &StepContext,
+    ) -> Result<Ended, PipelineError> {
+        let step = self.step(role)?;
+        gate.lock().begin_forward(Step { role: Some(role), allowance });
+        Ok(end(step, gate, context))
+    }
+
+    fn step(&self, role: Role) -> Result<&countersign_sandbox::Linked, PipelineError> {
+        self.steps.get(&role).ok_or_else(|| PipelineError::failed(format!("the bundle has no {role} step")))
     }
 }
 
-/// Inspects each step of a bundle and refuses what its role or its grants do not allow. Compiles nothing.
+fn end(step: &countersign_sandbox::Linked, gate: &GatePort, context: &StepContext) -> Ended {
+    let ended = step.run(Box::new(gate.clone()), context.clone(), Limits::default());
+    let mut gate = gate.lock();
+    gate.end();
+    if gate.tainted() { crate::withhold::words(ended) } else { ended }
+}
+
+/// The steps that undo a run.
+const UNDOING: [Role; 2] = [Role::Rollback, Role::Check];
+
+/// The steps that a proposal would run: all of them, or those that undo a run.
+pub(crate) const fn roles(document: &ProposalDocument) -> &'static [Role] {
+    match document.undoes {
+        None => &Role::ALL,
+        Some(_) => &UNDOING,
+    }
+}
+
+/// Inspects these steps of a bundle and refuses what its role or its grants do not allow. Compiles nothing.
 pub(crate) fn admit(
     registry: &Registry,
     bundle: &Bundle,
     grants: &RoleGrants,
+    roles: &[Role],
 ) -> Result<Vec<(Role, Admitted)>, PipelineError> {
     let mut admitted = Vec::new();
-    for role in Role::ALL {
+    for role in roles.iter().copied() {
         let Some(step) = bundle.step(role) else { continue };
         let in_step = |error: &dyn std::fmt::Display| format!("the {role} step: {error}");
         let inspection = countersign_sandbox::inspect(registry, step.bytes())

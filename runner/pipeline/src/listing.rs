@@ -29,6 +29,10 @@ pub struct ListedRun {
     pub started: u64,
     /// Why it ended as it did.
     pub reason: String,
+    /// The run that it undid, or was to undo.
+    pub undoes: Option<String>,
+    /// The run that undid it.
+    pub undone_by: Option<String>,
 }
 
 /// A proposal as `pending` lists it.
@@ -74,6 +78,10 @@ pub struct ShownRun {
     pub started: u64,
     /// When it ended.
     pub ended: Option<u64>,
+    /// The run that it undid, or was to undo.
+    pub undoes: Option<String>,
+    /// The run that undid it.
+    pub undone_by: Option<String>,
     /// Every journaled change.
     pub changes: Vec<ShownChange>,
     /// What is not as before.
@@ -155,6 +163,8 @@ impl Runner {
             proposal: proposal_name(&run.proposal),
             started: run.started,
             reason: reason(run),
+            undoes: run.undoes.clone(),
+            undone_by: run.undone_by.clone(),
         };
         Ok(runs.iter().map(listed).collect())
     }
@@ -179,6 +189,8 @@ impl Runner {
             independent: run.independent,
             started: run.started,
             ended: run.finished,
+            undoes: run.undoes,
+            undone_by: run.undone_by,
             changes: changes.iter().map(ShownChange::from).collect(),
             left: left.map(|report| report.left).unwrap_or_default(),
             report,

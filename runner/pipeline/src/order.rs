@@ -1,12 +1,14 @@
 use countersign_bundle::Bundle;
 use countersign_model::documents::RehearsalDocument;
 use countersign_record::Unfinished;
-use countersign_trust::{Authorized, Proposal, Request};
+use countersign_trust::{Authorized, Proposal, Refusal, Request};
 
 use crate::error::PipelineError;
 use crate::listing::ShownChange;
+use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::target::{Target, contained, contains, normalize};
+use crate::undo::Undo;
 
 /// What somebody orders to be run: a proposal with everything that belongs to it, as read now.
 pub struct Order<'a> {
@@ -20,6 +22,8 @@ pub struct Order<'a> {
     pub name: &'a str,
     /// The target as it is configured now.
     pub target: &'a Target,
+    /// The run that it undoes, as [`Stored::undo`](crate::Stored::undo) has it.
+    pub undo: Option<&'a Undo>,
 }
 
 /// Refuses while a run on this target died without an outcome.
@@ -54,13 +58,44 @@ pub(crate) fn blocked(target: &str, run: &Unfinished) -> PipelineError {
     }
 }
 
+/// What is said where another proposal took the place of this one.
+pub(crate) fn superseded(by: &str) -> PipelineError {
+    PipelineError::refused(format!("the proposal was superseded by `{by}`")).with_hint(format!(
+        "nothing changed; approvals do not carry over: see `countersign review {by}`, and have that one approved"
+    ))
+}
+
+/// Refuses a proposal whose place another took, or which would undo what is undone already.
+pub(crate) fn stands(runner: &Runner, proposal: &Proposal, undo: Option<&Undo>) -> Result<(), PipelineError> {
+    if let Some(by) = runner.revision(&proposal.digest())? {
+        return Err(superseded(&proposal_name(&by)));
+    }
+    undo.map_or(Ok(()), Undo::still_stands)
+}
+
 /// Everything that was signed, against everything that was read: all terms hold, or nothing runs.
 pub(crate) fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized, PipelineError> {
+    stands(runner, order.proposal, order.undo)?;
+    let authorized = decide(runner, order, runner.decisive()?)?
+        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+    within_ceilings(runner, order.target, &authorized.manifest().predicate.grants)?;
+    Ok(authorized)
+}
+
+/// The decision itself, at this time.
+///
+/// # Errors
+/// When what has to be decided about cannot be read.
+pub(crate) fn decide(
+    runner: &Runner,
+    order: &Order<'_>,
+    now: u64,
+) -> Result<Result<Authorized, Refusal>, PipelineError> {
     let approvals = runner.approvals(&order.proposal.digest())?;
     let denials = runner.denials(&order.proposal.digest())?;
     let registry = runner.registry();
     let document = order.proposal.document();
-    let authorized = countersign_trust::authorize(&Request {
+    Ok(countersign_trust::authorize(&Request {
         proposal: order.proposal,
         approvals: &approvals,
         denials: &denials,
@@ -75,12 +110,9 @@ pub(crate) fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized
         plan: order.rehearsal.plan.digest(),
         // What cannot be counted is taken for used up.
         uses_spent: &|manifest| runner.uses(manifest, order.name).unwrap_or(u32::MAX),
-        now: runner.decisive()?,
+        now,
         contains: &|wide, narrow| contains(registry, wide, narrow),
-    })
-    .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
-    within_ceilings(runner, order.target, &authorized.manifest().predicate.grants)?;
-    Ok(authorized)
+    }))
 }
 
 /// Refuses grants that reach past the target's ceilings, or to what is the runner's own.

@@ -1,12 +1,14 @@
 use countersign_bundle::Bundle;
 use countersign_model::documents::{DOCUMENT_VERSION, EvidenceReference, ProposalDocument, ProposedTarget, RoleGrants};
-use countersign_model::{Digest, Role};
+use countersign_model::{Digest, Mode, Role};
+use countersign_trust::Principal;
 use serde_json::{Map, Value};
 
 use crate::error::PipelineError;
-use crate::rehearse::{RehearsalRequest, Rehearsed, rehearse, unfit};
+use crate::rehearse::{RehearsalRequest, Rehearsed, rehearse, rehearse_undo, unfit};
 use crate::runner::Runner;
 use crate::target::{Target, normalize};
+use crate::undo::Undo;
 use crate::withhold::Since;
 
 /// How long a proposal can be approved, in milliseconds: seven days.
@@ -30,6 +32,20 @@ pub struct ProposalDraft<'a> {
     pub proposer: &'a str,
     /// Who that is, for the evidence.
     pub principal: &'a str,
+    /// The proposal of the same proposer that this one takes the place of.
+    pub revises: Option<&'a Digest>,
+}
+
+/// Who wants a run to be undone, and why.
+pub struct UndoDraft<'a> {
+    /// The run.
+    pub undo: &'a Undo,
+    /// Its target.
+    pub target: &'a Target,
+    /// Why.
+    pub reason: &'a str,
+    /// The proposer.
+    pub proposer: &'a Principal,
 }
 
 /// A proposal's document with the rehearsals that stand behind it, ready to be signed by its proposer.
@@ -80,10 +96,7 @@ pub fn requested(
 /// When the rehearsal found something that nobody should be asked to approve, a grant exceeds a
 /// ceiling, or cited evidence is not this runner's about one of these targets.
 pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, PipelineError> {
-    if draft.hypothesis.trim().is_empty() || draft.hypothesis.len() > MAX_HYPOTHESIS {
-        return Err(PipelineError::failed(format!("a hypothesis must have 1 to {MAX_HYPOTHESIS} bytes"))
-            .with_hint("say in a few sentences why this should help"));
-    }
+    filled("a hypothesis", draft.hypothesis)?;
     let manifest = draft.bundle.manifest();
     let grants = requested(runner, draft.bundle, draft.arguments)?;
     let names: Vec<&str> = draft.targets.iter().map(|(name, _)| *name).collect();
@@ -119,13 +132,7 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
         }
         runner.keeps_images_of(&rehearsed.document().plan)?;
         crate::shown::showable(runner, rehearsed.document())?;
-        targets.push(ProposedTarget {
-            name: (*name).to_owned(),
-            configuration: target.digest(),
-            runner: runner.fingerprint().to_owned(),
-            plan: rehearsed.document().plan.digest(),
-            rehearsal: rehearsed.digest(),
-        });
+        targets.push(proposed_target(runner, name, target, &rehearsed));
         rehearsals.push(rehearsed);
     }
     let document = ProposalDocument {
@@ -138,6 +145,8 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
         mode: manifest.mode(),
         rollback: manifest.rollback(),
         success: manifest.success(),
+        undoes: None,
+        revises: draft.revises.copied(),
         evidence,
         hypothesis: draft.hypothesis.to_owned(),
         proposer: draft.proposer.to_owned(),
@@ -146,6 +155,92 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
         created: now,
         expires: now.saturating_add(OPEN_FOR),
     };
+    drafted(document, rehearsals)
+}
+
+/// Plans how a committed run is undone, by this runner itself: its changes put back, last first, then its bundle's
+/// rollback step; and writes what the proposer signs. Changes nothing.
+///
+/// # Errors
+/// When the run is undone already or is the proposer's own, a subject is not as the run left it, an image is missing,
+/// a ceiling no longer contains what the run was granted, or the rehearsal shows that it would not come back.
+pub fn draft_undo(runner: &Runner, bundle: &Bundle, draft: &UndoDraft<'_>) -> Result<Drafted, PipelineError> {
+    let UndoDraft { undo, target, reason, proposer } = *draft;
+    filled("a reason", reason)?;
+    undo.still_stands()?;
+    undo.not_by(proposer, runner.policy())?;
+    let name = undo.target();
+    if let Some(run) = runner.unfinished(name)? {
+        return Err(crate::order::blocked(name, &run));
+    }
+    let grants = undo.grants(runner)?;
+    if grants.get(&Role::Fix).is_none_or(Vec::is_empty) {
+        let what = format!("the run `{}` changed nothing that can be put back", undo.run());
+        return Err(PipelineError::refused(what).with_hint("nothing changed; what it did is irreversible"));
+    }
+    crate::order::within_ceilings(runner, target, &grants)?;
+    undo.unedited(runner, target)?;
+    undo.find_images(runner)?;
+    let (now, seed) = (runner.decisive()?, runner.random()?);
+    let request = RehearsalRequest {
+        bundle,
+        name,
+        target,
+        arguments: &undo.document().arguments,
+        grants: &grants,
+        principal: proposer.name(),
+        now,
+        seed,
+    };
+    let rehearsed = rehearse_undo(runner, &request, undo)?;
+    let ran = undo.document();
+    if let Some(unfit) = unfit(rehearsed.document(), ran.rollback, ran.success) {
+        return Err(unfit);
+    }
+    runner.keeps_images_of(&rehearsed.document().plan)?;
+    crate::shown::showable(runner, rehearsed.document())?;
+    let document = ProposalDocument {
+        version: DOCUMENT_VERSION,
+        bundle: bundle.digest(),
+        steps: bundle.steps(),
+        arguments: ran.arguments.clone(),
+        targets: vec![proposed_target(runner, name, target, &rehearsed)],
+        grants,
+        mode: Mode::Exact,
+        rollback: ran.rollback,
+        success: ran.success,
+        undoes: Some(undo.undoes().clone()),
+        revises: None,
+        evidence: Vec::new(),
+        hypothesis: reason.to_owned(),
+        proposer: proposer.fingerprint().to_owned(),
+        now,
+        seed,
+        created: now,
+        expires: now.saturating_add(OPEN_FOR),
+    };
+    drafted(document, vec![rehearsed])
+}
+
+fn filled(what: &str, text: &str) -> Result<(), PipelineError> {
+    if text.trim().is_empty() || text.len() > MAX_HYPOTHESIS {
+        return Err(PipelineError::failed(format!("{what} must have 1 to {MAX_HYPOTHESIS} bytes"))
+            .with_hint("say in a few sentences why this should help"));
+    }
+    Ok(())
+}
+
+fn proposed_target(runner: &Runner, name: &str, target: &Target, rehearsed: &Rehearsed) -> ProposedTarget {
+    ProposedTarget {
+        name: name.to_owned(),
+        configuration: target.digest(),
+        runner: runner.fingerprint().to_owned(),
+        plan: rehearsed.document().plan.digest(),
+        rehearsal: rehearsed.digest(),
+    }
+}
+
+fn drafted(document: ProposalDocument, rehearsals: Vec<Rehearsed>) -> Result<Drafted, PipelineError> {
     let bytes = serde_json::to_vec(&document).map_err(|error| PipelineError::failed(error.to_string()))?;
     Ok(Drafted { bytes, document, rehearsals })
 }

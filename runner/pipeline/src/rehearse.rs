@@ -1,8 +1,10 @@
 use countersign_bundle::Bundle;
 use countersign_capability::{Phase, StepContext};
-use countersign_gate::{Allowance, Bounds, Gate, GatePort, Rehearsal, Sessions, Work};
+use countersign_gate::{Allowance, Bounds, Gate, GatePort, Rehearsal, Sessions, Step, Work};
 use countersign_model::documents::{DOCUMENT_VERSION, Denial, RehearsalDocument, RoleGrants};
-use countersign_model::{Digest, Fault, Plan, Reversibility, Role, RollbackBy, Success, Verdict};
+use countersign_model::{
+    Digest, Fault, FaultKind, Plan, Reply, Reversibility, Role, RollbackBy, Stop, Success, Verdict,
+};
 use countersign_sandbox::{Ended, Output};
 use serde_json::{Map, Value};
 
@@ -10,6 +12,7 @@ use crate::error::PipelineError;
 use crate::link::Linked;
 use crate::runner::Runner;
 use crate::target::Target;
+use crate::undo::Undo;
 use crate::witness::{EvidenceWitness, Purpose, Recorded};
 
 /// What is rehearsed, on what, for whom.
@@ -59,17 +62,36 @@ impl Rehearsed {
 /// When a step is refused, or something of the runner's own fails. A step that fails is part of what was found.
 pub fn rehearse(runner: &Runner, request: &RehearsalRequest<'_>) -> Result<Rehearsed, PipelineError> {
     let linked = Linked::link(runner, request.bundle, request.grants, &[(request.name, request.target)])?;
+    rehearse_with(runner, request, &linked, None)
+}
+
+/// The same for what undoes a run: its changes are put back in place of a fix, last first, and then the rollback
+/// step runs; what would undo that again is rehearsed as ever.
+pub(crate) fn rehearse_undo(
+    runner: &Runner,
+    request: &RehearsalRequest<'_>,
+    undo: &Undo,
+) -> Result<Rehearsed, PipelineError> {
+    let linked = Linked::link_undo(runner, request.bundle, request.grants, &[(request.name, request.target)])?;
+    rehearse_with(runner, request, &linked, Some(undo))
+}
+
+fn rehearse_with(
+    runner: &Runner,
+    request: &RehearsalRequest<'_>,
+    linked: &Linked,
+    undo: Option<&Undo>,
+) -> Result<Rehearsed, PipelineError> {
     let context = StepContext {
         arguments: Value::Object(request.arguments.clone()).to_string(),
         now: request.now,
         seed: request.seed,
     };
     let recorded = Recorded::default();
-    let stage = Stage { runner, request, linked: &linked, context, recorded: recorded.clone() };
+    let stage = Stage { runner, request, linked, undo, context, recorded: recorded.clone() };
 
     runner.note("rehearsal: the check, on the untouched target");
     let (check_before, denied_before) = stage.check_untouched()?;
-    runner.note("rehearsal: the fix, on an overlay");
     let overlay = stage.on_overlay()?;
 
     let mut denied = denied_before;
@@ -87,6 +109,7 @@ pub fn rehearse(runner: &Runner, request: &RehearsalRequest<'_>) -> Result<Rehea
         grants: request.grants.clone(),
         now: request.now,
         seed: request.seed,
+        undoes: undo.map(|undo| undo.undoes().clone()),
         plan: overlay.plan,
         check_before,
         check_after: overlay.check_after,
@@ -108,6 +131,7 @@ struct Stage<'a> {
     runner: &'a Runner,
     request: &'a RehearsalRequest<'a>,
     linked: &'a Linked,
+    undo: Option<&'a Undo>,
     context: StepContext,
     recorded: Recorded,
 }
@@ -173,7 +197,7 @@ impl Stage<'_> {
         let work = Work::Rehearse(Box::new(rehearsal));
         let gate = GatePort::new(Gate::new(self.sessions(Phase::Rehearse)?, work, self.witness()));
 
-        let fix_failure = failure(&self.step(&gate, Role::Fix)?);
+        let fix_failure = self.forward(&gate)?;
         self.runner.note("rehearsal: the check, on the overlay");
         let check = self.step(&gate, Role::Check)?;
         let check_after = verdict(check, with_rehearsal(&gate, |rehearsal, _| rehearsal.stale())?);
@@ -191,7 +215,7 @@ impl Stage<'_> {
         if plan.changes().any(|planned| planned.change.withheld) {
             plan.blind = Some(blind()?);
         }
-        with_rehearsal(&gate, |rehearsal, _| Overlay {
+        let mut overlay = with_rehearsal(&gate, |rehearsal, _| Overlay {
             plan,
             check_after,
             fix_failure,
@@ -200,7 +224,40 @@ impl Stage<'_> {
             unrestored,
             denied: rehearsal.denied().to_vec(),
             least: rehearsal.usage().least(),
-        })
+        })?;
+        if let (Some(_), Some(own)) = (self.undo, self.request.grants.get(&Role::Fix)) {
+            // Each of them is needed, as it is: that is how they were chosen.
+            overlay.least.insert(Role::Fix, own.clone());
+        }
+        Ok(overlay)
+    }
+
+    /// The plan's forward part, and how it ended where it did not end well.
+    fn forward(&self, gate: &GatePort) -> Result<Option<String>, PipelineError> {
+        let Some(undo) = self.undo else {
+            self.runner.note("rehearsal: the fix, on an overlay");
+            return Ok(failure(&self.step(gate, Role::Fix)?));
+        };
+        self.runner.note(&format!("rehearsal: what puts the changes of run {} back, on an overlay", undo.run()));
+        gate.lock().begin_forward(Step { role: Some(Role::Fix), allowance: self.allowance(Role::Fix)? });
+        for change in undo.backwards() {
+            match gate.lock().revert(change) {
+                Ok(Reply::Value(_)) => {}
+                Ok(Reply::Fault(fault)) if fault.kind == FaultKind::Changed => {
+                    return Err(crate::undo::conflict(undo.run(), &fault.what));
+                }
+                Ok(Reply::Fault(Fault { what, .. })) | Err(Stop(what)) => {
+                    return Err(PipelineError::refused(what).with_hint("nothing changed; undo it by hand"));
+                }
+            }
+        }
+        gate.lock().end();
+        if !self.linked.has(Role::Rollback) {
+            return Ok(None);
+        }
+        self.runner.note("rehearsal: the rollback step, on the overlay");
+        let allowance = self.allowance(Role::Rollback)?;
+        Ok(failure(&self.linked.run_forward(gate, Role::Rollback, allowance, &self.context)?))
     }
 
     fn step(&self, gate: &GatePort, role: Role) -> Result<Ended, PipelineError> {
@@ -251,8 +308,10 @@ pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy, success:
         return Some(PipelineError::refused(what).with_hint(hint));
     }
     if let Some(failure) = &document.fix_failure {
+        // What undoes a run has failed before, where a change could not be put back.
+        let what = if document.undoes.is_some() { "rollback step, run to undo," } else { "fix" };
         return Some(
-            PipelineError::refused(format!("the fix failed in rehearsal: {failure}"))
+            PipelineError::refused(format!("the {what} failed in rehearsal: {failure}"))
                 .with_hint("nothing changed; see with `countersign rehearse` what it does, and correct it"),
         );
     }
@@ -277,6 +336,10 @@ pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy, success:
         let what = format!("`{}` is {}, which undo alone cannot answer", change.summary, change.reversibility.name());
         let hint = "set `rollback = \"step\"` in remediation.toml and write a rollback step";
         return Some(PipelineError::refused(what).with_hint(hint));
+    }
+    if document.undoes.is_some() {
+        // Its check was written to see the fix, which is there now and shall not be.
+        return None;
     }
     crate::check::must_fail_before(&document.check_before, success, &document.target).err()
 }

@@ -19,8 +19,11 @@ pub fn remediate(runner: &Runner, order: &Order<'_>) -> Result<RunReport, Pipeli
     // Signatures, quorum, window, uses, digests of everything that was read: all or nothing.
     let authorized = order::authorize(runner, order)?;
     // Only what was signed is linked.
-    let linked =
-        Linked::link(runner, order.bundle, &authorized.manifest().predicate.grants, &[(order.name, order.target)])?;
+    let (grants, target) = (&authorized.manifest().predicate.grants, [(order.name, order.target)]);
+    let linked = match order.undo {
+        None => Linked::link(runner, order.bundle, grants, &target)?,
+        Some(_) => Linked::link_undo(runner, order.bundle, grants, &target)?,
+    };
     // Guards as they stand, every precondition, then the journal, which spends the use.
     let mut run = Run::begin(runner, order, authorized, linked)?;
 

@@ -44,6 +44,18 @@ pub struct RunReport {
     pub independent: bool,
     /// Who answers for the target if it is not restored.
     pub rollback_owner: String,
+    /// The run that it undid, or was to undo.
+    #[serde(default)]
+    pub undoes: Option<UndoneRun>,
+}
+
+/// A run that is undone, as reports name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoneRun {
+    /// Its name.
+    pub run: String,
+    /// What it did that nothing undoes, one line each.
+    pub not_undone: Vec<String>,
 }
 
 /// A change as reports list it.

@@ -1,4 +1,6 @@
-use countersign_model::documents::{EarlierRun, GuardState, RoleGrants, StandingDocument, TargetStanding};
+use countersign_model::documents::{
+    EarlierRun, GuardState, RevisionStanding, RoleGrants, StandingDocument, TargetStanding, UndoStanding,
+};
 use countersign_model::{Digest, Evidence, Grant, Mode, Reversibility, Role, RollbackBy, Success, Verdict};
 use countersign_trust::{PrincipalKind, Proposal, SignedApproval};
 use serde::Serialize;
@@ -22,6 +24,12 @@ pub struct Review {
     /// The exported file that this was read from; none on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exported: Option<Provenance>,
+    /// The run that it undoes, if it does; then the check is shown and not required.
+    pub undoes: Option<UndoStanding>,
+    /// What differs from the proposal that it takes the place of, if it does.
+    pub revision: Option<RevisionStanding>,
+    /// The proposal that took the place of this one, which can no longer be approved or run.
+    pub superseded_by: Option<String>,
     /// Each target as it stands and what would change on it.
     pub targets: Vec<TargetReview>,
     /// What success means: when check and guards are asked.
@@ -207,6 +215,9 @@ pub(crate) fn lay_out(
         proposal: crate::propose::proposal_name(&stored.proposal.digest()),
         digest: stored.proposal.digest(),
         exported: None,
+        undoes: standing.undoes.clone(),
+        revision: standing.revision.clone(),
+        superseded_by: standing.superseded_by.clone(),
         targets,
         success: document.success,
         mode: document.mode,
@@ -233,7 +244,8 @@ pub(crate) fn lay_out(
 
 /// The steps that import WASI.
 fn wasi(desk: &dyn Desk, stored: &Stored) -> Result<Vec<Role>, PipelineError> {
-    let admitted = crate::link::admit(desk.registry(), &stored.bundle, &stored.proposal.document().grants)?;
+    let document = stored.proposal.document();
+    let admitted = crate::link::admit(desk.registry(), &stored.bundle, &document.grants, crate::link::roles(document))?;
     Ok(admitted.into_iter().filter(|(_, step)| step.inspection().wasi()).map(|(role, _)| role).collect())
 }
 

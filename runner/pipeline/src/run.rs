@@ -1,7 +1,7 @@
 use countersign_capability::{Phase, StepContext};
-use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Witness, Work};
+use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Step, Witness, Work};
 use countersign_model::documents::Terms;
-use countersign_model::{Outcome, Reversibility, Role, Success, Verdict};
+use countersign_model::{Change, Outcome, Reversibility, Role, Success, Verdict};
 use countersign_record::{BeginError, RunStart};
 use countersign_trust::Authorized;
 use serde_json::Value;
@@ -13,9 +13,10 @@ use crate::error::PipelineError;
 use crate::guards;
 use crate::link::Linked;
 use crate::order::Order;
-use crate::report::{ReportedChange, RunReport};
+use crate::report::{ReportedChange, RunReport, UndoneRun};
 use crate::runner::Runner;
 use crate::schedule::hold;
+use crate::undoing;
 use crate::validators::CommandValidators;
 use crate::witness::{LogWitness, Unwitnessed};
 use countersign_model::documents::GuardState;
@@ -27,9 +28,9 @@ pub struct Run<'a> {
     authorized: Authorized,
     linked: Linked,
     gate: GatePort,
-    guards_before: Vec<GuardState>,
-    guards_after: Vec<GuardState>,
-    check: Option<Verdict>,
+    pub(crate) guards_before: Vec<GuardState>,
+    pub(crate) guards_after: Vec<GuardState>,
+    pub(crate) check: Option<Verdict>,
     context: StepContext,
     id: String,
 }
@@ -64,12 +65,17 @@ impl<'a> Run<'a> {
             now: document.now,
             seed: document.seed,
         };
-        let verdict = ask_check(runner, order, &authorized, &linked, &context, Printed::Told);
-        runner.note(&format!("before the fix {}", check::describe_verdict(&verdict)));
-        check::must_fail_before(&verdict, document.success, order.name)?;
+        if order.undo.is_none() {
+            let verdict = ask_check(runner, order, &authorized, &linked, &context, Printed::Told);
+            runner.note(&format!("before the fix {}", check::describe_verdict(&verdict)));
+            check::must_fail_before(&verdict, document.success, order.name)?;
+        }
         runner.keeps_images_of(plan)?;
         // Whatever can fail comes before the journal: a run that has begun must end.
-        let validators = CommandValidators::new(runner, order.target)?;
+        let validators = match order.undo {
+            None => CommandValidators::new(runner, order.target)?,
+            Some(_) => CommandValidators::none(runner),
+        };
         let terms = &authorized.manifest().predicate;
         let start = RunStart {
             proposal: &order.proposal.digest(),
@@ -105,13 +111,19 @@ impl<'a> Run<'a> {
         &self.authorized.manifest().predicate
     }
 
-    /// Runs the fix; every change it makes is journaled before it is made.
+    /// Runs the fix, or what undoes an earlier run; every change is journaled before it is made.
     ///
     /// # Errors
     /// Why the run has to be rolled back.
     pub(crate) fn apply(&mut self) -> Result<(), String> {
-        self.runner.note("fix: runs with what was signed and nothing else");
-        let ended = self.step(Role::Fix)?;
+        let ended = match self.order.undo {
+            Some(undo) => undoing::apply(self, undo),
+            None => {
+                self.runner.note("fix: runs with what was signed and nothing else");
+                let ended = self.step(Role::Fix)?;
+                ended.result.map(drop).map_err(|failure| format!("the fix failed: {failure}"))
+            }
+        };
         let made = self.with_live(|live, _| {
             let failure = live.failure().map(str::to_owned);
             (failure, live.complete(), live.made().map(|(_, change)| change.summary.clone()).collect::<Vec<_>>())
@@ -122,9 +134,7 @@ impl<'a> Run<'a> {
         if let Some(failure) = made.0 {
             return Err(failure);
         }
-        if let Err(failure) = ended.result {
-            return Err(format!("the fix failed: {failure}"));
-        }
+        ended?;
         made.1
     }
 
@@ -136,22 +146,23 @@ impl<'a> Run<'a> {
         self.with_live(|live, _| live.validate())?
     }
 
-    /// Asks check and guards until they hold for as long as the terms say.
+    /// Asks check and guards until they hold for as long as the terms say; of what undoes a run, proof and guards.
     ///
     /// # Errors
     /// Why the run has to be rolled back.
     pub(crate) fn await_success(&mut self) -> Result<(), String> {
-        let success = self.order.target.success(self.terms().success);
+        if let Some(undo) = self.order.undo {
+            return undoing::await_proof(self, undo);
+        }
+        let success = self.success();
         let mut said = String::new();
         let runner = self.runner;
         hold(
             success,
             || runner.interrupted(),
             |attempt| {
-                let printed = self.printed();
-                let verdict =
-                    ask_check(self.runner, self.order, &self.authorized, &self.linked, &self.context, printed);
-                let guards = guards::ask_telling(self.runner, self.order.target, printed);
+                let verdict = self.ask_check();
+                let guards = self.ask_guards();
                 let failing = guards.iter().find(|guard| !guard.holds).cloned();
                 // Only what is news: the same answer forty times tells nobody anything.
                 let says = check::describe_answer(&verdict, failing.as_ref());
@@ -182,7 +193,11 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Never after the commit is durable; before that the run is rolled back instead.
     pub(crate) fn commit(self) -> Result<RunReport, PipelineError> {
-        let mut report = self.report(Outcome::Committed, "check and guards hold", Vec::new())?;
+        let reason = match self.order.undo {
+            None => "check and guards hold".to_owned(),
+            Some(undo) => format!("every subject is as it was before run {}; no guard is worse", undo.run()),
+        };
+        let mut report = self.report(Outcome::Committed, &reason, Vec::new())?;
         if let Err(why) = self.finish(&report) {
             return self.roll_back(&format!("the commit could not be recorded: {why}"));
         }
@@ -235,7 +250,7 @@ impl<'a> Run<'a> {
 
     /// Gives what was put back the time that success was given, and lists the guards that stay worse than before.
     fn await_recovery(&mut self, left: &mut Vec<String>) {
-        let terms = Success { hold_ms: 0, ..self.order.target.success(self.terms().success) };
+        let terms = Success { hold_ms: 0, ..self.success() };
         let recovered = hold(
             terms,
             || false,
@@ -257,12 +272,47 @@ impl<'a> Run<'a> {
 
     /// Runs the fix or the rollback step through the live gate.
     pub(crate) fn step(&self, role: Role) -> Result<countersign_sandbox::Ended, String> {
+        self.linked.run(&self.gate, role, self.allowance(role)?, &self.context).map_err(|error| error.to_string())
+    }
+
+    /// Runs the rollback step through the live gate, as a part of what is to stay.
+    pub(crate) fn step_forward(&self, role: Role) -> Result<countersign_sandbox::Ended, String> {
+        let ended = self.linked.run_forward(&self.gate, role, self.allowance(role)?, &self.context);
+        ended.map_err(|error| error.to_string())
+    }
+
+    /// Puts an earlier run's changes back through the live gate, in this order, with what a fix was granted.
+    pub(crate) fn revert<'c>(&self, changes: impl Iterator<Item = &'c Change>) -> Result<(), String> {
+        let allowance = self.allowance(Role::Fix)?;
+        let mut gate = self.gate.lock();
+        gate.begin_forward(Step { role: Some(Role::Fix), allowance });
+        for change in changes {
+            gate.revert(change).map_err(|stop| stop.0)?;
+        }
+        gate.end();
+        Ok(())
+    }
+
+    fn allowance(&self, role: Role) -> Result<Allowance, String> {
         let bounds = |grants: &[countersign_model::Grant]| {
             Bounds::new(self.runner.registry(), grants).map_err(|fault| fault.what)
         };
         let ceiling = bounds(&self.order.target.remediation.ceiling)?;
-        let allowance = Allowance::new(bounds(self.authorized.grants(role))?, ceiling);
-        self.linked.run(&self.gate, role, allowance, &self.context).map_err(|error| error.to_string())
+        Ok(Allowance::new(bounds(self.authorized.grants(role))?, ceiling))
+    }
+
+    /// When check and guards are asked: as was signed, cut by the operator's own terms.
+    pub(crate) fn success(&self) -> Success {
+        self.order.target.success(self.terms().success)
+    }
+
+    pub(crate) fn ask_check(&self) -> Verdict {
+        let printed = self.printed();
+        ask_check(self.runner, self.order, &self.authorized, &self.linked, &self.context, printed)
+    }
+
+    pub(crate) fn ask_guards(&self) -> Vec<GuardState> {
+        guards::ask_telling(self.runner, self.order.target, self.printed())
     }
 
     pub(crate) const fn runner(&self) -> &'a Runner {
@@ -311,6 +361,7 @@ impl<'a> Run<'a> {
             approvers: self.authorized.approvers().to_vec(),
             independent: self.authorized.independent(),
             rollback_owner: self.terms().rollback_owner.clone(),
+            undoes: self.order.undo.map(|undo| UndoneRun { run: undo.run().to_owned(), not_undone: undo.not_undone() }),
         })
     }
 }
@@ -350,6 +401,10 @@ fn not_begun(order: &Order<'_>, error: &BeginError) -> PipelineError {
     match error {
         BeginError::UsedUp { .. } => PipelineError::refused(error.to_string())
             .with_hint("approve the proposal again; an approval is good for as many runs as it says, and no more"),
+        BeginError::Superseded { by } => crate::order::superseded(by),
+        BeginError::Undone { .. } => {
+            PipelineError::refused(error.to_string()).with_hint("there is nothing left to undo")
+        }
         BeginError::Unfinished(run) => crate::order::blocked(order.name, run),
         BeginError::Busy { .. } => PipelineError::refused(error.to_string())
             .with_hint("wait until it has ended, as `countersign runs` shows; nothing changed and no use is spent"),

@@ -9,7 +9,8 @@ use countersign_gate::Sessions;
 use countersign_model::documents::{RehearsalDocument, namespace};
 use countersign_model::{Digest, Evidence, Grant, Plan, strict};
 use countersign_record::{
-    BeginError, FileBlobs, ImagesPlace, ImagesUse, Journal, NewProposal, RecordError, RunStart, State, Unfinished,
+    BeginError, FileBlobs, ImagesPlace, ImagesUse, Journal, Lineage, NewProposal, RecordError, RunStart, State,
+    Unfinished,
 };
 use countersign_sandbox::{Sandbox, Settings};
 use countersign_trust::{Policy, Proposal, Signatory, SignedApproval, SignedDenial, SigningKey};
@@ -20,6 +21,7 @@ use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::progress::Progress;
 use crate::propose::Drafted;
+use crate::stored::Stored;
 use crate::target::Target;
 
 /// Milliseconds since 1970-01-01 UTC, asked where a moment is needed.
@@ -295,15 +297,29 @@ impl Runner {
         let read = drafted.rehearsals.iter().flat_map(|rehearsed| &rehearsed.document().evidence);
         let evidence: BTreeSet<String> =
             drafted.document.evidence.iter().chain(read).map(|reference| reference.id.clone()).collect();
-        self.state.proposals().add(NewProposal {
+        let new = NewProposal {
             document: &drafted.bytes,
             signature: &signature,
             bundle: &bundle.digest(),
             created: drafted.document.created,
             expires: drafted.document.expires,
             evidence: &evidence.into_iter().collect::<Vec<_>>(),
+        };
+        let undoes = drafted.document.undoes.as_ref().map(|undoes| undoes.run.as_str());
+        let lineage = Lineage { revises: drafted.document.revises.as_ref(), undoes };
+        self.state.proposals().add_after(new, lineage).map_err(|error| match error {
+            // Somebody was faster: a decision, not a defect.
+            error @ RecordError::Superseded { .. } => {
+                PipelineError::refused(error.to_string()).with_hint(error.hint().unwrap_or_default())
+            }
+            error => error.into(),
         })?;
         Ok(proposal.digest())
+    }
+
+    /// The proposal that took the place of this one, if one did.
+    pub(crate) fn revision(&self, proposal: &Digest) -> Result<Option<Digest>, PipelineError> {
+        Ok(self.state.proposals().revision(proposal)?)
     }
 
     pub(crate) fn proposal(&self, name: &str) -> Result<Proposal, PipelineError> {
@@ -407,6 +423,10 @@ impl Desk for Runner {
 
     fn denials(&self, proposal: &Digest) -> Result<Vec<SignedDenial>, PipelineError> {
         self.denials(proposal)
+    }
+
+    fn stands(&self, stored: &Stored) -> Result<(), PipelineError> {
+        crate::order::stands(self, &stored.proposal, stored.undo.as_ref())
     }
 
     fn normalize(&self, grant: &Grant) -> Result<Grant, String> {

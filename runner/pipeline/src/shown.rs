@@ -3,7 +3,7 @@
 use countersign_capability::Blobs;
 use countersign_gate::Sensitive;
 use countersign_model::documents::RehearsalDocument;
-use countersign_model::{PlannedChange, Role};
+use countersign_model::{Change, PlannedChange, Role};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -88,4 +88,21 @@ pub(crate) fn change(
         (crate::diff::of_change(blobs, change).map_err(PipelineError::refused)?, change.effect.clone())
     };
     Ok(ChangeReview { change: ReportedChange::new(role, change), diff, effect })
+}
+
+/// What became of the content that a change finds, and of what it leaves, between two plans; nothing where one of
+/// them holds only a part of it.
+pub(crate) fn differences(blobs: &mut dyn Blobs, was: &Change, is: &Change) -> (String, String) {
+    let whole =
+        |change: &Change| change.images().count() == [change.before, change.after].into_iter().flatten().count();
+    if !whole(was) || !whole(is) || was.kept.is_some() || is.kept.is_some() {
+        return (String::new(), String::new());
+    }
+    let mut shown = |old, new, names| {
+        crate::diff::between(blobs, old, new, names).unwrap_or_else(|why| format!("not shown: {why}"))
+    };
+    (
+        shown(was.before, is.before, ("found before", "found now")),
+        shown(was.after, is.after, ("left before", "left now")),
+    )
 }

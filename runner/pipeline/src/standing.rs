@@ -23,7 +23,7 @@ pub(crate) fn look(
     targets: &[(&str, &Target)],
 ) -> Result<StandingDocument, PipelineError> {
     let document = stored.proposal.document();
-    let linked = Linked::link(runner, &stored.bundle, &document.grants, targets)?;
+    let linked = Linked::link_for(runner, &stored.bundle, document, targets)?;
     let mut standing = Vec::new();
     for (name, target) in targets {
         standing.push(TargetStanding {
@@ -38,6 +38,9 @@ pub(crate) fn look(
         proposal: stored.proposal.digest(),
         policy: runner.pinned_policy(),
         targets: standing,
+        undoes: stored.undo.as_ref().map(|undo| undo.standing(runner.policy())),
+        revision: crate::revision::standing(runner, stored, targets)?,
+        superseded_by: runner.revision(&stored.proposal.digest())?.as_ref().map(crate::propose::proposal_name),
         earlier_runs: runner.earlier_runs(&document.bundle)?,
         at: runner.now(),
     })

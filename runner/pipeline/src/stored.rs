@@ -7,6 +7,7 @@ use countersign_trust::Proposal;
 
 use crate::error::PipelineError;
 use crate::runner::Runner;
+use crate::undo::Undo;
 
 /// A proposal as the state keeps it, everything read once and verified again.
 pub struct Stored {
@@ -14,6 +15,8 @@ pub struct Stored {
     pub proposal: Proposal,
     /// The bundle, every digest verified and equal to what the proposal names.
     pub bundle: Bundle,
+    /// The run that it undoes, if it does: the very one that was proposed to be undone. Only the host has it.
+    pub undo: Option<Undo>,
     rehearsals: BTreeMap<String, RehearsalDocument>,
 }
 
@@ -33,7 +36,9 @@ impl Stored {
     pub fn load(runner: &Runner, name: &str) -> Result<Self, PipelineError> {
         let proposal = runner.proposal(name)?;
         let bundle = runner.bundle(&proposal.document().bundle)?;
-        Self::assemble(proposal, bundle, |target| runner.rehearsal(&target.rehearsal).map(Given::Whole))
+        let undo = Undo::of(runner, proposal.document())?;
+        let stored = Self::assemble(proposal, bundle, |target| runner.rehearsal(&target.rehearsal).map(Given::Whole))?;
+        Ok(Self { undo, ..stored })
     }
 
     /// Puts together what belongs to a proposal; `rehearsal` gives the one on a target, its signature verified.
@@ -59,6 +64,7 @@ impl Stored {
                 && rehearsal.configuration == target.configuration
                 && rehearsal.grants == document.grants
                 && planned
+                && rehearsal.undoes == document.undoes
                 && (rehearsal.now, rehearsal.seed) == (document.now, document.seed);
             if !fits {
                 let what = format!("the rehearsal for `{}` is not of what is proposed", target.name);
@@ -66,7 +72,7 @@ impl Stored {
             }
             rehearsals.insert(target.name.clone(), rehearsal);
         }
-        Ok(Self { proposal, bundle, rehearsals })
+        Ok(Self { proposal, bundle, undo: None, rehearsals })
     }
 
     /// The rehearsal on one target.

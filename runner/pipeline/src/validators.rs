@@ -29,6 +29,12 @@ impl CommandValidators {
         let sensitive = target.sensitive(runner.registry())?;
         Ok(Self { validators, progress: runner.progress(), sensitive, printed: Printed::Told })
     }
+
+    /// None at all, where what is written is what was there before: it may be just what they refuse.
+    pub(crate) fn none(runner: &Runner) -> Self {
+        let sensitive = Sensitive::default();
+        Self { validators: Vec::new(), progress: runner.progress(), sensitive, printed: Printed::Withheld }
+    }
 }
 
 impl Validators for CommandValidators {

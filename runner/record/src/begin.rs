@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use crate::blobs::RunBlobs;
 use crate::lock::TargetLock;
 use crate::names::{proposal_name, random_hex};
+use crate::proposals::revision;
 use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_TEXT};
 use crate::runs::{count_uses, open_run};
 use crate::state::transact;
@@ -61,6 +62,20 @@ pub enum BeginError {
         /// The runs that it was good for.
         max: u32,
     },
+    /// Another proposal took the place of this one.
+    #[error("the proposal was superseded by `{by}`")]
+    Superseded {
+        /// That proposal's name.
+        by: String,
+    },
+    /// What it would undo is undone already.
+    #[error("the run `{run}` was undone already, by `{by}`")]
+    Undone {
+        /// The run that it would undo.
+        run: String,
+        /// The run that undid it.
+        by: String,
+    },
     /// An earlier run on the target never ended.
     #[error("the target `{}` has the unfinished run `{}`: {}", .0.target(), .0.run(), .0.reason())]
     Unfinished(Box<Unfinished>),
@@ -106,8 +121,8 @@ impl Runs<'_> {
             Ok(lock) => {
                 let id = unused_id(tx, || Ok(format!("r-{}", random_hex()?)))?;
                 let sql =
-                    "INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan)
-                           SELECT ?1, digest, ?3, bundle, ?4, ?5, ?6, ?7, ?8 FROM proposals WHERE digest = ?2";
+                    "INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan, undoes)
+                           SELECT ?1, digest, ?3, bundle, ?4, ?5, ?6, ?7, ?8, undoes FROM proposals WHERE digest = ?2";
                 let (proposal, manifest) = (start.proposal.to_string(), start.manifest.to_string());
                 let at = rows::time(start.at);
                 let values = params![id, proposal, manifest, start.target, approvers, start.independent, at, plan];
@@ -148,6 +163,15 @@ impl Runs<'_> {
         if known.is_none() {
             let name = format!("{manifest} of {}", proposal_name(start.proposal));
             return Err(RecordError::NotFound { noun: "approval manifest", name });
+        }
+        if let Some(by) = revision(tx, start.proposal).map_err(failed)? {
+            return Ok(Err(BeginError::Superseded { by: proposal_name(&by) }));
+        }
+        let sql = "SELECT u.undoes, u.id FROM runs u JOIN proposals p ON p.undoes = u.undoes
+                   WHERE p.digest = ?1 AND u.outcome = 'committed'";
+        let undone = tx.query_row(sql, [&proposal], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(failed)?;
+        if let Some((run, by)) = undone {
+            return Ok(Err(BeginError::Undone { run, by }));
         }
         let open = open_run(tx, start.target).map_err(failed)?;
         let Some(lock) = TargetLock::take(self.0.dir(), start.target)? else {

@@ -209,6 +209,14 @@ pub enum RecordError {
         /// How many were said.
         expected: u64,
     },
+    /// Another proposal took the place of this one.
+    #[error("the proposal `{old}` was superseded by `{new}`")]
+    Superseded {
+        /// The name of the older one.
+        old: String,
+        /// The name of the one that stands.
+        new: String,
+    },
     /// An earlier error ended the journal: nothing more may be applied, and undo works from what is recorded.
     #[error("the journal of run `{run}` takes no more intents: {why}")]
     JournalStopped {
@@ -342,6 +350,7 @@ impl RecordError {
             Self::Duplicate { .. } | Self::TooLarge { .. } | Self::JournalStopped { .. } | Self::JournalRule { .. } => {
                 None
             }
+            Self::Superseded { .. } => Some("review the one that stands, or revise that"),
             Self::ClockWentBack { .. } => Some(
                 "set the clock right; if it was ahead before, remove `latest-time` in the state directory and look at what \
                  was approved meanwhile",

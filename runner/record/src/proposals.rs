@@ -1,5 +1,5 @@
 use countersign_model::{Digest, text};
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::names::{Names, proposal_name};
 use crate::rows::{self, MAX_DOCUMENT, MAX_LISTED, MAX_SIGNATURE};
@@ -23,6 +23,15 @@ pub struct NewProposal<'a> {
     pub expires: u64,
     /// The ids of the evidence behind it, cited or recorded in its rehearsals; each must be recorded already.
     pub evidence: &'a [String],
+}
+
+/// What a proposal follows from. Both are recorded already.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lineage<'a> {
+    /// The proposal that it takes the place of.
+    pub revises: Option<&'a Digest>,
+    /// The run that it undoes.
+    pub undoes: Option<&'a str>,
 }
 
 /// A recorded proposal.
@@ -75,6 +84,7 @@ fn distinct(digest: &Digest) -> String {
 const SUMMARY: &str = "SELECT p.digest, p.bundle, p.created, p.expires,
     (SELECT count(*) FROM manifests m WHERE m.proposal = p.digest) AS manifests,
     (SELECT count(*) FROM denials d WHERE d.proposal = p.digest) AS denials,
+    (SELECT count(*) FROM proposals n WHERE n.revises = p.digest) AS revisions,
     (SELECT count(*) FROM runs r WHERE r.proposal = p.digest AND r.outcome IS NOT 'refused') AS runs
     FROM proposals p";
 
@@ -84,17 +94,35 @@ impl Proposals<'_> {
     /// # Errors
     /// [`RecordError::NotFound`] where its evidence is not recorded.
     pub fn add(&self, new: NewProposal<'_>) -> Result<Digest, RecordError> {
+        self.add_after(new, Lineage::default())
+    }
+
+    /// Like [`Proposals::add`], of a proposal that follows from another or from a run. From here on the other one is
+    /// superseded.
+    ///
+    /// # Errors
+    /// [`RecordError::Superseded`] where the other one is already; [`RecordError::NotFound`] where there is none.
+    pub fn add_after(&self, new: NewProposal<'_>, lineage: Lineage<'_>) -> Result<Digest, RecordError> {
         rows::bounded("bytes of a proposal", new.document.len(), MAX_DOCUMENT)?;
         rows::bounded("bytes of a signature", new.signature.len(), MAX_SIGNATURE)?;
         rows::bounded("pieces of evidence", new.evidence.len(), MAX_LISTED)?;
         let digest = Digest::of(new.document);
         let failed = |error| RecordError::database("record the proposal", error);
         self.0.write("record the proposal", |tx| {
-            let sql = "INSERT INTO proposals (digest, bundle, created, expires, document, signature)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (digest) DO NOTHING";
+            if let Some(revised) = lineage.revises {
+                match revision(tx, revised).map_err(failed)? {
+                    Some(by) if by != digest => {
+                        return Err(RecordError::Superseded { old: proposal_name(revised), new: proposal_name(&by) });
+                    }
+                    _ => {}
+                }
+            }
+            let sql = "INSERT INTO proposals (digest, bundle, created, expires, document, signature, revises, undoes)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (digest) DO NOTHING";
             let (created, expires) = (rows::time(new.created), rows::time(new.expires));
             let (text, bundle) = (digest.to_string(), new.bundle.to_string());
-            let values = params![text, bundle, created, expires, new.document, new.signature];
+            let revises = lineage.revises.map(ToString::to_string);
+            let values = params![text, bundle, created, expires, new.document, new.signature, revises, lineage.undoes];
             if tx.execute(sql, values).map_err(failed)? == 1 {
                 for id in new.evidence {
                     link(tx, &text, id)?;
@@ -102,6 +130,14 @@ impl Proposals<'_> {
             }
             Ok(digest)
         })
+    }
+
+    /// The proposal that took the place of this one, if one did.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn revision(&self, digest: &Digest) -> Result<Option<Digest>, RecordError> {
+        self.0.read("look for a revision", |connection| revision(connection, digest))
     }
 
     /// The proposal of this digest.
@@ -148,19 +184,25 @@ impl Proposals<'_> {
         })
     }
 
-    /// The proposals that wait for somebody at `now`: not denied, not run, not expired; oldest first.
+    /// The proposals that wait for somebody at `now`: not denied, not run, not expired, not superseded; oldest first.
     ///
     /// # Errors
     /// Where the database cannot be read.
     pub fn pending(&self, now: u64, limit: usize) -> Result<Vec<ProposalSummary>, RecordError> {
         let sql = format!(
-            "SELECT * FROM ({SUMMARY}) WHERE denials = 0 AND runs = 0 AND expires > ?1
+            "SELECT * FROM ({SUMMARY}) WHERE denials = 0 AND runs = 0 AND revisions = 0 AND expires > ?1
              ORDER BY created, digest LIMIT ?2"
         );
         self.0.read("list the proposals", |connection| {
             connection.prepare(&sql)?.query_map(params![rows::time(now), rows::limit(limit)], summary)?.collect()
         })
     }
+}
+
+/// The proposal that took the place of this one.
+pub(crate) fn revision(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Digest>> {
+    let sql = "SELECT digest FROM proposals WHERE revises = ?1";
+    connection.query_row(sql, [digest.to_string()], |row| rows::get_digest(row, 0)).optional()
 }
 
 fn link(tx: &Transaction<'_>, proposal: &str, id: &str) -> Result<(), RecordError> {
@@ -183,6 +225,6 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<ProposalSummary> {
         expires: rows::get_time(row, 3)?,
         manifests: rows::get_count(row, 4)?,
         denials: rows::get_count(row, 5)?,
-        runs: rows::get_count(row, 6)?,
+        runs: rows::get_count(row, 7)?,
     })
 }

@@ -37,6 +37,10 @@ pub struct RunRecord {
     pub reason: Option<String>,
     /// When it ended, in milliseconds since 1970-01-01 UTC.
     pub finished: Option<u64>,
+    /// The run that it undoes, or was to undo.
+    pub undoes: Option<String>,
+    /// The committed run that undid it.
+    pub undone_by: Option<String>,
 }
 
 /// Where a run stands.
@@ -72,7 +76,8 @@ const NAMES: Names = Names {
 };
 
 const COLUMNS: &str = "id, proposal, manifest, bundle, target, approvers, independent, started, rollback, outcome,
-    reason, finished";
+    reason, finished, undoes,
+    (SELECT u.id FROM runs u WHERE u.undoes = runs.id AND u.outcome = 'committed') AS undone_by";
 
 impl Runs<'_> {
     /// The run on a target whose process ended before it did, if there is one.
@@ -267,5 +272,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         state: rows::get_outcome(row, 9)?.map_or(RunState::Unfinished, RunState::Finished),
         reason: row.get(10)?,
         finished: row.get::<_, Option<i64>>(11)?.map(|_| rows::get_time(row, 11)).transpose()?,
+        undoes: row.get(12)?,
+        undone_by: row.get(13)?,
     })
 }

@@ -35,9 +35,12 @@ CREATE TABLE proposals (
     created INTEGER NOT NULL,
     expires INTEGER NOT NULL,
     document BLOB NOT NULL,
-    signature TEXT NOT NULL
+    signature TEXT NOT NULL,
+    revises TEXT REFERENCES proposals (digest),         -- the proposal that it takes the place of
+    undoes TEXT REFERENCES runs (id)                    -- the run that it undoes
 ) STRICT;
 CREATE INDEX proposals_by_time ON proposals (created);
+CREATE UNIQUE INDEX one_revision_per_proposal ON proposals (revises) WHERE revises IS NOT NULL;
 
 -- What a proposal cites, and what was recorded in its rehearsals.
 CREATE TABLE proposal_evidence (
@@ -77,10 +80,12 @@ CREATE TABLE runs (
     reason TEXT,
     report TEXT,                                        -- JSON
     finished INTEGER,
+    undoes TEXT REFERENCES runs (id),                   -- the run that it undoes
     CHECK ((outcome IS NULL) = (finished IS NULL)),
     CHECK (manifest IS NOT NULL OR outcome = 'refused')
 ) STRICT;
 CREATE UNIQUE INDEX one_open_run_per_target ON runs (target) WHERE outcome IS NULL;
+CREATE UNIQUE INDEX one_undoing_per_run ON runs (undoes) WHERE undoes IS NOT NULL AND outcome = 'committed';
 CREATE INDEX runs_by_time ON runs (started);
 CREATE INDEX runs_by_manifest ON runs (manifest);
 CREATE INDEX runs_by_bundle ON runs (bundle, started);

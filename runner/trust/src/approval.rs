@@ -93,6 +93,7 @@ pub fn draft(proposal: &Proposal, draft: ApprovalDraft) -> Result<(ApprovalManif
             mode: document.mode,
             rollback: document.rollback,
             success: document.success,
+            undoes: document.undoes.clone(),
             confirmation: None,
             not_before: draft.not_before,
             expires: draft.expires,

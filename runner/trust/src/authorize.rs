@@ -146,7 +146,7 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
     bounded("approvals", request.approvals.len())?;
     let mut refusal = Refusal::NotApproved { needed: policy.quorum() };
     for approval in request.approvals {
-        let valid = manifest::quorum(approval, &proposer, policy)
+        let valid = manifest::quorum(approval, proposal, policy)
             .and_then(|approvers| Ok((approvers, manifest::check(&approval.manifest, request)?)));
         match valid {
             Ok((approvers, (manifest, target))) => {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use countersign_model::documents::{
-    ApprovalManifest, DOCUMENT_VERSION, ProposalDocument, ProposedTarget, RoleGrants, namespace,
+    ApprovalManifest, DOCUMENT_VERSION, ProposalDocument, ProposedTarget, RoleGrants, Undoes, namespace,
 };
 use countersign_model::{Digest, Grant, Mode, Role, RollbackBy, Success};
 use serde_json::{Map, Value};
@@ -105,6 +105,15 @@ pub(crate) fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
+/// A run that Bob's other key proposed.
+pub(crate) fn undone() -> Undoes {
+    Undoes {
+        run: "r-0123456789ab".to_owned(),
+        record: digest("the run"),
+        proposer: key(BOBS_OTHER).fingerprint().to_owned(),
+    }
+}
+
 pub(crate) fn document() -> ProposalDocument {
     let target = |name: &str| ProposedTarget {
         name: name.to_owned(),
@@ -126,6 +135,8 @@ pub(crate) fn document() -> ProposalDocument {
         mode: Mode::Exact,
         rollback: RollbackBy::Step,
         success: Success::default(),
+        undoes: None,
+        revises: None,
         evidence: Vec::new(),
         hypothesis: "a bad value".to_owned(),
         proposer: String::new(),

@@ -40,6 +40,39 @@ pub fn verify_approval(
     let signer = sshsig::verify(namespace::APPROVAL, manifest, signature)
         .map_err(|error| Refusal::Signature { on: ON, error })?;
     let approver = policy.principal(signer.fingerprint());
+    counts(&approver, proposer)?;
+    Ok(approver)
+}
+
+/// Verifies one signature on a manifest of this proposal. Besides the proposer, the proposer of the run that it undoes
+/// has no say.
+///
+/// # Errors
+/// As for [`verify_approval`].
+pub fn verify_approval_of(
+    manifest: &[u8],
+    signature: &[u8],
+    proposal: &Proposal,
+    policy: &Policy,
+) -> Result<Principal, Refusal> {
+    let proposer = policy.principal(proposal.proposer().fingerprint());
+    let approver = verify_approval(manifest, signature, &proposer, policy)?;
+    let Some(undoes) = &proposal.document().undoes else { return Ok(approver) };
+    let ran = policy.principal(&undoes.proposer);
+    if same(&approver, &ran) {
+        let why = format!("{ran} proposed the run `{}` that is to be undone", excerpt(&undoes.run, 40));
+        return Err(Refusal::OwnProposal { approver: approver.to_string(), why });
+    }
+    Ok(approver)
+}
+
+/// Whether two keys are one's, or one answers for the other.
+fn same(one: &Principal, other: &Principal) -> bool {
+    one.fingerprint() == other.fingerprint() || (one.person().is_some() && one.person() == other.person())
+}
+
+/// Whether an approver counts for what this proposer proposed.
+fn counts(approver: &Principal, proposer: &Principal) -> Result<(), Refusal> {
     let own = |why: String| Refusal::OwnProposal { approver: approver.to_string(), why };
     if approver.fingerprint() == proposer.fingerprint() {
         return Err(own("the same key signed the proposal".to_owned()));
@@ -53,19 +86,19 @@ pub fn verify_approval(
             return Err(Refusal::MayNotApprove { who: approver.to_string() });
         }
     }
-    if approver.person().is_some() && approver.person() == proposer.person() {
+    if same(approver, proposer) {
         return Err(own(match proposer.kind() {
             PrincipalKind::Agent => format!("they own the proposer, {proposer}"),
             _ => "they proposed it".to_owned(),
         }));
     }
-    Ok(approver)
+    Ok(())
 }
 
 /// The people whose signatures count, at least as many as the quorum.
 pub(crate) fn quorum(
     approval: &SignedApproval,
-    proposer: &Principal,
+    proposal: &Proposal,
     policy: &Policy,
 ) -> Result<BTreeSet<String>, Refusal> {
     if approval.manifest.len() > MAX_MANIFEST {
@@ -79,7 +112,7 @@ pub(crate) fn quorum(
     let mut people = BTreeSet::new();
     let mut first_problem = None;
     for signature in &approval.signatures {
-        match verify_approval(&approval.manifest, signature, proposer, policy) {
+        match verify_approval_of(&approval.manifest, signature, proposal, policy) {
             Ok(approver) => {
                 people.insert(approver.name().to_owned());
             }
@@ -160,6 +193,7 @@ fn same_as_proposed(terms: &Terms, proposal: &Proposal) -> Result<(), Refusal> {
         ("mode", terms.mode == proposed.mode),
         ("rollback", terms.rollback == proposed.rollback),
         ("success", terms.success == proposed.success),
+        ("undone run", terms.undoes == proposed.undoes),
     ];
     match same.into_iter().find(|(_, same)| !same) {
         Some((term, _)) => Err(Refusal::OtherTerm { term }),

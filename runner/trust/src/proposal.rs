@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use countersign_model::documents::{DOCUMENT_VERSION, ProposalDocument, ProposedTarget, namespace};
 use countersign_model::text::excerpt;
-use countersign_model::{Access, Digest, Role, RollbackBy, strict};
+use countersign_model::{Access, Digest, Mode, Role, RollbackBy, strict};
 
 use crate::policy::Policy;
 use crate::principal::{Principal, Right};
@@ -116,6 +116,9 @@ fn makes_sense(document: &ProposalDocument) -> Result<(), String> {
     }
     if document.success.within_ms > MAX_WITHIN || document.success.every_ms < MIN_EVERY {
         return Err("its check must hold within an hour and be asked at most every 50 ms".to_owned());
+    }
+    if document.undoes.is_some() && (document.mode != Mode::Exact || document.targets.len() != 1) {
+        return Err("it undoes a run, which is on one target and exact".to_owned());
     }
     if document.expires <= document.created {
         return Err("it expires before it was made".to_owned());

@@ -363,6 +363,40 @@ fn names(names: &[String]) -> String {
 }
 
 impl Refusal {
+    /// Whether another approval, or the time until one is valid, could still allow the run. Otherwise the proposal is
+    /// over, or what would run is not what was proposed.
+    #[must_use]
+    pub const fn awaits_approval(&self) -> bool {
+        match self {
+            Self::NotApproved { .. }
+            | Self::QuorumNotReached { .. }
+            | Self::UnknownApprover { .. }
+            | Self::MayNotApprove { .. }
+            | Self::OwnProposal { .. }
+            | Self::OtherStatement { .. }
+            | Self::OtherSubjects { .. }
+            | Self::OtherTerm { .. }
+            | Self::TargetNotApproved { .. }
+            | Self::TargetDiffers { .. }
+            | Self::Grants(_)
+            | Self::OtherPolicy { .. }
+            | Self::NotYetValid { .. }
+            | Self::Expired { .. }
+            | Self::ValidTooLong { .. }
+            | Self::ProposalExpired { .. }
+            | Self::UsesNotAllowed { .. }
+            | Self::UsedUp { .. }
+            | Self::ScopedNotAllowed
+            | Self::ConfirmationNotSupported => true,
+            Self::Signature { on, .. }
+            | Self::Unreadable { on, .. }
+            | Self::Version { on, .. }
+            | Self::Senseless { on, .. }
+            | Self::OtherProposal { on, .. } => matches!(on, Signed::Approval),
+            _ => false,
+        }
+    }
+
     /// What to do next, in one line.
     #[must_use]
     pub fn hint(&self) -> &'static str {
@@ -402,7 +436,7 @@ impl Refusal {
             }
             Self::TargetNotProposed { .. } => "run it on a target that it was proposed for, or propose it for this one",
             Self::ConfigurationChanged { .. } | Self::PlanChanged { .. } => {
-                "the target is no longer what was proposed for: propose again and have it approved"
+                "the target is no longer what was proposed for: rehearse it again with `countersign propose --revise`, and have that approved"
             }
             Self::Denied { .. } => "talk to who denied it; a changed proposal can be made and reviewed anew",
             Self::MayNotDeny { .. } | Self::UnknownApprover { .. } | Self::MayNotApprove { .. } => {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::RehearsalDocument;
+use super::{RehearsalDocument, RevisionStanding, UndoStanding};
 use crate::{Digest, Success, Verdict};
 
 /// How a proposal's targets stood at one moment: what only the runner's own host can know. Signed by the
@@ -16,6 +16,12 @@ pub struct StandingDocument {
     pub policy: Digest,
     /// The proposal's targets, in its order.
     pub targets: Vec<TargetStanding>,
+    /// The run that it undoes, as the runner recorded it.
+    pub undoes: Option<UndoStanding>,
+    /// What differs from the proposal whose place it takes.
+    pub revision: Option<RevisionStanding>,
+    /// The name of the proposal that took its place.
+    pub superseded_by: Option<String>,
     /// Earlier runs of the bundle, newest first.
     pub earlier_runs: Vec<EarlierRun>,
     /// When it was looked at, in milliseconds since 1970-01-01 UTC.

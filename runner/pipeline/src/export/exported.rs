@@ -3,7 +3,7 @@ use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use countersign_capability::{Blobs, Registry, Stream};
-use countersign_model::documents::{DOCUMENT_VERSION, StandingDocument, namespace};
+use countersign_model::documents::{DOCUMENT_VERSION, StandingDocument, UndoStanding, namespace};
 use countersign_model::text::excerpt;
 use countersign_model::{Digest, Evidence, Fault, FaultKind, Grant, Image};
 use countersign_trust::{Policy, Proposal, PublicKey, Signatory, SignedApproval, SignedDenial};
@@ -99,7 +99,7 @@ impl Exported {
         }
 
         let bundle = contents.bundle(&document.bundle)?;
-        crate::link::admit(&registry, &bundle, &document.grants)?;
+        crate::link::admit(&registry, &bundle, &document.grants, crate::link::roles(document))?;
         let stored = Stored::assemble(proposal, bundle, |target| {
             let shown = standing.targets.iter().find(|standing| standing.name == target.name);
             match shown.and_then(|standing| standing.shown.clone()) {
@@ -277,6 +277,16 @@ impl Desk for Exported {
 
     fn denials(&self, _: &Digest) -> Result<Vec<SignedDenial>, PipelineError> {
         Ok(self.papers.denials.clone())
+    }
+
+    fn stands(&self, _: &Stored) -> Result<(), PipelineError> {
+        if let Some(by) = &self.standing.superseded_by {
+            return Err(crate::order::superseded(by));
+        }
+        match &self.standing.undoes {
+            Some(UndoStanding { run, undone_by: Some(by), .. }) => Err(crate::undo::undone(run, by)),
+            _ => Ok(()),
+        }
     }
 
     /// What is the runner's own cannot be known here. A narrower grant reaches no further than the one that was asked

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use countersign_record::{RecordError, State, When};
+use countersign_record::{FORMAT, RecordError, State, When};
 use rusqlite::Connection;
 
 use crate::support::{approve, begin, fixture};
@@ -137,11 +137,15 @@ fn refuses_a_database_behind_a_link() {
 
 #[test]
 fn refuses_a_newer_version() {
-    for sql in ["PRAGMA user_version = 2", "UPDATE meta SET value = '2' WHERE key = 'format'"] {
+    let newer = FORMAT + 1;
+    let sqls =
+        [format!("PRAGMA user_version = {newer}"), format!("UPDATE meta SET value = '{newer}' WHERE key = 'format'")];
+    for sql in &sqls {
         let run = fixture();
         run.second().execute_batch(sql).expect("changed");
         let error = refusal(run.path());
-        assert!(error.contains("has format 2, and this version knows formats up to 1; nothing was changed"), "{error}");
+        let says = format!("has format {newer}, and this version knows formats up to {FORMAT}; nothing was changed");
+        assert!(error.contains(&says), "{error}");
     }
     let run = fixture();
     run.second().execute_batch("DELETE FROM meta").expect("changed");

@@ -15,6 +15,7 @@ mod disk;
 mod documents;
 mod images;
 mod journal;
+mod lineage;
 mod outcomes;
 mod processes;
 mod support;

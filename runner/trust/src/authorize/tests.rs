@@ -1,4 +1,4 @@
-use countersign_model::documents::{Confirmation, namespace};
+use countersign_model::documents::{Confirmation, Undoes, namespace};
 use countersign_model::{Mode, Role, RollbackBy};
 use serde_json::Value;
 
@@ -81,6 +81,7 @@ fn every_term_of_the_manifest_must_be_the_proposals() {
     refuses!(Refusal::OtherTerm { term: "rollback" }, |w| w.terms = |m| m.predicate.rollback = RollbackBy::Undo);
     refuses!(Refusal::OtherTerm { term: "success" }, |w| w.terms = |m| m.predicate.success.hold_ms += 1);
     refuses!(Refusal::OtherTerm { term: "success" }, |w| w.terms = |m| m.predicate.success.may_pass_before = true);
+    refuses!(Refusal::OtherTerm { term: "undone run" }, |w| w.terms = |m| m.predicate.undoes = Some(undone()));
     refuses!(Refusal::TargetNotApproved { .. }, |w| w.terms = |m| drop(m.predicate.targets.remove(0)));
     refuses!(Refusal::TargetNotProposed { .. }, |w| w.terms = |m| m.predicate.targets[1].name.push('0'));
     refuses!(Refusal::Senseless { .. }, |w| {
@@ -337,6 +338,34 @@ fn the_proposer_never_counts() {
         w.policy = w.policy.replace("quorum = 1", "quorum = 2");
         w.signers = vec![(ALICE, APPROVAL), (CAROL, APPROVAL)];
     });
+}
+
+#[test]
+fn who_proposed_a_run_never_approves_its_undoing() {
+    let undoing = || {
+        let mut world = World::new();
+        world.document.undoes = Some(undone());
+        world.document.targets.truncate(1);
+        world
+    };
+    // Whichever of Bob's keys it is.
+    for key in [BOB, BOBS_OTHER] {
+        let mut world = undoing();
+        world.signers = vec![(key, APPROVAL)];
+        let refusal = world.authorize().expect_err("refused");
+        assert!(matches!(&refusal, Refusal::OwnProposal { .. }), "{refusal:?}");
+        assert!(refusal.to_string().contains("proposed the run `r-0123456789ab`"), "{refusal}");
+        // It takes nothing away from another's.
+        world.signers.push((ALICE, APPROVAL));
+        assert_eq!(world.authorize().expect("authorized").approvers(), ["alice"]);
+    }
+    // The owner of the agent that proposed the run neither.
+    let mut world = undoing();
+    world.document.undoes = Some(Undoes { proposer: key(AGENT).fingerprint().to_owned(), ..undone() });
+    world.proposer = STRANGER;
+    world.policy = world.policy.replace("unlisted = false", "unlisted = true");
+    world.signers = vec![(CAROL, APPROVAL)];
+    assert!(matches!(world.authorize(), Err(Refusal::OwnProposal { .. })));
 }
 
 #[test]

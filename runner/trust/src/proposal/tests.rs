@@ -1,5 +1,5 @@
 use countersign_model::documents::{ProposalDocument, namespace};
-use countersign_model::{Role, RollbackBy};
+use countersign_model::{Mode, Role, RollbackBy};
 
 use super::*;
 use crate::SignatureError;
@@ -98,7 +98,7 @@ fn it_is_strict_json() {
 #[test]
 fn it_must_make_sense() {
     type Change = fn(&mut ProposalDocument);
-    let cases: [(&str, Change); 12] = [
+    let cases: [(&str, Change); 14] = [
         ("has 0 targets", |d| d.targets.clear()),
         ("has 257 targets", |d| d.targets = vec![d.targets[0].clone(); 257]),
         ("`web-1` stands twice", |d| d.targets[1].name = "web-1".to_owned()),
@@ -111,6 +111,12 @@ fn it_must_make_sense() {
         ("within an hour", |d| d.success.within_ms = 3_600_001),
         ("every 50 ms", |d| d.success.every_ms = 49),
         ("expires before", |d| d.expires = d.created),
+        ("one target and exact", |d| d.undoes = Some(undone())),
+        ("one target and exact", |d| {
+            d.undoes = Some(undone());
+            d.targets.truncate(1);
+            d.mode = Mode::Scoped;
+        }),
     ];
     for (why, change) in cases {
         let refusal = verify(&by(AGENT, change), AGENT).expect_err(why);
@@ -122,4 +128,9 @@ fn it_must_make_sense() {
         document.steps.remove(&Role::Rollback);
     });
     assert!(verify(&undo, AGENT).is_ok());
+    let undone = by(AGENT, |document| {
+        document.undoes = Some(undone());
+        document.targets.truncate(1);
+    });
+    assert!(verify(&undone, AGENT).is_ok());
 }

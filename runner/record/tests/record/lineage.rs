@@ -1,0 +1,77 @@
+//! Proposals that take the place of others, and runs that undo others.
+
+use countersign_model::{Digest, Outcome};
+use countersign_record::{BeginError, Lineage, RecordError, State, proposal_name};
+use serde_json::json;
+
+use crate::support::{TARGET, begin, fixture, new_proposal};
+
+fn revise(state: &State, document: &[u8], old: &Digest) -> Result<Digest, RecordError> {
+    state.proposals().add_after(new_proposal(document, &[]), Lineage { revises: Some(old), undoes: None })
+}
+
+fn undo(state: &State, document: &[u8], run: &str) -> Result<Digest, RecordError> {
+    state.proposals().add_after(new_proposal(document, &[]), Lineage { revises: None, undoes: Some(run) })
+}
+
+fn approved(state: &State, proposal: &Digest) -> Digest {
+    state.approvals().add_manifest(proposal, proposal.to_string().as_bytes()).expect("a manifest")
+}
+
+#[test]
+fn a_proposal_is_superseded_once_and_can_no_longer_begin() {
+    let run = fixture();
+    let old = run.proposal;
+    assert_eq!(run.state.proposals().revision(&old).expect("read"), None);
+    let new = revise(&run.state, b"{\"proposal\":2}", &old).expect("added");
+    assert_eq!(run.state.proposals().revision(&old).expect("read"), Some(new));
+    assert_eq!(revise(&run.state, b"{\"proposal\":2}", &old).expect("the same again"), new);
+    let error = revise(&run.state, b"{\"proposal\":3}", &old).expect_err("once").to_string();
+    assert_eq!(error, format!("the proposal `{}` was superseded by `{}`", proposal_name(&old), proposal_name(&new)));
+    assert!(run.state.proposals().get(&Digest::of(b"{\"proposal\":3}")).is_err(), "all or nothing");
+
+    match run.begin(1) {
+        Err(BeginError::Superseded { by }) => assert_eq!(by, proposal_name(&new)),
+        other => panic!("{other:?}"),
+    }
+    let pending: Vec<_> =
+        run.state.proposals().pending(2_000, 10).expect("listed").into_iter().map(|proposal| proposal.digest).collect();
+    assert_eq!(pending, [new]);
+    let manifest = approved(&run.state, &new);
+    begin(&run.state, TARGET, &new, &manifest, 1).expect("the one that stands begins");
+    assert!(revise(&run.state, b"{\"proposal\":4}", &Digest::of(b"none")).is_err(), "there is no such proposal");
+}
+
+#[test]
+fn a_run_is_undone_once() {
+    let run = fixture();
+    let mut journal = run.begin(1).expect("begun");
+    let first = journal.run().to_owned();
+    journal.finish(Outcome::Committed, "it holds", &json!({}), 3_000).expect("finished");
+    drop(journal);
+    assert!(undo(&run.state, b"{\"undo\":0}", "r-000000000000").is_err(), "there is no such run");
+
+    let proposals =
+        [b"{\"undo\":1}", b"{\"undo\":2}"].map(|document| undo(&run.state, document, &first).expect("added"));
+    let manifests = proposals.map(|proposal| approved(&run.state, &proposal));
+    // One that was rolled back undid nothing.
+    let mut journal = begin(&run.state, TARGET, &proposals[0], &manifests[0], 9).expect("begun");
+    journal.finish(Outcome::RolledBack, "a guard is worse", &json!({}), 4_000).expect("finished");
+    drop(journal);
+    assert_eq!(run.state.runs().get(&first).expect("the run").undone_by, None);
+
+    let mut journal = begin(&run.state, TARGET, &proposals[0], &manifests[0], 9).expect("begun");
+    let second = journal.run().to_owned();
+    journal.finish(Outcome::Committed, "as before", &json!({}), 5_000).expect("finished");
+    drop(journal);
+    let found = run.state.runs().get(&first).expect("the run");
+    assert_eq!((found.undoes, found.undone_by.as_deref()), (None, Some(second.as_str())));
+    assert_eq!(run.state.runs().get(&second).expect("the run").undoes.as_deref(), Some(first.as_str()));
+
+    for (proposal, manifest) in proposals.iter().zip(&manifests) {
+        match begin(&run.state, TARGET, proposal, manifest, 9) {
+            Err(BeginError::Undone { run, by }) => assert_eq!((run, by), (first.clone(), second.clone())),
+            other => panic!("{other:?}"),
+        }
+    }
+}
