@@ -48,7 +48,7 @@ impl Story {
         normal.know(format!("process {pid}, in state S"), "process 4711, in state S");
         normal.know(format!("process {pid}, in state R"), "process 4711, in state S");
         normal.know(format!("no process {pid}"), "no process 4711");
-        for key in ["agent", "alice", "runner"] {
+        for key in ["agent", "alice", "second", "runner"] {
             let file = root().join("tests/keys").join(format!("{key}.pub"));
             let output = support::ssh_keygen(&["-lf", file.to_str().expect("UTF-8")]);
             let line = String::from_utf8(output.stdout).expect("text");
@@ -171,7 +171,7 @@ fn copy(from: &Path, to: &Path) {
 
 fn story(json: bool) -> Story {
     let story = Story::new(json);
-    let (agent, alice) = (story.path("agent"), story.path("alice"));
+    let (agent, alice, second) = (story.path("agent"), story.path("alice"), story.path("second"));
     for name in ["pool-size", "pool-size-twin", "hostile/out-of-bounds"] {
         let to = story.incident.state.path(name.rsplit('/').next().expect("a name"));
         copy(&bundle(name), &to);
@@ -179,7 +179,9 @@ fn story(json: bool) -> Story {
 
     // The operator.
     let (agent_public, alice_public) = (format!("{agent}.pub"), format!("{alice}.pub"));
-    story.step("init", 0, &["init", "--approver", &alice_public, "--proposer", &agent_public]);
+    let second_public = format!("{second}.pub");
+    let proposers = ["--proposer", &agent_public, "--proposer", &second_public];
+    story.step("init", 0, &[&["init", "--approver", &alice_public][..], &proposers].concat());
     story.step("init-again", 1, &["init", "--approver", &alice_public]);
     story.incident.state.pin_runner();
     story.incident.state.configure(&story.incident.target("orders", ""));
@@ -233,9 +235,25 @@ fn story(json: bool) -> Story {
     story.approve("approve", &proposal);
 
     // The operator runs it.
-    story.step("run", 0, &["run", &proposal]);
+    let committed = Story::name(&story.step("run", 0, &["run", &proposal]), "r-");
     story.step("run-again", 3, &["run", &proposal]);
-    story.incident.deploy(0);
+    // It is undone again, by somebody else's proposal; and what drifted is rehearsed again.
+    story.step("rollback-own", 3, &["rollback", &committed, "--key", &agent, "--reason", "my own"]);
+    let undoing = ["rollback", &committed, "--key", &second, "--reason", "the sale is over"];
+    let undoing = Story::name(&story.step("rollback", 0, &undoing), "p-");
+    story.step("review-rollback", 0, &["review", &undoing]);
+    story.approve("approve-rollback", &undoing);
+    story.step("run-rollback", 0, &["run", &undoing, "--wait"]);
+    story.step("show-undone", 0, &["show", &committed]);
+    let drifting = story.propose("propose-drifting", "pool-size", "orders", &[]);
+    let edited = fs::read_to_string(&story.incident.config).expect("it is there");
+    fs::write(&story.incident.config, format!("{edited}# edited\n")).expect("it can be edited");
+    let revise = ["propose", "--revise", &drifting, "--arg", "pool-size=4", "--key", &agent];
+    let revised = Story::name(&story.step("propose-revise", 0, &revise), "p-");
+    story.step("review-revised", 0, &["review", &revised]);
+    story.step("review-superseded", 0, &["review", &drifting]);
+    story.step("run-superseded", 3, &["run", &drifting]);
+    fs::write(&story.incident.config, edited).expect("it can be put back");
     let twin = story.propose("propose-twin", "pool-size-twin", "orders", &[]);
     story.approve("approve-twin", &twin);
     let rolled_back = Story::name(&story.step("run-rolled-back", 4, &["run", &twin]), "r-");

@@ -205,7 +205,7 @@ impl State {
     pub fn pinned() -> Self {
         let dir = tempfile::Builder::new().prefix("countersign-").rand_bytes(6).tempdir_in("/tmp");
         let state = Self { dir: dir.expect("a temporary directory") };
-        for name in ["agent", "alice"] {
+        for name in ["agent", "alice", "second"] {
             for name in [name.to_owned(), format!("{name}.pub")] {
                 state.key(&name, &state.path(&name));
             }
