@@ -292,6 +292,8 @@ fn story(json: bool) -> Story {
     story.incident.stop();
     story.step("review-down", 0, &["review", &slow]);
 
+    story.step("images", 0, &["images"]);
+
     // Everybody.
     story.step("man", 0, &["man", "pages"]);
     story.step("completions-unknown", 2, &["completions", "csh"]);

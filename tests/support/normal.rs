@@ -210,6 +210,18 @@ impl Normal {
                 }
             }
         }
+        // So is what a disk has, and with it what images take there.
+        for before in ["free       ", "used       "] {
+            if line.starts_with(before) && line.ends_with(')') {
+                line = format!("{before}{} bytes", instead("1048576"));
+            }
+        }
+        for before in ["\"free\": ", "\"used\": "] {
+            if let Some((start, _)) = line.split_once(before).filter(|(_, number)| !number.starts_with('[')) {
+                let comma = if line.ends_with(',') { "," } else { "" };
+                line = format!("{start}{before}{}{comma}", instead("1048576"));
+            }
+        }
         let asked = format!("asked for the {}. time after {} ms:", instead("2"), instead("254"));
         line.replace("asked at once:", &asked)
     }
