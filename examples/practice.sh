@@ -34,7 +34,7 @@ fi
 
 sed 's/^pool-size = .*/pool-size = 0/' examples/service/orders.toml >"$directory/orders/orders.toml"
 cd "$directory"
-for name in agent alice; do ssh-keygen -q -t ed25519 -N '' -C $name -f "$name"; done
+for name in agent second alice; do ssh-keygen -q -t ed25519 -N '' -C $name -f "$name"; done
 orders/orders --config "$directory/orders/orders.toml" --pid-file "$directory/orders/orders.pid" \
   --address-file "$directory/orders/address" >/dev/null 2>orders/log &
 for _ in $(seq 600); do [ -s orders/address ] && break; sleep 0.05; done
@@ -74,7 +74,7 @@ TARGET
 # shellcheck disable=SC1091
 . ./env
 if [ "$with" != --bare ]; then
-  countersign init --approver alice.pub --proposer agent.pub >/dev/null
+  countersign init --approver alice.pub --proposer agent.pub --proposer second.pub >/dev/null
   cat target.toml >>state/config.toml
 fi
 if [ "$with" = --proposed ]; then
