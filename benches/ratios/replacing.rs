@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use countersign_capability::{Phase, Port, Protected};
 use countersign_files::FilesCall;
-use countersign_gate::{Allowance, Gate, GatePort, Live, Sessions, Step, Validators, Work};
+use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Step, Validators, Work};
 use countersign_model::{Call, Digest, Mode, Plan, Reply, Role};
 use countersign_record::{NewProposal, RunStart, State};
 
 use crate::guest;
-use crate::harness::{Row, each};
+use crate::harness::{Row, each_passing};
 
 const ROUNDS: usize = 60;
 const REPLACES: u32 = 5;
@@ -49,6 +49,7 @@ impl Validators for Never {
 /// A run under way, on the file system that the target directory is on.
 struct Run {
     gate: GatePort,
+    bounds: Bounds,
     target: PathBuf,
     bare: PathBuf,
     size: usize,
@@ -93,10 +94,8 @@ impl Run {
             std::fs::create_dir(path.parent().expect("a directory")).expect("made");
             std::fs::write(path, vec![b'x'; size]).expect("written");
         }
-        let grant = [format!("files.write {}", target.display())];
-        let allowance = Allowance::new(guest::bounds(&grant), guest::bounds(&grant));
-        gate.lock().begin(Step { role: Some(Role::Fix), allowance });
-        Self { gate, target, bare, size, _state: state, _place: place }
+        let bounds = guest::bounds(&[format!("files.write {}", target.display())]);
+        Self { gate, bounds, target, bare, size, _state: state, _place: place }
     }
 
     fn contents(&self) -> Vec<u8> {
@@ -110,19 +109,25 @@ impl Run {
     /// Permitted, prepared, journaled, applied and marked; what was replaced is kept beside it until the run has ended.
     fn journaled(&self) -> Duration {
         let mut port = self.gate.clone();
-        each(REPLACES, || {
+        // A step may move 256 MiB; each round is a step's first writes.
+        let allowance = Allowance::new(self.bounds.unused(), self.bounds.unused());
+        port.lock().begin(Step { role: Some(Role::Fix), allowance });
+        each_passing(REPLACES, || {
             for _ in 0..REPLACES {
                 let path = self.target.to_str().expect("UTF-8").to_owned();
                 let typed = FilesCall::Replace { path, contents: self.contents() };
                 let arguments = postcard::to_stdvec(&typed).expect("encoded");
                 let call = Call { capability: "files".to_owned(), function: "replace".to_owned(), arguments };
-                assert!(matches!(port.call(call), Ok(Reply::Value(_))));
+                match port.call(call) {
+                    Ok(Reply::Value(_)) => {}
+                    other => panic!("not replaced: {other:?}"),
+                }
             }
         })
     }
 
     fn bare(&self) -> Duration {
-        each(REPLACES, || (0..REPLACES).for_each(|_| replace(&self.bare, &self.contents())))
+        each_passing(REPLACES, || (0..REPLACES).for_each(|_| replace(&self.bare, &self.contents())))
     }
 }
 
