@@ -42,6 +42,7 @@ fn full() {
     let mut committed = 0;
     for free in [0, 64, 1024, 4000, 8000] {
         let place = Place::new();
+        place.state.configure("\n[images]\nreserve = \"1MiB\"\n");
         let proposal = place.approved();
         let before = place.standing();
         // A small file system in the place of the state, filled but for some KiB.
