@@ -8,8 +8,10 @@ use serde_json::{Map, Value};
 
 use super::root;
 
+type MakeSchema = fn() -> Schema;
+
 /// A page and what of it is made from the code, each between two comments that name it.
-const MADE: [(&str, &str, fn() -> Schema); 3] = [
+const MADE: [(&str, &str, MakeSchema); 3] = [
     ("docs/configuration.md", "config.toml", || schemars::schema_for!(crate::config::Config)),
     ("docs/configuration.md", "trust-policy.toml", countersign_trust::Policy::schema),
     ("docs/remediation.md", "remediation.toml", countersign_bundle::Manifest::schema),
