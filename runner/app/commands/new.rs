@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::environment::registry;
 use crate::files::write_new;
-use crate::output::{CommandResult, Done, hinted};
+use crate::output::{CommandResult, Done, hinted, hinted_by};
 use crate::template::{self, File};
 
 #[derive(Args)]
@@ -39,7 +39,10 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
     }
     let capabilities = capabilities(&arguments.capability)?;
     let directory = PathBuf::from(name);
-    std::fs::create_dir(&directory).with_context(|| format!("`{name}` cannot be made"))?;
+    std::fs::create_dir(&directory).map_err(|error| {
+        let hint = "choose another name, or a directory that you may write in; nothing was made";
+        hinted_by(error, format!("`{name}` cannot be made"), hint)
+    })?;
     for File { path, contents } in template::project(name, &capabilities) {
         write(&directory.join(path), contents.as_bytes())?;
     }
