@@ -29,6 +29,7 @@ mod run;
 mod runner;
 mod schedule;
 mod shown;
+mod signed;
 mod standing;
 mod stored;
 mod target;

@@ -7,28 +7,25 @@ use countersign_bundle::Bundle;
 use countersign_capability::{Blobs, Phase, Protected, Registry};
 use countersign_gate::Sessions;
 use countersign_model::documents::{RehearsalDocument, namespace};
-use countersign_model::{Digest, Evidence, Grant, Plan, strict};
+use countersign_model::{Digest, Evidence, Grant, Plan};
 use countersign_record::{
     BeginError, FileBlobs, ImagesPlace, ImagesUse, Journal, Lineage, NewProposal, RecordError, RunStart, State,
     Unfinished,
 };
 use countersign_sandbox::{Sandbox, Settings};
 use countersign_trust::{Policy, Proposal, Signatory, SignedApproval, SignedDenial, SigningKey};
-use serde::de::DeserializeOwned;
 
 use crate::approve::Approved;
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::progress::Progress;
 use crate::propose::Drafted;
+use crate::signed::{read_evidence, verified};
 use crate::stored::Stored;
 use crate::target::Target;
 
 /// Milliseconds since 1970-01-01 UTC, asked where a moment is needed.
 pub type Clock = fn() -> u64;
-
-/// The largest runner-signed document that is read, in bytes.
-const MAX_DOCUMENT: usize = 64 * 1024 * 1024;
 
 /// What a runner is made of.
 pub struct Setup {
@@ -432,36 +429,6 @@ impl Desk for Runner {
     fn normalize(&self, grant: &Grant) -> Result<Grant, String> {
         crate::target::normalize(self.registry(), self.protected(), grant)
     }
-}
-
-/// A document that a runner signed, read strictly.
-pub(crate) fn verified<T: DeserializeOwned>(
-    what: &str,
-    namespace: &str,
-    bytes: &[u8],
-    signature: &[u8],
-    runner: &str,
-) -> Result<T, PipelineError> {
-    countersign_trust::verify_runner(bytes, signature, namespace, runner)
-        .map_err(|refusal| PipelineError::refused(format!("{what}: {refusal}")).with_hint(refusal.hint()))?;
-    strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| {
-        PipelineError::refused(format!("{what}: {error}")).with_hint("propose it again with this version")
-    })
-}
-
-/// The evidence record of this id, and the digest of its signed bytes.
-pub(crate) fn read_evidence(
-    id: &str,
-    bytes: &[u8],
-    signature: &[u8],
-    runner: &str,
-) -> Result<(Evidence, Digest), PipelineError> {
-    let evidence: Evidence = verified("the evidence", namespace::EVIDENCE, bytes, signature, runner)?;
-    if evidence.id != id {
-        return Err(PipelineError::refused(format!("the evidence `{id}` holds another record"))
-            .with_hint("read it again; nothing changed"));
-    }
-    Ok((evidence, Digest::of(bytes)))
 }
 
 impl Runner {

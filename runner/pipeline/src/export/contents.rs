@@ -12,7 +12,7 @@ use countersign_trust::{MAX_SIGNATURES, PublicKey, SignedApproval, SignedDenial}
 use super::container::{Entries, damaged};
 use super::name;
 use crate::error::PipelineError;
-use crate::runner::{read_evidence, verified};
+use crate::signed::{read_evidence, verified};
 use crate::stored::Stored;
 
 /// The most approvals, and the most denials, that a file carries.

@@ -15,7 +15,8 @@ use crate::approve::{ApprovalTerms, acceptable, deniable};
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::review::{Provenance, Review};
-use crate::runner::{Clock, verified};
+use crate::runner::Clock;
+use crate::signed::verified;
 use crate::stored::{Given, Stored};
 use crate::withhold::Since;
 

@@ -1,0 +1,40 @@
+//! What a runner signed, read again.
+
+use countersign_model::documents::namespace;
+use countersign_model::{Digest, Evidence, strict};
+use serde::de::DeserializeOwned;
+
+use crate::error::PipelineError;
+
+/// The largest runner-signed document that is read, in bytes.
+const MAX_DOCUMENT: usize = 64 * 1024 * 1024;
+
+/// A document that a runner signed, read strictly.
+pub(crate) fn verified<T: DeserializeOwned>(
+    what: &str,
+    namespace: &str,
+    bytes: &[u8],
+    signature: &[u8],
+    runner: &str,
+) -> Result<T, PipelineError> {
+    countersign_trust::verify_runner(bytes, signature, namespace, runner)
+        .map_err(|refusal| PipelineError::refused(format!("{what}: {refusal}")).with_hint(refusal.hint()))?;
+    strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| {
+        PipelineError::refused(format!("{what}: {error}")).with_hint("propose it again with this version")
+    })
+}
+
+/// The evidence record of this id, and the digest of its signed bytes.
+pub(crate) fn read_evidence(
+    id: &str,
+    bytes: &[u8],
+    signature: &[u8],
+    runner: &str,
+) -> Result<(Evidence, Digest), PipelineError> {
+    let evidence: Evidence = verified("the evidence", namespace::EVIDENCE, bytes, signature, runner)?;
+    if evidence.id != id {
+        return Err(PipelineError::refused(format!("the evidence `{id}` holds another record"))
+            .with_hint("read it again; nothing changed"));
+    }
+    Ok((evidence, Digest::of(bytes)))
+}
