@@ -346,7 +346,7 @@ fn drift_is_told_without_digests() {
     let proposal = vault.approved("no");
     vault.write("private/password", NEW);
     let reviewed = vault.state.run(&["review", &proposal]).expect(0).tells_nothing();
-    reviewed.shows("it is already as the fix would leave it");
+    reviewed.shows("it is already as the plan would leave it");
     vault.write("private/password", "password = correct-horse-battery\n");
     let reviewed = vault.state.run(&["--json", "review", &proposal]).expect(0).tells_nothing().json();
     let drift = reviewed["targets"][0]["drift"][0].as_str().expect("a line");
