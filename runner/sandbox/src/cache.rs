@@ -32,7 +32,7 @@ const MAX_BYTES: u64 = 2 << 30;
 const MAX_NAMES: usize = 4096;
 /// The end of a file: the CRC-32 of all before it, little-endian, and this.
 const TRAILER: &[u8; 4] = b"CSc1";
-/// Bytes that are read at a time; what is no larger is loaded from where it was read to.
+/// Bytes that are read at a time.
 const CHUNK: usize = 256 << 10;
 /// Begins the name of a file that is being written.
 const UNFINISHED: &str = ".new-";
@@ -118,7 +118,7 @@ impl Cache {
             return Err(Unusable::Links);
         }
         let file = File::from(file);
-        let read = undamaged(&file, u64::try_from(stat.st_size).unwrap_or(0))?;
+        undamaged(&file, u64::try_from(stat.st_size).unwrap_or(0))?;
         // Not by name: the directory's own path could have been given to another directory meanwhile.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         #[expect(unsafe_code, reason = "loading native code cannot be safe; this is the one place that does")]
@@ -126,12 +126,7 @@ impl Cache {
         // component: only this process's user can write the directory or the file, both tested just now on
         // descriptors, and no file is written again after it got its name. So the mapping does not change.
         // What an accident may have changed before, the checksum told.
-        let component = unsafe {
-            match read {
-                Some(code) => Component::deserialize(engine, code),
-                None => Component::deserialize_file(engine, path),
-            }
-        };
+        let component = unsafe { Component::deserialize_file(engine, path) };
         component.map(Some).map_err(|error| Unusable::Load(one_line(&error)))
     }
 
@@ -220,12 +215,11 @@ impl Cache {
     }
 }
 
-/// That the file of this size ends with the checksum of what it begins with. Gives that where it is small enough.
-fn undamaged(mut file: &File, size: u64) -> Result<Option<Vec<u8>>, Unusable> {
-    let code = size.checked_sub(8).ok_or(Unusable::Damaged)?;
+/// That the file of this size ends with the checksum of what it begins with.
+fn undamaged(mut file: &File, size: u64) -> Result<(), Unusable> {
+    let mut left = size.checked_sub(8).ok_or(Unusable::Damaged)?;
     let mut hasher = crc32fast::Hasher::new();
-    let mut buffer = vec![0; CHUNK.min(usize::try_from(code).unwrap_or(CHUNK))];
-    let mut left = code;
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(left).unwrap_or(CHUNK))];
     while left > 0 {
         let some = buffer.len().min(usize::try_from(left).unwrap_or(CHUNK));
         let chunk = buffer.get_mut(..some).unwrap_or_default();
@@ -239,7 +233,7 @@ fn undamaged(mut file: &File, size: u64) -> Result<Option<Vec<u8>>, Unusable> {
     if sum != hasher.finalize().to_le_bytes() || &end != TRAILER {
         return Err(Unusable::Damaged);
     }
-    Ok((buffer.len() as u64 == code).then_some(buffer))
+    Ok(())
 }
 
 /// That this process's user owns it, with exactly these permissions.
