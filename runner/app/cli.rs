@@ -34,17 +34,18 @@ Exit codes: 0 done (a run: committed); 1 an error before anything changed; 2 usa
 3 refused or denied, nothing changed; 4 rolled back, the target is as before;
 5 a person is needed: rollback incomplete or in doubt";
 
-/// What every command takes.
+/// What every command takes. Clap does not read the environment: what is set there would stand in every usage line.
 #[derive(Args)]
 pub(crate) struct Global {
     /// Print one JSON object on stdout, everything else on stderr
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// The state directory [default: /var/lib/countersign for root, else ~/.local/state/countersign]
-    #[arg(long, global = true, env = "COUNTERSIGN_STATE", value_name = "DIR")]
+    /// The state directory [env: COUNTERSIGN_STATE] [default: /var/lib/countersign for root, else
+    /// ~/.local/state/countersign]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
-    /// The configuration [default: config.toml in the state directory]
-    #[arg(long, global = true, env = "COUNTERSIGN_CONFIG", value_name = "FILE")]
+    /// The configuration [env: COUNTERSIGN_CONFIG] [default: config.toml in the state directory]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -104,14 +105,13 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // `--help` and `--version` come this way too, and they are no errors.
-            let _ = error.print();
             if !error.use_stderr() {
+                let _ = error.print();
                 return ExitCode::SUCCESS;
             }
             // What was asked for cannot be parsed, but that one object is wanted can be seen.
-            if std::env::args_os().any(|argument| argument == "--json") {
-                output::usage_error(&error.render().to_string());
-            }
+            let json = std::env::args_os().any(|argument| argument == "--json");
+            output::usage_error(json, &error.render().to_string());
             return ExitCode::from(2);
         }
     };

@@ -39,6 +39,18 @@ impl Environment {
         Self::open_with(global, Arc::default())
     }
 
+    /// The same for a verb that an exported file was given, of whose proposal there may be no state here.
+    pub(crate) fn open_for(global: &Global, file: &Path) -> anyhow::Result<Self> {
+        let state = state_directory(global)?;
+        if !state.exists() && file.is_file() {
+            return Err(hinted(
+                format!("there is no state directory `{}`, and `{}` is a file", shown(&state), shown(file)),
+                "what an exported file holds is imported and run on the proposal's host",
+            ));
+        }
+        Self::open(global)
+    }
+
     /// Everything read anew; a signal that came since the first reading is not forgotten.
     pub(crate) fn again(&self, global: &Global) -> anyhow::Result<Self> {
         Self::open_with(global, Arc::clone(&self.interrupted))
@@ -52,6 +64,7 @@ impl Environment {
                 "make one with `countersign init --approver KEY.pub`, or name yours with `--state` or COUNTERSIGN_STATE",
             ));
         }
+        owned(&state)?;
         only_ours(&state)?;
         let config_path = config_path(global, &state);
         let (config, policy) = Config::load(&config_path)?;
@@ -98,10 +111,12 @@ impl Environment {
             } else {
                 format!("there are: {}", known.join(", "))
             };
-            hinted(
-                format!("the target `{name}` is not configured"),
-                format!("add `[targets.{name}]` to `{}`; {known}", self.config.display()),
-            )
+            let meant = self.targets.keys().find(|known| known.eq_ignore_ascii_case(&name));
+            let hint = match meant {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("add `[targets.{name}]` to `{}`; {known}", self.config.display()),
+            };
+            hinted(format!("the target `{name}` is not configured"), hint)
         })
     }
 
@@ -125,10 +140,38 @@ impl Environment {
     }
 }
 
+/// Refuses the state of somebody else, whose files this user could not open one after the other.
+fn owned(state: &Path) -> anyhow::Result<()> {
+    let (owner, user) = match state.metadata() {
+        Ok(metadata) => (metadata.uid(), rustix::process::geteuid().as_raw()),
+        Err(_) => return Ok(()),
+    };
+    if owner == user {
+        return Ok(());
+    }
+    let (owner, user) = (user_name(owner), user_name(user));
+    Err(hinted(
+        format!("the state `{}` belongs to user {owner}, and this is user {user}", shown(state)),
+        format!("run it as {owner}, or name a state of your own with `--state`"),
+    ))
+}
+
+/// A user's name as the system's own list has it, else the number.
+fn user_name(uid: u32) -> String {
+    let users = read_bounded(Path::new("/etc/passwd"), 1024 * 1024).unwrap_or_default();
+    let users = String::from_utf8_lossy(&users);
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| countersign_model::text::excerpt(name, 40))
+    });
+    name.unwrap_or_else(|| uid.to_string())
+}
+
 /// The state directory that is meant.
 pub(crate) fn state_directory(global: &Global) -> anyhow::Result<PathBuf> {
-    let named = match &global.state {
-        Some(named) => named.clone(),
+    let named = match global.state.clone().or_else(|| named_by("COUNTERSIGN_STATE")) {
+        Some(named) => named,
         None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/countersign"),
         None => {
             let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
@@ -141,7 +184,12 @@ pub(crate) fn state_directory(global: &Global) -> anyhow::Result<PathBuf> {
 
 /// The configuration that is meant.
 pub(crate) fn config_path(global: &Global, state: &Path) -> PathBuf {
-    global.config.clone().unwrap_or_else(|| state.join("config.toml"))
+    global.config.clone().or_else(|| named_by("COUNTERSIGN_CONFIG")).unwrap_or_else(|| state.join("config.toml"))
+}
+
+/// A path that the environment names; what is empty names none.
+fn named_by(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|named| !named.is_empty()).map(PathBuf::from)
 }
 
 /// What no grant may reach: resolved, since a grant is compared with what a path really is.

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
+use countersign_bundle::Bundle;
 use countersign_model::text::visible;
 use rustix::fs::OFlags;
 
@@ -147,6 +148,24 @@ fn trusted(path: &Path, metadata: &Metadata) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Refuses the directory of a project, where its bundle is meant.
+fn no_project(path: &Path) -> anyhow::Result<()> {
+    if path.join("remediation.toml").is_file() && path.join("Cargo.toml").is_file() {
+        let shown = shown(path).trim_end_matches('/').to_owned();
+        return Err(hinted(
+            format!("`{shown}` is a project, not a bundle"),
+            format!("countersign build {shown}, then name {shown}/bundle"),
+        ));
+    }
+    Ok(())
+}
+
+/// Opens a bundle's directory.
+pub(crate) fn open_bundle(path: &Path) -> anyhow::Result<Bundle> {
+    no_project(path)?;
+    Ok(Bundle::open(path)?)
 }
 
 /// Writes a file that does not exist yet.

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use countersign_model::text::visible_lines;
+use countersign_model::text::{visible, visible_lines};
 use countersign_pipeline::PipelineError;
 use serde_json::{Value, json};
 
@@ -46,6 +46,10 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
         Ok(done) => {
             let text = if json { done.json.to_string() } else { done.text };
             if let Err(error) = print(&text) {
+                // Whoever closed the pipe, such as `head`, has what they wanted.
+                if error.kind() == std::io::ErrorKind::BrokenPipe {
+                    return ExitCode::from(done.code);
+                }
                 complain(format_args!("error: the result could not be printed: {error}"));
                 if !done.acted && done.code == 0 {
                     return ExitCode::from(1);
@@ -58,9 +62,18 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
             let code = error.downcast_ref::<PipelineError>().map_or(1, PipelineError::exit_code);
             let hint = hint(&error);
             complain(format_args!("error: {error}"));
-            let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+            let causes = causes(&error);
             for cause in &causes {
                 complain(format_args!("caused by: {cause}"));
+            }
+            if let Some(PipelineError::PersonNeeded { changes, .. }) = error.downcast_ref() {
+                for change in changes {
+                    let (summary, reversibility) = (&change.change.summary, change.change.reversibility.name());
+                    complain(format_args!("  {}: {} ({reversibility})", change.state, visible(summary)));
+                    if let Some(file) = &change.kept_file {
+                        complain(format_args!("    kept file: {}", visible(file)));
+                    }
+                }
             }
             if let Some(hint) = &hint {
                 complain(format_args!("hint: {hint}"));
@@ -68,10 +81,13 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
             if json {
                 let mut object =
                     json!({ "error": { "message": error.to_string(), "causes": causes, "hint": hint, "code": code } });
-                if let (Some(fields), Some(PipelineError::PersonNeeded { run, changes, .. })) =
+                if let (Some(fields), Some(PipelineError::PersonNeeded { run, target, changes, .. })) =
                     (object.as_object_mut(), error.downcast_ref())
                 {
+                    let (target, owner) = target.as_ref().map(|(name, owner)| (name, owner)).unzip();
                     fields.insert("run".to_owned(), json!(run));
+                    fields.insert("target".to_owned(), json!(target));
+                    fields.insert("rollback_owner".to_owned(), json!(owner));
                     fields.insert("changes".to_owned(), json!(changes));
                 }
                 let _ = print(&object.to_string());
@@ -79,6 +95,19 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// What caused it, without what the error says itself already.
+fn causes(error: &anyhow::Error) -> Vec<String> {
+    let mut said = error.to_string();
+    let mut causes = Vec::new();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.ends_with(&cause) {
+            causes.push(cause.clone());
+            said = cause;
+        }
+    }
+    causes
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
@@ -95,10 +124,26 @@ pub(crate) fn explain(error: &PipelineError) {
     }
 }
 
-/// What a program gets that was misunderstood; people get the same in clap's own lines.
-pub(crate) fn usage_error(rendered: &str) {
-    let error = error_object(&usage_message(rendered), Some("see `--help`"), 2);
-    let _ = print(&json!({ "error": error }).to_string());
+/// What was typed cannot be understood: clap's own lines, with a hint in the place of its last one, and an object for a
+/// program.
+pub(crate) fn usage_error(json: bool, rendered: &str) {
+    let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("countersign");
+    let words: Vec<&str> =
+        usage.split(' ').take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
+    let hint = format!("{} --help", words.join(" "));
+    let mut lines: Vec<&str> = rendered.lines().filter(|line| !line.starts_with("For more")).collect();
+    while lines.last().is_some_and(|line| line.trim().is_empty()) {
+        lines.pop();
+    }
+    complain(lines.join("\n"));
+    // The whole help is shown where nothing was asked for.
+    if rendered.starts_with("error:") {
+        complain(format_args!("hint: {hint}"));
+    }
+    if json {
+        let error = error_object(&usage_message(rendered), Some(&hint), 2);
+        let _ = print(&json!({ "error": error }).to_string());
+    }
 }
 
 /// Clap's lines as one, without the usage that follows them.

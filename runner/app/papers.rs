@@ -35,6 +35,12 @@ impl PinArguments {
         let runners = match &self.runner {
             None => Vec::new(),
             Some(fingerprint) if fingerprint.starts_with("SHA256:") => vec![fingerprint.clone()],
+            Some(file) if !Path::new(file).exists() => {
+                return Err(hinted(
+                    format!("`{}` is neither a fingerprint nor a file", countersign_model::text::excerpt(file, 120)),
+                    "name the runner's fingerprint, `SHA256:…`, or a file with its public key",
+                ));
+            }
             Some(file) => known_runners(Path::new(file))?,
         };
         Ok(Pins { runners, policy: self.policy })

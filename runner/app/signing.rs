@@ -30,7 +30,13 @@ impl SignerArguments {
     pub(crate) fn signatory(&self) -> anyhow::Result<Box<dyn Signatory>> {
         let agent = |wanted| {
             let key = AgentKey::find(wanted);
-            key.map_err(|fault: SigningFault| hinted(fault.to_string(), fault.hint()))
+            key.map_err(|fault: SigningFault| match &self.key {
+                Some(path) if !self.agent => hinted(
+                    format!("`{}` is a public key, so ssh-agent would sign with it: {fault}", shown(path)),
+                    "name the private key, or start ssh-agent and add it with `ssh-add`",
+                ),
+                _ => hinted(fault.to_string(), fault.hint()),
+            })
         };
         let Some(path) = &self.key else { return Ok(Box::new(agent(None)?)) };
         match public_key(path)? {

@@ -62,7 +62,7 @@ pub(crate) fn project(name: &str, capabilities: &BTreeSet<(String, Access)>) -> 
     let mut add = |path, contents: &str| files.push(File { path, contents: contents.replace("{{name}}", name) });
     add("Cargo.toml", template!("Cargo.toml"));
     add(".gitignore", template!("gitignore"));
-    add("README.md", template!("README.md"));
+    add("README.md", &readme(signal, list, http));
     add("remediation.toml", &manifest(signal, list, http));
     add(
         "src/bin/investigation.rs",
@@ -74,6 +74,31 @@ pub(crate) fn project(name: &str, capabilities: &BTreeSet<(String, Access)>) -> 
         add("src/bin/rollback.rs", template!("parts/rollback_signal.rs"));
     }
     files
+}
+
+fn readme(signal: bool, list: bool, http: bool) -> String {
+    let mut arguments = String::from(" --arg path=/etc/app.conf --arg wrong=… --arg right=…");
+    let mut argument = |wanted: bool, example: &str| {
+        if wanted {
+            arguments.push_str(" \\\n      --arg ");
+            arguments.push_str(example);
+        }
+    };
+    argument(signal || list, "executable=/usr/sbin/app");
+    argument(signal, "pid-file=/run/app.pid");
+    argument(http, "url=http://127.0.0.1:8080/healthz");
+    let (steps, rollback) = if signal {
+        (
+            "an investigation, a fix, a rollback step and a check",
+            "| `src/bin/rollback.rs` | does after the host's undo what only a step can: signals again |\n",
+        )
+    } else {
+        ("an investigation, a fix and a check", "")
+    };
+    template!("README.md")
+        .replace("{{steps}}", steps)
+        .replace("{{rollback}}", rollback)
+        .replace("{{arguments}}", &arguments)
 }
 
 fn manifest(signal: bool, list: bool, http: bool) -> String {
@@ -126,6 +151,27 @@ fn manifest(signal: bool, list: bool, http: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the README tells to type names every argument that the manifest requires.
+    #[test]
+    fn the_readme_gives_every_argument() {
+        for signal in [false, true] {
+            for list in [false, true] {
+                for http in [false, true] {
+                    let (readme, manifest) = (readme(signal, list, http), manifest(signal, list, http));
+                    let required = manifest.lines().find_map(|line| line.strip_prefix("required = ["));
+                    let required = required.expect("it requires some").trim_end_matches(']').split(", ");
+                    let required: Vec<_> = required.map(|name| name.trim_matches('"')).collect();
+                    for name in &required {
+                        assert!(readme.contains(&format!("--arg {name}=")), "{name}: {readme}");
+                    }
+                    assert_eq!(readme.matches("--arg ").count(), required.len(), "{readme}");
+                    assert_eq!(readme.contains("rollback.rs"), signal);
+                    assert!(!readme.replace("{{name}}", "").contains("{{"), "{readme}");
+                }
+            }
+        }
+    }
 
     /// A file that is added to the SDK or the contract must be added to the list above.
     #[test]

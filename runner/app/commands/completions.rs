@@ -6,7 +6,7 @@ use crate::output::{CommandResult, Done};
 
 #[derive(Args)]
 #[command(after_help = "\
-Examples:
+Examples, where the directory is there (mkdir -p):
   countersign completions bash >~/.local/share/bash-completion/completions/countersign
   countersign completions zsh >/usr/local/share/zsh/site-functions/_countersign
   countersign completions fish >~/.config/fish/completions/countersign.fish")]

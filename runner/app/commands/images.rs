@@ -14,7 +14,10 @@ pub(crate) struct Arguments {}
 pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let images = environment.runner.images()?;
-    let size = |bytes: u64| format!("{bytes} bytes ({})", ByteSize::b(bytes).display().iec());
+    let size = |bytes: u64| match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        bytes => format!("{bytes} bytes ({})", ByteSize::b(bytes).display().iec()),
+    };
     let directory = images.directory.display().to_string();
     let row = |name: &str, value: String| [name.to_owned(), value].to_vec();
     let text = table(&[

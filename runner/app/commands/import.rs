@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let environment = Environment::open(global)?;
+    let environment = Environment::open_for(global, &arguments.file)?;
     let bytes = read_bounded(&arguments.file, MAX_EXPORT as u64)?;
     let imported = countersign_pipeline::import(&environment.runner, &bytes)?;
 

@@ -3,13 +3,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use countersign_model::Digest;
-use countersign_trust::{PublicKey, SigningKey, StarterPolicy};
+use countersign_record::RecordError;
+use countersign_trust::{Policy, PublicKey, SigningKey, StarterPolicy};
 use serde_json::json;
 
 use crate::cli::Global;
 use crate::environment::state_directory;
-use crate::files::read_bounded;
-use crate::output::{CommandResult, Done, hinted};
+use crate::files::{read_bounded, shown};
+use crate::output::{CommandResult, Done, hinted, hinted_by};
 
 #[derive(Args)]
 #[command(after_help = "Example: countersign init --state ./state --approver ~/.ssh/id_ed25519.pub")]
@@ -79,14 +80,14 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let policy = StarterPolicy { approvers: &approvers, proposers: &proposers, unlisted: proposers.is_empty() }
         .render()
         .context("no trust policy can be made of these keys")?;
+    let names = Policy::parse(policy.as_bytes()).context("no trust policy can be made of these keys")?;
     let digest = Digest::of(policy.as_bytes());
     let config = CONFIG.replace("{digest}", &digest.to_string());
     let key = SigningKey::generate("countersign runner")?;
     let private = key.to_openssh()?;
 
     let directory = state_directory(global)?;
-    let state = countersign_record::State::create(&directory)
-        .map_err(|error| hinted(error.to_string(), "name another directory with `--state`"))?;
+    let state = countersign_record::State::create(&directory).map_err(|error| occupied(&directory, error))?;
     state.write_new(Path::new("runner.key"), private.as_bytes(), 0o600)?;
     state.write_new(Path::new("runner.pub"), format!("{}\n", key.public_key().to_openssh()).as_bytes(), 0o600)?;
     state.write_new(Path::new("trust-policy.toml"), policy.as_bytes(), 0o600)?;
@@ -100,11 +101,17 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         config_path.display(),
         key.fingerprint()
     );
-    for key in &approvers {
-        text.push_str(&format!("approver {}\n", key.fingerprint()));
+    // What the policy calls them: it may be another name than the key's comment.
+    for (what, keys) in [("approver", &approvers), ("proposer", &proposers)] {
+        for key in keys {
+            let fingerprint = key.fingerprint();
+            text.push_str(&format!("{what} {fingerprint}  {}\n", names.principal(fingerprint).name()));
+        }
     }
-    for key in &proposers {
-        text.push_str(&format!("proposer {}\n", key.fingerprint()));
+    if proposers.is_empty() {
+        text.push_str(
+            "proposer any key: such runs are marked \"approval not independent\"; `--proposer KEY.pub` changes that\n",
+        );
     }
     text.push_str("next     describe a target in the configuration");
     let json = json!({
@@ -118,8 +125,34 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     Ok(Done::new(text, json).acted())
 }
 
+/// Why no state directory could be made there.
+fn occupied(directory: &Path, error: RecordError) -> anyhow::Error {
+    match error {
+        RecordError::NotEmpty(_) if directory.join("config.toml").exists() => hinted(
+            format!("`{}` is a state directory already; nothing was changed", shown(directory)),
+            "go on with it, or name another directory with `--state`",
+        ),
+        error => {
+            let what = error.to_string();
+            match error {
+                RecordError::File { source, .. } => {
+                    hinted_by(source, what, "name a directory with `--state` that you may make and write in")
+                }
+                _ => hinted(what, "name another directory with `--state`"),
+            }
+        }
+    }
+}
+
 fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
     let bytes = read_bounded(path, 64 * 1024)?;
+    if bytes.starts_with(b"-----BEGIN") {
+        let shown = shown(path);
+        return Err(hinted(
+            format!("`{shown}` is a private key"),
+            format!("name the public one, `{shown}.pub`; nothing was made"),
+        ));
+    }
     let text = String::from_utf8(bytes).with_context(|| format!("`{}` is not a public key", path.display()))?;
     PublicKey::from_openssh(text.trim()).with_context(|| format!("`{}` cannot be used", path.display()))
 }

@@ -15,7 +15,7 @@ use countersign_sandbox::{Inspection, WASI_IS_INERT};
 use serde_json::{Value, json};
 
 use crate::environment::registry;
-use crate::files::read_bounded;
+use crate::files::{open_bundle, read_bounded};
 use crate::output::{CommandResult, Done};
 
 #[derive(Args)]
@@ -31,7 +31,7 @@ const MAX_COMPONENT: u64 = 64 * 1024 * 1024;
 pub(crate) fn run(arguments: &Arguments) -> CommandResult {
     let registry = registry();
     if arguments.path.is_dir() {
-        return bundle(&registry, &Bundle::open(&arguments.path)?);
+        return bundle(&registry, &open_bundle(&arguments.path)?);
     }
     let limit = if is_export(&arguments.path) { MAX_EXPORT as u64 } else { MAX_COMPONENT };
     let bytes = read_bounded(&arguments.path, limit)?;
@@ -76,6 +76,7 @@ fn bundle(registry: &Registry, bundle: &Bundle) -> CommandResult {
             countersign_model::RollbackBy::Undo => "host undo",
         },
     );
+    list_arguments(&mut text, manifest.arguments_schema())?;
     let mut steps = BTreeMap::new();
     let mut grants = Vec::new();
     for role in Role::ALL {
@@ -104,6 +105,29 @@ fn bundle(registry: &Registry, bundle: &Bundle) -> CommandResult {
         "grants": grants,
     });
     Ok(Done::new(text.trim_end(), json))
+}
+
+/// The arguments that a rehearsal or a proposal gives with `--arg`.
+fn list_arguments(text: &mut String, schema: &Value) -> std::fmt::Result {
+    let member = |value: &Value, key: &str| value.get(key).cloned().unwrap_or_default();
+    let required = member(schema, "required");
+    for (name, property) in member(schema, "properties").as_object().into_iter().flatten() {
+        let must = required.as_array().is_some_and(|names| names.iter().any(|required| required == name));
+        write!(text, "argument  {}  {}", visible(name), if must { "required" } else { "optional" })?;
+        let kind = match property.get("type").and_then(Value::as_str) {
+            Some("string") | None => "text",
+            Some(kind) => kind,
+        };
+        write!(text, ", {}", visible(kind))?;
+        if let Some(default) = property.get("default") {
+            write!(text, ", default {}", visible(&default.to_string()))?;
+        }
+        match property.get("description").and_then(Value::as_str) {
+            Some(description) => writeln!(text, ": {}", visible(description))?,
+            None => writeln!(text)?,
+        }
+    }
+    Ok(())
 }
 
 /// A component on its own has no grants, but its role alone may rule its imports out.

@@ -2,13 +2,13 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use countersign_bundle::Bundle;
 use countersign_model::text::{visible, visible_lines};
 use serde_json::json;
 
 use super::StepArguments;
 use crate::cli::Global;
 use crate::environment::Environment;
+use crate::files::open_bundle;
 use crate::output::{CommandResult, Done};
 use crate::render;
 
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let target = environment.target(&arguments.target)?;
-    let bundle = Bundle::open(&arguments.bundle)?;
+    let bundle = open_bundle(&arguments.bundle)?;
     let step = arguments.step.parse(&bundle)?;
     let principal = environment.principal(arguments.key.as_deref())?;
     let found =

@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, Command};
 use clap_mangen::Man;
 use serde_json::json;
 
-use crate::output::{CommandResult, Done};
+use crate::files::shown;
+use crate::output::{CommandResult, Done, hinted_by};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -25,11 +25,16 @@ pub(crate) fn run(arguments: &Arguments) -> CommandResult {
         let page = page(&command)?;
         return Ok(Done::new(page.trim_end(), json!({ "page": page })));
     };
-    std::fs::create_dir_all(directory).with_context(|| format!("`{}` cannot be made", directory.display()))?;
+    std::fs::create_dir_all(directory).map_err(|error| {
+        let hint = "name a directory that is there, or a new one where you may write";
+        hinted_by(error, format!("`{}` cannot be made", shown(directory)), hint)
+    })?;
     let mut pages = Vec::new();
     for command in std::iter::once(&command).chain(command.get_subcommands()) {
         let path = directory.join(Man::new(command.clone()).get_filename());
-        std::fs::write(&path, page(command)?).with_context(|| format!("`{}` cannot be written", path.display()))?;
+        std::fs::write(&path, page(command)?).map_err(|error| {
+            hinted_by(error, format!("`{}` cannot be written", shown(&path)), "name a directory where you may write")
+        })?;
         pages.push(path.display().to_string());
     }
     Ok(Done::new(pages.join("\n"), json!({ "pages": pages })).acted())

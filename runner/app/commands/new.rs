@@ -15,8 +15,10 @@ use crate::template::{self, File};
 #[command(after_help = "\
 Example: countersign new pool-size --capability files:write --capability process:write
 
-The project's steps read and replace a text in a file; `http:read` makes its check ask a URL, `process:write` makes its fix
-send a signal and adds a rollback step, `process:read` makes its investigation list processes.")]
+The project's steps read and replace a text in a file.
+  http:read      makes its check ask a URL
+  process:write  makes its fix send a signal, and adds a rollback step
+  process:read   makes its investigation list processes")]
 pub(crate) struct Arguments {
     /// The remediation's name, and the directory to make
     name: String,

@@ -2,7 +2,6 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use countersign_bundle::Bundle;
 use countersign_model::Digest;
 use countersign_pipeline::{Drafted, ProposalDraft, Revised, Runner, proposal_name};
 use serde_json::json;
@@ -10,6 +9,7 @@ use serde_json::json;
 use super::StepArguments;
 use crate::cli::Global;
 use crate::environment::Environment;
+use crate::files::open_bundle;
 use crate::output::{CommandResult, Done};
 use crate::render;
 use crate::signing::SignerArguments;
@@ -54,7 +54,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     };
     let before = revised.as_ref().map(Revised::document);
 
-    let given = arguments.bundle.as_deref().map(Bundle::open).transpose()?;
+    let given = arguments.bundle.as_deref().map(open_bundle).transpose()?;
     let bundle = given.as_ref().or(revised.as_ref().map(Revised::bundle));
     let bundle = bundle.ok_or_else(|| anyhow::anyhow!("no bundle is named"))?;
     let step = arguments.step.parse_over(bundle, before.map(|document| &document.arguments))?;

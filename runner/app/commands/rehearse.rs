@@ -1,13 +1,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use countersign_bundle::Bundle;
+use countersign_model::text::visible;
 use countersign_pipeline::{RehearsalRequest, requested};
 use serde_json::json;
 
 use super::StepArguments;
 use crate::cli::Global;
 use crate::environment::Environment;
+use crate::files::open_bundle;
 use crate::output::{CommandResult, Done};
 use crate::render;
 
@@ -30,7 +31,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let runner = &environment.runner;
     let target = environment.target(&arguments.target)?;
-    let bundle = Bundle::open(&arguments.bundle)?;
+    let bundle = open_bundle(&arguments.bundle)?;
     let step = arguments.step.parse(&bundle)?;
     let grants = requested(runner, &bundle, &step)?;
     let principal = environment.principal(arguments.key.as_deref())?;
@@ -53,7 +54,13 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let (code, error) = match document.denied.first() {
         Some(denial) => (3, Some(render::denied_error(denial))),
         None => match document.fix_failure.as_ref().or(document.rollback_failure.as_ref()) {
-            Some(failure) => (1, Some(crate::output::error_object(failure, None, 1))),
+            Some(failure) => {
+                let step = if document.fix_failure.is_some() { "fix" } else { "rollback" };
+                let what = format!("the {step} step failed in the rehearsal: {failure}");
+                let hint = "nothing was changed; correct the step or its arguments, build it and rehearse it again";
+                crate::output::complain(format_args!("error: {}\nhint: {hint}", visible(&what)));
+                (1, Some(crate::output::error_object(&what, Some(hint), 1)))
+            }
             None => (0, None),
         },
     };

@@ -11,8 +11,8 @@ use crate::signing::SignerArguments;
 #[command(
     after_help = "Example: countersign rollback r-0123456789ab --key ~/.ssh/other-agent --reason 'the sale is over'
 
-Nothing is changed by this: it plans how the run's changes are put back, and proposes that. `countersign review`,
-`countersign approve` and `countersign run` then take it like every proposal."
+Nothing is changed by this: it plans how the run's changes are put back, and proposes that.
+`countersign review`, `approve` and `run` then take it like every proposal."
 )]
 pub(crate) struct Arguments {
     /// The committed run

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -30,7 +31,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let mut environment = Environment::open(global)?;
+    let mut environment = Environment::open_for(global, Path::new(&arguments.proposal))?;
     if arguments.wait {
         let timeout = arguments.timeout.map(Duration::from_millis);
         let wait = |runner: &Runner, order: &Order<'_>| countersign_pipeline::await_approval(runner, order, timeout);

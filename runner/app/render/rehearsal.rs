@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 
-use countersign_model::Verdict;
 use countersign_model::documents::RehearsalDocument;
 use countersign_model::text::visible;
+use countersign_model::{Role, Verdict};
 use countersign_pipeline::ChangeReview;
 
 use super::{changes, verdict};
@@ -26,12 +26,22 @@ fn write(text: &mut String, document: &RehearsalDocument, planned: &[ChangeRevie
     }
     writeln!(text, "check, on the overlay:   {}", verdict(&document.check_after))?;
     writeln!(text, "\nplan {}", document.plan.digest())?;
-    changes(text, &planned.iter().collect::<Vec<_>>())?;
-    if let Some(failure) = &document.fix_failure {
+    let (back, forward): (Vec<_>, Vec<_>) = planned.iter().partition(|change| change.change.role == Role::Rollback);
+    changes(text, &forward)?;
+    if !back.is_empty() {
+        writeln!(text, "  and if it is rolled back, after the host's undo:")?;
+        changes(text, &back)?;
+    }
+    // A denial is told on stderr, with the grant that would allow it.
+    if let Some(failure) = document.fix_failure.as_ref().filter(|_| document.denied.is_empty()) {
         writeln!(text, "  the fix failed: {}", visible(failure))?;
     }
     writeln!(text, "\nrollback")?;
-    let rehearsed = if document.rollback_rehearsed { "rehearsed to its end" } else { "host undo only" };
+    let rehearsed = match (&document.rollback_failure, document.rollback_rehearsed) {
+        (Some(_), _) => "rollback step NOT rehearsed to its end",
+        (None, true) => "rehearsed to its end",
+        (None, false) => "host undo only",
+    };
     writeln!(text, "  {rehearsed}; every subject comes back: {}", if document.restores { "yes" } else { "NO" })?;
     for subject in &document.unrestored {
         writeln!(text, "  not restored: {}", visible(subject))?;
@@ -43,15 +53,6 @@ fn write(text: &mut String, document: &RehearsalDocument, planned: &[ChangeRevie
     for (role, grants) in &document.least {
         for grant in grants {
             writeln!(text, "  {:<13} {grant}", role.name())?;
-        }
-    }
-    if !document.denied.is_empty() {
-        writeln!(text, "\ndenied")?;
-        for denial in &document.denied {
-            writeln!(text, "  {:<13} {}: {}", denial.role.name(), visible(&denial.call), denial.why)?;
-            if let Some(grant) = &denial.grant {
-                writeln!(text, "                would be allowed by: {grant}")?;
-            }
         }
     }
     writeln!(text, "\nevidence: {} reads recorded", document.evidence.len())

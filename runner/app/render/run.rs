@@ -151,6 +151,9 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
         if let Some(after) = change.change.after {
             writeln!(text, "            after  {after}")?;
         }
+        if let Some(file) = &change.kept_file {
+            writeln!(text, "            kept file: {}", visible(file))?;
+        }
         if let Some(kept) = change.change.kept {
             let (image, from) = (kept.image, kept.from);
             writeln!(text, "            kept   {} ({} bytes, from byte {from} on)", image.digest, image.size)?;
@@ -161,6 +164,9 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
     }
     for left in &run.left {
         writeln!(text, "not as before: {}", visible(left))?;
+    }
+    if let Some(hint) = &run.hint {
+        writeln!(text, "hint: {}", visible(hint))?;
     }
     Ok(())
 }

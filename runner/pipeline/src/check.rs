@@ -55,8 +55,8 @@ pub(crate) fn describe_verdict(verdict: &Verdict) -> String {
 
 pub(crate) fn describe_attempt(attempt: Attempt) -> String {
     match attempt.number {
-        1 => "at once".to_owned(),
-        number => format!("for the {number}. time after {} ms", attempt.after_ms),
+        1 => "asked at once".to_owned(),
+        number => format!("asked again ({number}) after {} ms", attempt.after_ms),
     }
 }
 

@@ -60,7 +60,9 @@ pub(crate) fn run(command: &[String], time: Duration, printed: Printed) -> Resul
     };
     let ending =
         status.code().map_or_else(|| "was killed by a signal".to_owned(), |code| format!("exited with {code}"));
-    let said = excerpt(said.trim(), 600);
+    // On one line, so that a command cannot print what looks like the runner's own.
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let said = excerpt(&lines.join(" / "), 600);
     Err(if said.is_empty() { format!("`{program}` {ending}") } else { format!("`{program}` {ending}: {said}") })
 }
 
@@ -108,7 +110,7 @@ mod tests {
         assert_eq!(told(&sh("exit 0"), time), Ok(()));
         assert_eq!(
             told(&sh("echo no; echo way >&2; exit 3"), time),
-            Err("`/bin/sh` exited with 3: no\\u{a}way".to_owned())
+            Err("`/bin/sh` exited with 3: no / way".to_owned())
         );
         assert_eq!(told(&sh("kill -9 $$"), time), Err("`/bin/sh` was killed by a signal".to_owned()));
         assert!(told(&["/nowhere".to_owned()], time).is_err_and(|why| why.contains("did not start")));

@@ -30,6 +30,8 @@ pub enum PipelineError {
         hint: Option<String>,
         /// The run that it is about.
         run: Option<String>,
+        /// The target, and who answers for it.
+        target: Option<(String, String)>,
         /// That run's journaled changes.
         changes: Vec<ShownChange>,
     },
@@ -55,7 +57,9 @@ impl PipelineError {
         match self {
             Self::Refused { what, .. } => Self::Refused { what, hint: next },
             Self::Failed { what, .. } => Self::Failed { what, hint: next },
-            Self::PersonNeeded { what, run, changes, .. } => Self::PersonNeeded { what, hint: next, run, changes },
+            Self::PersonNeeded { what, run, target, changes, .. } => {
+                Self::PersonNeeded { what, hint: next, run, target, changes }
+            }
         }
     }
 

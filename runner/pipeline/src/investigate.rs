@@ -58,8 +58,13 @@ pub fn read(
     let bytes = match reply {
         Reply::Value(bytes) => bytes,
         Reply::Fault(fault) => {
-            return Err(PipelineError::failed(format!("`{text}` failed: {}", fault.what))
-                .with_hint("see that what it names is there, and that the runner may read it"));
+            // The one fault that another call answers.
+            let listing = text.strip_prefix("files.read ").filter(|_| fault.what.contains("is a directory"));
+            let hint = listing.map_or_else(
+                || "see that what it names is there, and that the runner may read it".to_owned(),
+                |path| format!("a directory is listed: 'files.list {}'", excerpt(path, 200)),
+            );
+            return Err(PipelineError::failed(format!("`{text}` failed: {}", fault.what)).with_hint(hint));
         }
     };
     let evidence = recorded.references().pop().ok_or_else(|| PipelineError::failed("the read was not recorded"))?;

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use countersign_model::Digest;
 use countersign_model::documents::EarlierRun;
 use countersign_record::{JournaledChange, RunRecord, RunState};
@@ -86,6 +88,9 @@ pub struct ShownRun {
     pub changes: Vec<ShownChange>,
     /// What is not as before.
     pub left: Vec<String>,
+    /// What to do next, where the run is unfinished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The report that the run ended with.
     pub report: Option<Value>,
 }
@@ -97,6 +102,10 @@ pub struct ShownChange {
     pub state: String,
     /// Why it was not undone, where it was not.
     pub note: Option<String>,
+    /// While the run is unfinished: the file that is kept beside the subject, which is what it was before a change
+    /// that is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_file: Option<String>,
     /// The change as reports list it.
     #[serde(flatten)]
     pub change: ReportedChange,
@@ -107,9 +116,46 @@ impl From<&JournaledChange> for ShownChange {
         Self {
             state: journaled.state.to_string(),
             note: journaled.note.clone(),
+            kept_file: None,
             change: ReportedChange::new(journaled.role, &journaled.change),
         }
     }
+}
+
+impl ShownChange {
+    /// A change of an unfinished run, with the file that is kept beside its subject if one is there now.
+    pub(crate) fn unfinished(runner: &Runner, journaled: &JournaledChange) -> Self {
+        let capability = runner.registry().get(&journaled.change.capability).ok();
+        let kept = capability.and_then(|capability| capability.kept_beside(&journaled.change));
+        let kept_file = kept.filter(|file| Path::new(file).symlink_metadata().is_ok());
+        Self { kept_file, ..Self::from(journaled) }
+    }
+}
+
+/// Why a run is unfinished, and what its operator does.
+pub(crate) const DIED: &str = "the runner ended before the run did";
+
+/// How an unfinished run is put right, with what is in the way of its changes.
+pub(crate) fn put_right(changes: &[ShownChange], target: &str) -> String {
+    let mut hint = String::new();
+    if changes.is_empty() {
+        hint.push_str("nothing was recorded as changed, so there may be nothing to put right");
+    } else {
+        hint.push_str("put each subject right by hand");
+    }
+    if changes.iter().any(|change| change.state == "intended") {
+        hint.push_str("; an `intended` change may or may not have been made");
+    }
+    if changes.iter().any(|change| change.kept_file.is_some()) {
+        hint.push_str(
+            "; the kept file is what the subject was before a change that was made, which its `before` digest tells, and may \
+             be removed afterwards",
+        );
+    }
+    hint.push_str(&format!(
+        ". Then describe `{target}` under another name: this version does not release a blocked target"
+    ));
+    hint
 }
 
 fn outcome(state: RunState) -> String {
@@ -178,10 +224,22 @@ impl Runner {
         let run = state.runs().get(name)?;
         let changes = state.runs().changes(&run.id)?;
         let report = state.runs().report(&run.id)?;
+        let unfinished = run.state == RunState::Unfinished;
+        let changes: Vec<ShownChange> = if unfinished {
+            changes.iter().map(|change| ShownChange::unfinished(self, change)).collect()
+        } else {
+            changes.iter().map(ShownChange::from).collect()
+        };
+        let reason = match reason(&run) {
+            reason if unfinished && reason.is_empty() => DIED.to_owned(),
+            reason if unfinished => format!("{DIED}, while it was rolling back: {reason}"),
+            reason => reason,
+        };
         let left = report.as_ref().and_then(|report| serde_json::from_value::<RunReport>(report.clone()).ok());
         Ok(ShownRun {
             outcome: outcome(run.state),
-            reason: reason(&run),
+            hint: unfinished.then(|| put_right(&changes, &run.target)),
+            reason,
             target: run.target,
             proposal: proposal_name(&run.proposal),
             bundle: run.bundle,
@@ -191,7 +249,7 @@ impl Runner {
             ended: run.finished,
             undoes: run.undoes,
             undone_by: run.undone_by,
-            changes: changes.iter().map(ShownChange::from).collect(),
+            changes,
             left: left.map(|report| report.left).unwrap_or_default(),
             report,
             run: run.id,

@@ -1,10 +1,11 @@
 use countersign_bundle::Bundle;
 use countersign_model::documents::RehearsalDocument;
+use countersign_model::text::excerpt;
 use countersign_record::Unfinished;
 use countersign_trust::{Authorized, Proposal, Refusal, Request};
 
 use crate::error::PipelineError;
-use crate::listing::ShownChange;
+use crate::listing::{ShownChange, put_right};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::target::{Target, contained, contains, normalize};
@@ -30,31 +31,23 @@ pub struct Order<'a> {
 pub(crate) fn unblocked(runner: &Runner, order: &Order<'_>) -> Result<(), PipelineError> {
     match runner.unfinished(order.name)? {
         None => Ok(()),
-        Some(run) => Err(blocked(order.name, &run)),
+        Some(run) => Err(blocked(runner, order.name, order.target, &run)),
     }
 }
 
 /// What is said while an unfinished run blocks its target.
-pub(crate) fn blocked(target: &str, run: &Unfinished) -> PipelineError {
-    let mut what = format!("run {} on `{target}` died without an outcome and blocks it", run.run());
-    let changes = run.changes();
-    if changes.is_empty() {
-        what.push_str("; it had recorded no change");
-    }
-    for change in changes {
-        let state = change.state;
-        what.push_str(&format!("\n  {state}: {} ({})", change.change.summary, change.change.reversibility.name()));
-    }
+pub(crate) fn blocked(runner: &Runner, name: &str, target: &Target, run: &Unfinished) -> PipelineError {
+    let owner = excerpt(&target.rollback_owner, 80);
+    let changes: Vec<_> = run.changes().iter().map(|change| ShownChange::unfinished(runner, change)).collect();
     PipelineError::PersonNeeded {
-        what,
-        hint: Some(format!(
-            "an `intended` change may or may not have been made. What a replaced file was before is kept beside it, in a \
-             file whose name begins with `.countersign-`. Put each subject right by hand (`countersign show {}`), then \
-             describe the target under another name: this version does not release a blocked one",
+        what: format!(
+            "run {} on `{name}` died without an outcome and blocks it; {owner} answers for `{name}`",
             run.run()
-        )),
+        ),
+        hint: Some(put_right(&changes, name)),
         run: Some(run.run().to_owned()),
-        changes: changes.iter().map(ShownChange::from).collect(),
+        target: Some((name.to_owned(), target.rollback_owner.clone())),
+        changes,
     }
 }
 
@@ -76,8 +69,16 @@ pub(crate) fn stands(runner: &Runner, proposal: &Proposal, undo: Option<&Undo>) 
 /// Everything that was signed, against everything that was read: all terms hold, or nothing runs.
 pub(crate) fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized, PipelineError> {
     stands(runner, order.proposal, order.undo)?;
-    let authorized = decide(runner, order, runner.decisive()?)?
-        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+    let authorized = decide(runner, order, runner.decisive()?)?.map_err(|refusal| {
+        let name = proposal_name(&order.proposal.digest());
+        let hint = match &refusal {
+            Refusal::NotApproved { .. } => {
+                format!("an approver runs `countersign review {name}`, then `countersign approve {name}`")
+            }
+            refusal => refusal.hint().to_owned(),
+        };
+        PipelineError::refused(refusal.to_string()).with_hint(hint)
+    })?;
     within_ceilings(runner, order.target, &authorized.manifest().predicate.grants)?;
     Ok(authorized)
 }

@@ -96,7 +96,8 @@ pub fn requested(
 /// When the rehearsal found something that nobody should be asked to approve, a grant exceeds a
 /// ceiling, or cited evidence is not this runner's about one of these targets.
 pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, PipelineError> {
-    filled("a hypothesis", draft.hypothesis)?;
+    filled("hypothesis", draft.hypothesis)?;
+    may_propose(runner, draft.proposer)?;
     let manifest = draft.bundle.manifest();
     let grants = requested(runner, draft.bundle, draft.arguments)?;
     let names: Vec<&str> = draft.targets.iter().map(|(name, _)| *name).collect();
@@ -111,9 +112,10 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
             );
         }
         if let Some(run) = runner.unfinished(name)? {
-            return Err(crate::order::blocked(name, &run));
+            return Err(crate::order::blocked(runner, name, target, &run));
         }
         crate::order::within_ceilings(runner, target, &grants)?;
+        target.can_be_asked(name, true)?;
         let rehearsed = rehearse(
             runner,
             &RehearsalRequest {
@@ -158,6 +160,13 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
     drafted(document, rehearsals)
 }
 
+/// Refuses who may not propose before anything is rehearsed for them.
+fn may_propose(runner: &Runner, fingerprint: &str) -> Result<(), PipelineError> {
+    countersign_trust::may_propose(runner.policy(), fingerprint)
+        .map(drop)
+        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))
+}
+
 /// Plans how a committed run is undone, by this runner itself: its changes put back, last first, then its bundle's
 /// rollback step; and writes what the proposer signs. Changes nothing.
 ///
@@ -166,12 +175,13 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
 /// a ceiling no longer contains what the run was granted, or the rehearsal shows that it would not come back.
 pub fn draft_undo(runner: &Runner, bundle: &Bundle, draft: &UndoDraft<'_>) -> Result<Drafted, PipelineError> {
     let UndoDraft { undo, target, reason, proposer } = *draft;
-    filled("a reason", reason)?;
+    filled("reason", reason)?;
+    may_propose(runner, proposer.fingerprint())?;
     undo.still_stands()?;
     undo.not_by(proposer, runner.policy())?;
     let name = undo.target();
     if let Some(run) = runner.unfinished(name)? {
-        return Err(crate::order::blocked(name, &run));
+        return Err(crate::order::blocked(runner, name, target, &run));
     }
     let grants = undo.grants(runner)?;
     if grants.get(&Role::Fix).is_none_or(Vec::is_empty) {
@@ -179,6 +189,7 @@ pub fn draft_undo(runner: &Runner, bundle: &Bundle, draft: &UndoDraft<'_>) -> Re
         return Err(PipelineError::refused(what).with_hint("nothing changed; what it did is irreversible"));
     }
     crate::order::within_ceilings(runner, target, &grants)?;
+    target.can_be_asked(name, false)?;
     undo.unedited(runner, target)?;
     undo.find_images(runner)?;
     let (now, seed) = (runner.decisive()?, runner.random()?);
@@ -223,8 +234,12 @@ pub fn draft_undo(runner: &Runner, bundle: &Bundle, draft: &UndoDraft<'_>) -> Re
 }
 
 fn filled(what: &str, text: &str) -> Result<(), PipelineError> {
-    if text.trim().is_empty() || text.len() > MAX_HYPOTHESIS {
-        return Err(PipelineError::failed(format!("{what} must have 1 to {MAX_HYPOTHESIS} bytes"))
+    if text.trim().is_empty() {
+        return Err(PipelineError::failed(format!("`--{what}` is empty"))
+            .with_hint("say in a few sentences why this should help; nothing was proposed"));
+    }
+    if text.len() > MAX_HYPOTHESIS {
+        return Err(PipelineError::failed(format!("`--{what}` is longer than {MAX_HYPOTHESIS} bytes"))
             .with_hint("say in a few sentences why this should help"));
     }
     Ok(())

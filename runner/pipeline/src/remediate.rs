@@ -18,6 +18,7 @@ pub fn remediate(runner: &Runner, order: &Order<'_>) -> Result<RunReport, Pipeli
     order::unblocked(runner, order)?;
     // Signatures, quorum, window, uses, digests of everything that was read: all or nothing.
     let authorized = order::authorize(runner, order)?;
+    order.target.can_be_asked(order.name, order.undo.is_none())?;
     // Only what was signed is linked.
     let (grants, target) = (&authorized.manifest().predicate.grants, [(order.name, order.target)]);
     let linked = match order.undo {

@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
             at: runner.now(),
             plan,
         };
-        let journal = runner.begin_run(start).map_err(|error| not_begun(order, &error))?;
+        let journal = runner.begin_run(start).map_err(|error| not_begun(runner, order, &error))?;
         let id = journal.run().to_owned();
         runner.note(&format!("run {id}: every precondition holds, the journal is open"));
 
@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
                 // Only what is news: the same answer forty times tells nobody anything.
                 let says = check::describe_answer(&verdict, failing.as_ref());
                 if says != said {
-                    self.runner.note(&format!("check, asked {}: {says}", check::describe_attempt(attempt)));
+                    self.runner.note(&format!("check, {}: {says}", check::describe_attempt(attempt)));
                     said = says;
                 }
                 self.check = Some(verdict.clone());
@@ -372,6 +372,7 @@ pub(crate) fn lost(what: String) -> PipelineError {
         what: format!("the run cannot be brought to an end: {what}"),
         hint: Some("its changes are in the journal: see `countersign runs` and `countersign show RUN`".to_owned()),
         run: None,
+        target: None,
         changes: Vec::new(),
     }
 }
@@ -397,7 +398,7 @@ fn ask_check(
     asked.unwrap_or_else(|error| Verdict::CannotTell(error.to_string()))
 }
 
-fn not_begun(order: &Order<'_>, error: &BeginError) -> PipelineError {
+fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) -> PipelineError {
     match error {
         BeginError::UsedUp { .. } => PipelineError::refused(error.to_string())
             .with_hint("approve the proposal again; an approval is good for as many runs as it says, and no more"),
@@ -405,7 +406,7 @@ fn not_begun(order: &Order<'_>, error: &BeginError) -> PipelineError {
         BeginError::Undone { .. } => {
             PipelineError::refused(error.to_string()).with_hint("there is nothing left to undo")
         }
-        BeginError::Unfinished(run) => crate::order::blocked(order.name, run),
+        BeginError::Unfinished(run) => crate::order::blocked(runner, order.name, order.target, run),
         BeginError::Busy { .. } => PipelineError::refused(error.to_string())
             .with_hint("wait until it has ended, as `countersign runs` shows; nothing changed and no use is spent"),
         BeginError::Record(error) => match error.hint() {

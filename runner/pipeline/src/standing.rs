@@ -73,7 +73,7 @@ fn found(
         drift.insert(0, "the target's configuration was changed since".to_owned());
     }
     Ok(Found {
-        blocked: runner.unfinished(name)?.map(|run| crate::order::blocked(name, &run).to_string()),
+        blocked: runner.unfinished(name)?.map(|run| crate::order::blocked(runner, name, target, &run).to_string()),
         check: check(runner, document, linked, target)?,
         guards: crate::guards::ask(runner, target),
         drift,

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::error::PipelineError;
+
 /// The longest pause between two looks at check and guards, in milliseconds.
 const MOST_SELDOM: u64 = 5000;
 /// The longest `hold`, in seconds.
@@ -167,6 +169,32 @@ impl Target {
                 let known = registry.get(&grant.capability).and_then(|known| known.normalize(&grant));
                 known.map_err(|fault| in_validator(fault.what))?;
             }
+        }
+        Ok(())
+    }
+}
+
+impl Target {
+    /// Refuses a target whose commands could not be started, before anything is changed that they must test: its guards',
+    /// and its validators' where they will be asked.
+    pub(crate) fn can_be_asked(&self, name: &str, validated: bool) -> Result<(), PipelineError> {
+        let guards = self.guards.iter().map(|guard| ("guard", &guard.name, &guard.command));
+        let validators = self.validators.iter().map(|validator| ("validator", &validator.name, &validator.command));
+        for (what, named, command) in guards.chain(validators.filter(|_| validated)) {
+            let Some(program) = command.first() else { continue };
+            let why = match std::fs::metadata(program) {
+                Err(error) => error.to_string(),
+                Ok(found) if !found.is_file() => "it is not a regular file".to_owned(),
+                Ok(_) => match rustix::fs::access(program.as_str(), rustix::fs::Access::EXEC_OK) {
+                    Ok(()) => continue,
+                    Err(error) => error.to_string(),
+                },
+            };
+            let program = countersign_model::text::excerpt(program, 200);
+            return Err(PipelineError::refused(format!(
+                "{what} `{named}` of `{name}` cannot be asked: `{program}` cannot be executed: {why}"
+            ))
+            .with_hint(format!("nothing changed; correct the command of this {what} in the configuration")));
         }
         Ok(())
     }

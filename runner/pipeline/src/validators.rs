@@ -3,6 +3,7 @@ use std::sync::Arc;
 use countersign_capability::AnyScopes;
 use countersign_gate::{Sensitive, Validators};
 use countersign_model::Access;
+use countersign_model::text::excerpt;
 
 use crate::command::Printed;
 use crate::error::PipelineError;
@@ -44,15 +45,21 @@ impl Validators for CommandValidators {
             self.printed = Printed::Withheld;
         }
         for (validator, paths) in &self.validators {
-            if !written.iter().any(|subject| !paths.reaching(Access::Write, subject).is_empty()) {
+            let tested: Vec<_> = written
+                .iter()
+                .filter(|subject| !paths.reaching(Access::Write, subject).is_empty())
+                .map(|subject| format!("`{}`", excerpt(subject, 200)))
+                .collect();
+            if tested.is_empty() {
                 continue;
             }
             let result = crate::command::run(&validator.command, validator.time(), self.printed);
-            let said = result
-                .as_ref()
-                .err()
-                .map_or_else(|| "accepts what was written".to_owned(), |why| format!("refuses: {why}"));
-            self.progress.note(&format!("validator `{}` {said}", validator.name));
+            let said = result.as_ref().err().map_or_else(|| "accepts".to_owned(), |why| format!("refuses ({why})"));
+            self.progress.note(&format!(
+                "validator `{}` {said} what was written to {}",
+                validator.name,
+                tested.join(", ")
+            ));
             result.map_err(|why| format!("validator `{}` refused what was written: {why}", validator.name))?;
         }
         Ok(())

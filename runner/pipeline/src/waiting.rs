@@ -107,7 +107,9 @@ fn describe(runner: &Runner, order: &Order<'_>, refusal: &Refusal) -> Result<Str
         .collect();
     let may: Vec<&str> = policy.approvers().filter(|name| !barred.contains(name) && !signed.contains(*name)).collect();
     let (name, needed) = (proposal_name(&proposal.digest()), policy.quorum());
-    let mut says = format!("waiting for {needed} of {name}'s approvers; nothing is held meanwhile");
+    let missing = needed.saturating_sub(signed.len());
+    let more = if signed.is_empty() { "" } else { " more" };
+    let mut says = format!("waiting for {missing}{more} of {name}'s approvers; nothing is held meanwhile");
     if !signed.is_empty() {
         let signed: Vec<_> = signed.into_iter().collect();
         says.push_str(&format!("; signed by {}", signed.join(", ")));

@@ -36,7 +36,10 @@ pub struct ApprovalDraft {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DraftError {
     /// It gives no reason.
-    #[error("it needs a reason of at most {MAX_REASON} bytes")]
+    #[error("`--reason` is empty")]
+    NoReason,
+    /// Its reason is too long.
+    #[error("`--reason` is longer than {MAX_REASON} bytes")]
     Reason,
     /// Nobody answers for the target.
     #[error("it needs a rollback owner of at most {MAX_ROLLBACK_OWNER} bytes")]
@@ -113,7 +116,13 @@ pub fn draft(proposal: &Proposal, draft: ApprovalDraft) -> Result<(ApprovalManif
 }
 
 pub(crate) fn check_reason(reason: &str) -> Result<(), DraftError> {
-    if filled(reason, MAX_REASON) { Ok(()) } else { Err(DraftError::Reason) }
+    if filled(reason, MAX_REASON) {
+        Ok(())
+    } else if reason.trim().is_empty() {
+        Err(DraftError::NoReason)
+    } else {
+        Err(DraftError::Reason)
+    }
 }
 
 pub(crate) fn check_rollback_owner(owner: &str) -> Result<(), DraftError> {

@@ -1,6 +1,6 @@
 //! The decision. It is pure: given what was signed, what was really read and the time, it answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_model::documents::{ApprovalManifest, ProposedTarget};
 use countersign_model::text::excerpt;
@@ -145,6 +145,7 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
 
     bounded("approvals", request.approvals.len())?;
     let mut refusal = Refusal::NotApproved { needed: policy.quorum() };
+    let mut signed = BTreeSet::new();
     for approval in request.approvals {
         let valid = manifest::quorum(approval, proposal, policy)
             .and_then(|approvers| Ok((approvers, manifest::check(&approval.manifest, request)?)));
@@ -158,10 +159,20 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
                     proposer,
                 });
             }
-            Err(why) => refusal = why,
+            Err(why) => {
+                if let Refusal::QuorumNotReached { approvers, .. } = &why {
+                    signed.extend(approvers.iter().cloned());
+                }
+                refusal = why;
+            }
         }
     }
-    Err(refusal)
+    match refusal {
+        Refusal::QuorumNotReached { needed, approvers } if signed.len() > approvers.len() => {
+            Err(Refusal::SignedApart { needed, approvers: signed.into_iter().collect() })
+        }
+        refusal => Err(refusal),
+    }
 }
 
 /// Whether what the runner found is what was proposed.

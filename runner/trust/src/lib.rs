@@ -36,7 +36,7 @@ pub use key::{KeyError, MAX_KEY, PassphraseSource, PublicKey, SigningKey};
 pub use manifest::{MAX_MANIFEST, MAX_SIGNATURES, verify_approval, verify_approval_of};
 pub use policy::{MAX_POLICY, POLICY_VERSION, Policy, PolicyError};
 pub use principal::{Principal, PrincipalKind, Right};
-pub use proposal::{MAX_GRANTS, MAX_PROPOSAL, MAX_TARGETS, Proposal};
+pub use proposal::{MAX_GRANTS, MAX_PROPOSAL, MAX_TARGETS, Proposal, may_propose};
 pub use refusal::{Refusal, Signed};
 pub use runner::verify_runner;
 pub use signatory::{Signatory, SigningFault};

@@ -81,7 +81,11 @@ impl Proposal {
     }
 }
 
-pub(crate) fn may_propose(policy: &Policy, fingerprint: &str) -> Result<Principal, Refusal> {
+/// Who the key belongs to, if they may propose.
+///
+/// # Errors
+/// [`Refusal::MayNotPropose`].
+pub fn may_propose(policy: &Policy, fingerprint: &str) -> Result<Principal, Refusal> {
     let proposer = policy.principal(fingerprint);
     if proposer.may(Right::Propose) { Ok(proposer) } else { Err(Refusal::MayNotPropose { who: proposer.to_string() }) }
 }

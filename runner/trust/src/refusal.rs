@@ -222,6 +222,14 @@ pub enum Refusal {
         /// How many must.
         needed: usize,
     },
+    /// Enough people have approved, and not the same thing.
+    #[error("{needed} must sign one approval, and {} signed different ones", names(.approvers))]
+    SignedApart {
+        /// How many must.
+        needed: usize,
+        /// Who has signed one.
+        approvers: Vec<String>,
+    },
     /// Too few have approved.
     #[error("{needed} must approve, and {} have: {}", .approvers.len(), names(.approvers))]
     QuorumNotReached {
@@ -370,6 +378,7 @@ impl Refusal {
         match self {
             Self::NotApproved { .. }
             | Self::QuorumNotReached { .. }
+            | Self::SignedApart { .. }
             | Self::UnknownApprover { .. }
             | Self::MayNotApprove { .. }
             | Self::OwnProposal { .. }
@@ -443,7 +452,11 @@ impl Refusal {
                 "have it signed by somebody the trust policy lists with may = [\"approve\"], or change the policy"
             }
             Self::OtherProposal { .. } => "use the document that belongs to this proposal",
-            Self::NotApproved { .. } | Self::QuorumNotReached { .. } => {
+            Self::NotApproved { .. } => "an approver runs `countersign review`, then `countersign approve`",
+            Self::SignedApart { .. } => {
+                "signatures add up on one approval only: `countersign review` lists them, and `countersign approve PROPOSAL --cosign APPROVAL` signs one as it stands"
+            }
+            Self::QuorumNotReached { .. } => {
                 "have more people review it and sign the same approval: `countersign review`, `countersign approve`"
             }
             Self::OwnProposal { .. } => "have it approved by somebody who did not propose it",

@@ -119,6 +119,12 @@ pub trait Capability: Sized + Send + Sync + 'static {
     /// A reply's content as JSON that people and guards can read. Bytes that are text become text.
     fn describe_reply(call: &Self::Call, reply: &[u8]) -> serde_json::Value;
 
+    /// Where on the target the capability keeps, until a change is settled, what undo needs of it: for a person who puts
+    /// the subject right by hand. Nothing may be there yet, or any more.
+    fn kept_beside(_change: &Self::Change) -> Option<String> {
+        None
+    }
+
     /// Links the interface of this access, and nothing else.
     ///
     /// # Errors

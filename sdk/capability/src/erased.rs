@@ -87,6 +87,8 @@ pub trait AnyCapability: Send + Sync {
     fn decode(&self, call: &Call) -> Result<Box<dyn AnyCall>, Fault>;
     /// [`Capability::describe_reply`].
     fn describe_reply(&self, call: &Call, reply: &[u8]) -> serde_json::Value;
+    /// [`Capability::kept_beside`]; none for a change that does not decode.
+    fn kept_beside(&self, change: &Change) -> Option<String>;
     /// [`Capability::link`].
     ///
     /// # Errors
@@ -267,6 +269,10 @@ impl<C: Capability> AnyCapability for Entry<C> {
 
     fn describe_reply(&self, call: &Call, reply: &[u8]) -> serde_json::Value {
         Self::typed(call).map_or(serde_json::Value::Null, |typed| C::describe_reply(&typed, reply))
+    }
+
+    fn kept_beside(&self, change: &Change) -> Option<String> {
+        C::kept_beside(&Opened::<C>::change(change).ok()?)
     }
 
     fn link(&self, linker: &mut Linker, access: Access) -> wasmtime::Result<()> {

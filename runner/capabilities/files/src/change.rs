@@ -85,6 +85,13 @@ impl FilesChange {
         Ok(format!("{OWN_PREFIX}{}", self.nonce))
     }
 
+    /// The path of what is kept of a file that was replaced or removed.
+    pub(crate) fn kept_beside(&self) -> Option<String> {
+        let kept = matches!(self.operation, Operation::Replace | Operation::Remove);
+        let (directory, _) = self.path.rsplit_once('/').filter(|_| kept)?;
+        Some(format!("{directory}/{}", self.own_name().ok()?))
+    }
+
     /// The name beside the file of what undo builds where nothing was kept.
     pub(crate) fn rebuilt_name(&self) -> Result<String, Fault> {
         Ok(format!("{}-undo", self.own_name()?))

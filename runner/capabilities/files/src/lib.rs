@@ -103,6 +103,10 @@ impl Capability for Files {
         call::describe(call, reply)
     }
 
+    fn kept_beside(change: &FilesChange) -> Option<String> {
+        change.kept_beside()
+    }
+
     fn link(linker: &mut Linker, access: Access) -> link::Linked {
         link::link(linker, access)
     }

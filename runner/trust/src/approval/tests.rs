@@ -42,7 +42,7 @@ fn refuses_what_no_run_would_take() {
     let proposal = world.proposal().expect("a proposal");
     type Change = fn(&mut ApprovalDraft);
     let cases: [(DraftError, Change); 8] = [
-        (DraftError::Reason, |d| d.reason = " \n".to_owned()),
+        (DraftError::NoReason, |d| d.reason = " \n".to_owned()),
         (DraftError::Reason, |d| d.reason = "x".repeat(MAX_REASON + 1)),
         (DraftError::RollbackOwner, |d| d.rollback_owner.clear()),
         (DraftError::RollbackOwner, |d| d.rollback_owner = "x".repeat(MAX_ROLLBACK_OWNER + 1)),
@@ -60,5 +60,5 @@ fn refuses_what_no_run_would_take() {
         let error = draft(&proposal, changed).expect_err("refused");
         assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&expected), "{error}");
     }
-    assert!(matches!(crate::draft_denial(proposal.digest(), "", 0), Err(DraftError::Reason)));
+    assert!(matches!(crate::draft_denial(proposal.digest(), "", 0), Err(DraftError::NoReason)));
 }
