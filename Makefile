@@ -40,7 +40,10 @@ docs: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
 setup:
+	@command -v git >/dev/null || { echo "git is needed: apt-get install git" >&2; exit 1; }
 	@command -v rustc >/dev/null || { echo "Rust is needed: see https://rustup.rs" >&2; exit 1; }
+	@printf '1.95.0\n%s\n' "$$(rustc --version | cut -d' ' -f2)" | sort -CV || { \
+	  echo "Rust 1.95 or later is needed, and this is $$(rustc --version): rustup update" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is needed, SQLite is built from source: apt-get install gcc libc6-dev" >&2; exit 1; }
 	@command -v ssh-keygen >/dev/null || { echo "ssh-keygen is needed: apt-get install openssh-client" >&2; exit 1; }
 	@for target in wasm32-unknown-unknown wasm32-wasip2; do \

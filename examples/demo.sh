@@ -39,7 +39,11 @@ scene "building the service and the steps (WebAssembly)"
 cargo build --quiet --release --manifest-path examples/service/Cargo.toml --target-dir target/service
 bundles=$root/target/bundles
 mkdir -p "$bundles"
-build() { CARGO_TARGET_DIR=$root/target/steps "$countersign" build "examples/$1" --out "$bundles/${1##*/}" >/dev/null; }
+# What cargo says is shown where it fails.
+build() {
+  CARGO_TARGET_DIR=$root/target/steps "$countersign" build "examples/$1" --out "$bundles/${1##*/}" >"$work/build.log" 2>&1 ||
+    { tail -n 15 "$work/build.log" >&2; exit 1; }
+}
 for name in pool-size pool-size-twin hostile/out-of-bounds; do
   build "$name"
   echo "built $name"
@@ -110,6 +114,7 @@ tell "The incident comes back: somebody deploys pool-size = 0 once more."
 sed -i 's/^pool-size = .*/pool-size = 0/' "$config"
 kill -HUP "$service"
 before=$(sha256sum <"$config")
+tell "An agent proposes a pool of 500, and a person approves it; the service will reject it."
 proposal=$("$countersign" --json propose "$bundles/pool-size-twin" "${arguments[@]}" \
   --hypothesis "a pool of 500 will never run dry" --key "$work/agent" 2>/dev/null | value proposal)
 "$countersign" approve "$proposal" --key "$work/alice" --reason "sounds plausible" >/dev/null

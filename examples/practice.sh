@@ -11,9 +11,10 @@ with=${2:-}
 case "$directory$with" in '' | -*) echo "$usage" >&2 && exit 2 ;; esac
 case "$with" in '' | --bare | --proposed) ;; *) echo "$usage" >&2 && exit 2 ;; esac
 [ ! -e "$directory" ] || { echo "practice: \`$directory\` is there already: name a new directory" >&2; exit 1; }
-command -v countersign >/dev/null || { echo "practice: \`countersign\` is not on the PATH: cargo install --path . --locked" >&2; exit 1; }
+command -v countersign >/dev/null || { echo "practice: \`countersign\` is not on the PATH: make demo, then PATH=\$PWD/target/debug:\$PATH" >&2; exit 1; }
 command -v ssh-keygen >/dev/null || { echo "practice: ssh-keygen is needed: apt-get install openssh-client" >&2; exit 1; }
 
+case "$directory" in /*) ;; *) directory=$PWD/$directory ;; esac
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 mkdir -p "$directory/orders"
@@ -27,11 +28,12 @@ else
   cargo build --quiet --release --locked --manifest-path examples/service/Cargo.toml --target-dir "$target/service"
   cp "$target/service/release/orders" "$directory/orders/orders"
   for name in $bundles; do
-    CARGO_TARGET_DIR=$target/steps countersign build "examples/$name" --out "$directory/$name" >/dev/null 2>&1 ||
-      { echo "practice: examples/$name cannot be built: countersign build examples/$name" >&2; exit 1; }
+    CARGO_TARGET_DIR=$target/steps countersign build "examples/$name" --out "$directory/$name" >"$directory/build.log" 2>&1 ||
+      { tail -n 15 "$directory/build.log" >&2; echo "practice: examples/$name cannot be built; remove $directory and try again" >&2; exit 1; }
   done
 fi
 
+rm -f "$directory/build.log"
 sed 's/^pool-size = .*/pool-size = 0/' examples/service/orders.toml >"$directory/orders/orders.toml"
 cd "$directory"
 for name in agent second alice; do ssh-keygen -q -t ed25519 -N '' -C $name -f "$name"; done
@@ -79,7 +81,9 @@ if [ "$with" != --bare ]; then
 fi
 if [ "$with" = --proposed ]; then
   # shellcheck disable=SC2086
-  countersign propose pool-size $arguments --key agent --hypothesis 'pool-size is 0, so no worker takes orders' >/dev/null 2>&1
+  countersign propose pool-size $arguments --key agent --hypothesis 'pool-size is 0, so no worker takes orders' >/dev/null 2>propose.log ||
+    { cat propose.log >&2; exit 1; }
+  rm propose.log
 fi
 echo "the orders service answers at $origin, and every order with 503"
 echo "go there:  cd $directory && . ./env"

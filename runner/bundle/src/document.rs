@@ -33,6 +33,8 @@ pub(crate) struct Document {
 pub(crate) struct Build {
     /// `rust`, for one program per step in `src/bin`; left out where every step names its `module`.
     pub(crate) language: Option<String>,
+    /// The Rust target to build the steps for: `wasm32-unknown-unknown`, which is meant where it is left out, or
+    /// `wasm32-wasip2`, whose WASI imports are inert.
     pub(crate) target: Option<String>,
 }
 
