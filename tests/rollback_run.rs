@@ -6,10 +6,10 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use support::{Incident, Ran, Runs};
+use support::{Incident, Ran, Runs, State, bundle};
 
 /// An incident whose fix is committed, with the run's name and the configuration as it was before.
 fn fixed() -> (Incident, String, Vec<u8>) {
@@ -313,4 +313,182 @@ fn a_ceiling_that_was_narrowed_since_holds_for_the_undoing_too() {
     fs::write(incident.state.config(), config.replace(&own, "")).expect("it can be written");
     rollback_by(&incident, "second", &run).expect(3).says("remediation ceiling does not contain");
     assert_eq!(incident.status("/orders"), 200);
+}
+
+/// A log beside what is fixed, and a fix that does to it what `mood` says.
+struct Log {
+    state: State,
+    folder: PathBuf,
+}
+
+/// Longer than the 64 KiB that are kept of what is discarded.
+fn lines() -> String {
+    "a line\n".repeat(10_000)
+}
+
+impl Log {
+    fn new(mood: &str) -> Self {
+        let state = State::new();
+        let folder = state.path("folder");
+        fs::create_dir(&folder).expect("a folder");
+        let log = Self { state, folder };
+        for (name, text) in [("mood", mood), ("a", "broken\n"), ("b", "broken too\n"), ("c", "as ever\n")] {
+            fs::write(log.path(name), text).expect("it can be written");
+        }
+        fs::write(log.path("log"), lines()).expect("it can be written");
+        fs::set_permissions(log.path("log"), fs::Permissions::from_mode(0o644)).expect("its mode can be set");
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(log.path("log"), Some(12), Some(34)).expect("its owner can be set");
+        }
+        let folder = log.folder.display();
+        log.state.configure(&format!(
+            r#"
+[targets.place]
+rollback-owner = "alice"
+[targets.place.investigation]
+ceiling = ["files.read {folder}/**"]
+[targets.place.remediation]
+ceiling = ["files.read {folder}/**", "files.write {folder}/**"]
+[[targets.place.guards]]
+name = "the log is there"
+call = "files.stat {folder}/log"
+expect = {{ kind = "file" }}
+"#
+        ));
+        log
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("it can be read")
+    }
+
+    /// The log's inode, mode, owner and group.
+    fn attributes(&self) -> [u64; 4] {
+        let found = fs::metadata(self.path("log")).expect("it is there");
+        [found.ino(), u64::from(found.mode() & 0o7777), u64::from(found.uid()), u64::from(found.gid())]
+    }
+
+    #[track_caller]
+    fn approve_and_run(&self, proposal: &str) -> Value {
+        let mut approve = self.state.command(&["approve", proposal, "--reason", "seen, agreed", "--key"]);
+        approve.arg(self.state.path("alice")).ran().expect(0);
+        self.state.run(&["--json", "run", proposal]).expect(0).json()
+    }
+
+    fn propose(&self) -> Ran {
+        let mut propose = self.state.command(&["--json", "propose", "--target=place", "--hypothesis", "x", "--key"]);
+        propose.arg(self.state.path("agent")).arg(bundle("hostile/two-faced"));
+        propose.arg(format!("--arg=folder={}", self.folder.display())).ran()
+    }
+
+    /// Proposes, approves and runs the fix; gives the run's name.
+    #[track_caller]
+    fn fix(&self) -> String {
+        let proposed = self.propose().expect(0).json();
+        let report = self.approve_and_run(proposed["proposal"].as_str().expect("a proposal"));
+        assert_eq!(report["outcome"], "committed");
+        report["run"].as_str().expect("a run").to_owned()
+    }
+
+    fn rollback(&self, run: &str) -> Ran {
+        let mut rollback = self.state.command(&["--json", "rollback", run, "--reason", "it was not it", "--key"]);
+        rollback.arg(self.state.path("second")).ran()
+    }
+
+    /// The undoing's proposal, its review and its report.
+    #[track_caller]
+    fn undo(&self, run: &str) -> (String, Value, Value) {
+        let proposed = self.rollback(run).expect(0).json();
+        let proposal = proposed["proposal"].as_str().expect("a proposal").to_owned();
+        let reviewed = self.state.run(&["--json", "review", &proposal]).expect(0).json();
+        let report = self.approve_and_run(&proposal);
+        (proposal, reviewed, report)
+    }
+
+    /// Nothing of the runner's own is beside what it changed.
+    #[track_caller]
+    fn left_clean(&self) {
+        assert_eq!(names(&self.folder), Vec::<String>::new());
+        assert_eq!((self.text("a"), self.text("b"), self.text("c")), {
+            ("broken\n".to_owned(), "broken too\n".to_owned(), "as ever\n".to_owned())
+        });
+    }
+}
+
+/// In place, both ways: whoever has the log open goes on with it.
+#[test]
+fn a_run_that_truncated_a_file_and_set_its_mode_is_undone_in_the_same_file() {
+    for (mood, left) in [("cut", (7, 0o644)), ("closed", (70_000, 0o600)), ("cut closed", (7, 0o600))] {
+        let log = Log::new(mood);
+        let before = log.attributes();
+        let run = log.fix();
+        let after = log.attributes();
+        assert_eq!((log.text("log").len(), after[1]), left, "{mood}");
+        assert_eq!((after[0], after[2], after[3]), (before[0], before[2], before[3]), "{mood}");
+
+        let (_, reviewed, report) = log.undo(&run);
+        assert_eq!(reviewed["undoes"]["not_undone"], serde_json::json!([]), "{mood}");
+        assert_eq!(reviewed["restores"], true);
+        let plan = reviewed["changes"].to_string();
+        assert_eq!(plan.contains("what was cut off (7 bytes become 70000)"), mood.contains("cut"), "{plan}");
+        assert_eq!(plan.contains("(0600 becomes 0644)"), mood.contains("closed"), "{plan}");
+        assert_eq!(report["outcome"], "committed", "{report}");
+        assert!(log.text("log") == lines(), "{mood}: every byte is back");
+        assert_eq!(log.attributes(), before, "{mood}");
+        log.left_clean();
+        log.rollback(&run).expect(3).says("was undone already");
+    }
+}
+
+#[test]
+fn what_was_logged_since_a_cut_is_a_conflict_and_stays() {
+    let log = Log::new("cut");
+    let run = log.fix();
+    let logged = format!("{}later\n", log.text("log"));
+    fs::write(log.path("log"), &logged).expect("it can be written");
+    log.rollback(&run).expect(3).says("a later edit is never overwritten").says("it has 13 bytes, not 70000 as before");
+    assert_eq!((log.text("log"), log.text("a")), (logged, "fixed\n".to_owned()));
+}
+
+#[test]
+fn what_a_run_discarded_is_listed_as_not_undone_and_the_rest_is_undone() {
+    let log = Log::new("discard");
+    let before = log.attributes();
+    let run = log.fix();
+    assert_eq!(log.text("log"), "");
+    let (proposal, reviewed, report) = log.undo(&run);
+    let what = format!(
+        "discard the content of `{}` (70000 bytes, of which the last 65536 are kept to be read)",
+        log.path("log").display()
+    );
+    assert_eq!(reviewed["undoes"]["not_undone"], serde_json::json!([what]));
+    assert_eq!(report["outcome"], "committed");
+    assert_eq!(report["undoes"]["not_undone"], serde_json::json!([what]));
+    let text = log.state.run(&["review", &proposal]).expect(0).stdout;
+    assert!(text.contains(&format!("NOT undone, since nothing undoes it: {what}")), "{text}");
+    assert_eq!((log.text("log").as_str(), log.attributes()), ("", before), "it is left as it is");
+    log.left_clean();
+}
+
+#[test]
+fn a_run_that_only_discarded_has_nothing_to_undo() {
+    let log = Log::new("gone");
+    let run = log.fix();
+    let refused = log.rollback(&run).expect(3).says("changed nothing that can be put back");
+    refused.says("what it did is irreversible");
+    assert_eq!(log.text("a"), "");
+}
+
+/// No run is ever to be undone whose changes are buried under what nothing undoes.
+#[test]
+fn what_changes_a_file_and_then_discards_it_is_not_proposed() {
+    for mood in ["cut discard", "closed discard"] {
+        let log = Log::new(mood);
+        log.propose().expect(3).says("the rollback failed in rehearsal").says("is not pending as this change left it");
+        assert!(log.text("log") == lines());
+    }
 }

@@ -85,6 +85,70 @@ fn ssh_keygen_verifies(incident: &Incident, approval: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Every line that the host's own review has, but for where the file is from; the same for programs.
+#[track_caller]
+fn shows_the_same(incident: &Incident, elsewhere: &Elsewhere, proposal: &str) -> (Value, PathBuf) {
+    let file = elsewhere.export(incident, proposal);
+    let here = incident.state.run(&["--json", "review", proposal]).expect(0).json();
+    let there = elsewhere.run(&["--json", "review", text(&file)]).expect(0).json();
+    assert_eq!(common(there), common(here.clone()));
+    // How long ago something was is another for each of them.
+    let lines = |shown: &str| -> Vec<String> {
+        let lines = shown.replace("check at export:", "check now:");
+        lines.lines().filter(|line| !line.contains(" ago")).map(str::to_owned).collect()
+    };
+    let there = lines(&elsewhere.run(&["review", text(&file)]).expect(0).stdout);
+    let mut rest = there.iter();
+    for line in lines(&incident.state.run(&["review", proposal]).expect(0).stdout) {
+        assert!(rest.any(|other| *other == line), "`{line}` is not where it should be in: {there:#?}");
+    }
+    (here, file)
+}
+
+#[test]
+fn a_revision_and_an_undoing_show_elsewhere_what_they_show_here() {
+    let incident = Incident::new();
+    let elsewhere = Elsewhere::new();
+    let alice = incident.state.path("alice");
+    let approve = |file: &PathBuf| {
+        elsewhere.run(&["approve", text(file), "--reason", "seen, agreed", "--key", text(&alice)]).expect(0);
+        incident.state.run(&["import", text(file)]).expect(0);
+    };
+    let proposed = |command: &mut Command| -> String {
+        command.ran().expect(0).json()["proposal"].as_str().expect("a proposal").to_owned()
+    };
+
+    let old = incident.propose("pool-size");
+    let before = fs::read_to_string(&incident.config).expect("it is there");
+    let edited = format!("{before}# somebody's edit\n");
+    fs::write(&incident.config, &edited).expect("it can be edited");
+    let mut revise = incident.state.command(&["--json", "propose", "--revise", &old, "--arg", "pool-size=4", "--key"]);
+    let new = proposed(revise.arg(incident.state.path("agent")));
+    let (reviewed, file) = shows_the_same(&incident, &elsewhere, &new);
+    let revision = &reviewed["revision"];
+    assert_eq!(revision["arguments"], serde_json::json!([{ "name": "pool-size", "was": 8, "is": 4 }]));
+    let drifted = revision["targets"][0]["changes"][0]["drifted"].as_str().expect("a diff");
+    assert!(drifted.contains("+# somebody's edit"), "{drifted}");
+    // The one before says what took its place, there too.
+    let (superseded, late) = shows_the_same(&incident, &elsewhere, &old);
+    assert_eq!(superseded["superseded_by"], new.as_str());
+    elsewhere.run(&["approve", text(&late), "--reason", "x", "--key", text(&alice)]).expect(3).says("superseded");
+    approve(&file);
+    let run = incident.run(&new).expect(0).json()["run"].as_str().expect("a run").to_owned();
+
+    let mut rollback = incident.state.command(&["--json", "rollback", &run, "--reason", "the sale is over", "--key"]);
+    let undoing = proposed(rollback.arg(incident.state.path("second")));
+    let (reviewed, file) = shows_the_same(&incident, &elsewhere, &undoing);
+    assert_eq!(reviewed["undoes"]["run"], run.as_str());
+    assert_eq!(reviewed["undoes"]["not_undone"].as_array().map(Vec::len), Some(1), "the signal");
+    approve(&file);
+    incident.run(&undoing).expect(0);
+    assert_eq!(fs::read_to_string(&incident.config).expect("it is there"), edited);
+    // What was undone since is said there, by whoever exports it again.
+    let (reviewed, _) = shows_the_same(&incident, &elsewhere, &undoing);
+    assert!(reviewed["undoes"]["undone_by"].is_string(), "{reviewed}");
+}
+
 #[test]
 fn whose_runner_it_is_is_said_and_can_be_pinned() {
     let incident = Incident::new();

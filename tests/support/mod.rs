@@ -344,7 +344,8 @@ impl Incident {
         fs::write(&config, good.replace("pool-size = 8", "pool-size = 0")).expect("its configuration can be written");
         fs::set_permissions(&config, fs::Permissions::from_mode(0o640)).expect("its mode can be set");
         let (pid_file, address_file) = (home.join("orders.pid"), home.join("address"));
-        let service = Command::new(&executable)
+        let mut service = Command::new(&executable);
+        service
             .arg("--config")
             .arg(&config)
             .arg("--pid-file")
@@ -353,9 +354,12 @@ impl Incident {
             .arg(&address_file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(home.join("log")).expect("its log can be made"))
-            .spawn()
-            .expect("the service starts");
+            .stderr(File::create(home.join("log")).expect("its log can be made"));
+        // What another test forks meanwhile holds the copy open for writing until it executes something else.
+        let service = eventually("the end of the copying", || match service.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => None,
+            spawned => Some(spawned.expect("the service starts")),
+        });
         let address = eventually("the service's start", || {
             fs::read_to_string(&address_file).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
         });

@@ -142,11 +142,16 @@ fn targets(
     for name in names {
         let (was, is) = (before.rehearsal(&name).ok(), now.rehearsal(&name).ok());
         let plan = |rehearsal: Option<&RehearsalDocument>| rehearsal.map(|rehearsal| rehearsal.plan.digest());
-        // A step of the one before may have read what has come to be sensitive since.
-        let reconfigured = was.map(|rehearsal| rehearsal.configuration) != is.map(|rehearsal| rehearsal.configuration);
+        // A step of either may have read what has come to be sensitive since. Of a target that is proposed no longer,
+        // nobody has said what is.
+        let now = configured.iter().find(|(known, _)| *known == name).map(|(_, target)| target.digest());
         let field = |rehearsal: Option<&RehearsalDocument>, of: fn(&RehearsalDocument) -> &Verdict| {
-            rehearsal.map(|rehearsal| since.verdict(&name, reconfigured, of(rehearsal)))
+            rehearsal.map(|rehearsal| match now {
+                Some(now) => since.verdict(&name, rehearsal.configuration != now, of(rehearsal)),
+                None => crate::withhold::reason(of(rehearsal), crate::withhold::UNKNOWN),
+            })
         };
+        let sensitive = now.map(|_| since.sensitive(&name));
         let verdict =
             |of: fn(&RehearsalDocument) -> &Verdict| Differs::between(field(was, of).as_ref(), field(is, of).as_ref());
         let difference = TargetDifference {
@@ -157,7 +162,7 @@ fn targets(
             plan: Differs::between(plan(was).as_ref(), plan(is).as_ref()),
             check_before: verdict(|rehearsal| &rehearsal.check_before),
             check_after: verdict(|rehearsal| &rehearsal.check_after),
-            changes: changes(&mut runner.blobs(), was, is, since.sensitive(&name)),
+            changes: changes(&mut runner.blobs(), was, is, sensitive),
             name,
         };
         let differs = difference.configuration.is_some()
@@ -171,12 +176,13 @@ fn targets(
     Ok(differences)
 }
 
-/// The places of both plans, subject by subject: the first change of a subject against the first, and so on.
+/// The places of both plans, subject by subject: the first change of a subject against the first, and so on. Where
+/// nobody can say what is sensitive, all of it is.
 fn changes(
     blobs: &mut dyn Blobs,
     was: Option<&RehearsalDocument>,
     is: Option<&RehearsalDocument>,
-    sensitive: &Sensitive,
+    sensitive: Option<&Sensitive>,
 ) -> Vec<ChangeDifference> {
     let placed = |rehearsal: Option<&RehearsalDocument>| -> Vec<(Place, Change)> {
         let mut seen: Vec<Place> = Vec::new();
@@ -184,7 +190,7 @@ fn changes(
         planned
             .map(|planned| {
                 let mut change = planned.change.clone();
-                change.withheld |= sensitive.takes_in(&change.capability, &change.subject);
+                change.withheld |= sensitive.is_none_or(|known| known.takes_in(&change.capability, &change.subject));
                 let same = |place: &&Place| {
                     (place.role, &place.capability, &place.subject)
                         == (planned.role, &change.capability, &change.subject)

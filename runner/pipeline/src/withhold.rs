@@ -21,6 +21,9 @@ use crate::target::Target;
 /// Said in the place of a check's words once a run changed what is sensitive.
 pub(crate) const CHANGED: &str = "withheld: what is sensitive was changed, and it may quote it";
 
+/// Said in the place of a check's words where what is sensitive on the target is not at hand.
+pub(crate) const UNKNOWN: &str = "withheld: the target is proposed no longer, and nobody said what is sensitive there";
+
 /// How a step ended, without anything that it could choose the words of.
 pub(crate) fn words(ended: Ended) -> Ended {
     let said = || WITHHELD.to_owned();

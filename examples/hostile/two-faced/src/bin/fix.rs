@@ -25,6 +25,19 @@ countersign_sdk::fix!(|arguments: Arguments| {
             files::create(arguments.path(&format!("new-{number}")), "a line\n".repeat(40_000), 0o600)?;
         }
     }
+    if arguments.feels("gone") {
+        files::discard(arguments.path("a"))?;
+        return Ok(());
+    }
+    if arguments.feels("cut") {
+        files::truncate(arguments.path("log"), 7)?;
+    }
+    if arguments.feels("closed") {
+        files::set_mode(arguments.path("log"), 0o600)?;
+    }
+    if arguments.feels("discard") {
+        files::discard(arguments.path("log"))?;
+    }
     files::replace(arguments.path("a"), "fixed\n")?;
     if arguments.feels("stop") {
         return Ok(());

@@ -2,158 +2,19 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod lineage;
+#[path = "../support/mod.rs"]
 mod support;
+mod vault;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use support::{Ran, Runs, State, bundle};
-
-const OLD: &str = "password = hunter2-swordfish\n";
-const NEW: &str = "password = correct-horse\n";
-/// No output may hold any of these: the contents, parts of them, and what tells a content that somebody tries.
-const WORDS: [&str; 2] = ["hunter2", "correct-horse"];
-
-/// A file with a password among others, and a state whose target `vault` has it as sensitive.
-struct Vault {
-    state: State,
-    home: PathBuf,
-}
-
-impl Vault {
-    fn new() -> Self {
-        let vault = Self::with("", "");
-        // Set where it stands in the file: the tables of the target follow.
-        vault.state.configure(&vault.target("vault", &vault.sensitive(), ""));
-        vault
-    }
-
-    fn with(global: &str, target: &str) -> Self {
-        let state = State::new();
-        let home = state.path("home");
-        fs::create_dir_all(home.join("private")).expect("a home");
-        fs::create_dir_all(home.join("public")).expect("a folder");
-        let vault = Self { state, home };
-        vault.write("private/password", OLD);
-        vault.write("open", "nothing to see\n");
-        if !global.is_empty() {
-            let config = fs::read_to_string(vault.state.config()).expect("a configuration");
-            let config = config.replace("sensitive = [", &format!("sensitive = [{global}, "));
-            fs::write(vault.state.config(), config).expect("it can be written");
-        }
-        vault.state.configure(target);
-        vault
-    }
-
-    fn write(&self, name: &str, content: &str) {
-        fs::write(self.home.join(name), content).expect("it can be written");
-        fs::set_permissions(self.home.join(name), fs::Permissions::from_mode(0o640)).expect("its mode can be set");
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.home.join(name)).expect("it can be read")
-    }
-
-    fn secret(&self) -> PathBuf {
-        self.home.join("private/password")
-    }
-
-    fn sensitive(&self) -> String {
-        format!("sensitive = [\"{}/private/**\"]", self.home.display())
-    }
-
-    fn target(&self, name: &str, sensitive: &str, more: &str) -> String {
-        let home = self.home.display();
-        format!(
-            r#"
-[targets.{name}]
-rollback-owner = "alice"
-{sensitive}
-[targets.{name}.investigation]
-ceiling = ["files.read {home}/**"]
-[targets.{name}.remediation]
-ceiling = ["files.read {home}/**", "files.write {home}/**"]
-[[targets.{name}.guards]]
-name = "a password is there"
-call = "files.stat {home}/private/password"
-expect = {{ kind = "file" }}
-{more}
-"#
-        )
-    }
-
-    fn arguments(&self, way: &str) -> Vec<String> {
-        let home = self.home.display();
-        [
-            "--target=vault".to_owned(),
-            format!("--arg=secret={home}/private/password"),
-            format!("--arg=open={home}/open"),
-            format!("--arg=folder={home}/public"),
-            format!("--arg=way={way}"),
-        ]
-        .to_vec()
-    }
-
-    fn with_bundle(&self, verb: &[&str], way: &str) -> Command {
-        let mut command = self.state.command(verb);
-        command.arg(bundle("hostile/telltale")).args(self.arguments(way));
-        // The runner's own log is one, too.
-        command.env("RUST_LOG", "trace");
-        command
-    }
-
-    fn propose(&self, way: &str) -> Ran {
-        self.with_bundle(&["--json", "propose", "--hypothesis", "it is known to somebody"], way)
-            .arg("--key")
-            .arg(self.state.path("agent"))
-            .ran()
-    }
-
-    #[track_caller]
-    fn approve(&self, proposal: &str) {
-        self.state
-            .command(&["--json", "approve", proposal, "--reason", "agreed", "--key"])
-            .arg(self.state.path("alice"))
-            .ran()
-            .expect(0)
-            .tells_nothing();
-    }
-
-    /// Proposes and approves; gives the proposal's name.
-    #[track_caller]
-    fn approved(&self, way: &str) -> String {
-        let proposed = self.propose(way).expect(0).tells_nothing().json();
-        let proposal = proposed["proposal"].as_str().expect("a name").to_owned();
-        self.approve(&proposal);
-        proposal
-    }
-}
-
-fn digest(content: &str) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-trait TellsNothing {
-    /// Insists that no content is in what was printed, nor a digest of it.
-    fn tells_nothing(self) -> Self;
-}
-
-impl TellsNothing for Ran {
-    #[track_caller]
-    fn tells_nothing(self) -> Self {
-        let digests = [OLD, NEW].map(digest);
-        for word in WORDS.into_iter().chain(digests.iter().map(String::as_str)) {
-            for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
-                assert!(!text.contains(word), "`{word}` is on {name}: {text}");
-            }
-        }
-        self
-    }
-}
+use support::Runs;
+use vault::{NEW, OLD, TellsNothing, Vault, WORDS, digest};
 
 #[test]
 fn a_read_shows_no_content_and_says_why() {

@@ -1,0 +1,101 @@
+//! Proposals that come of another: a revision, which tells two plans apart, and what undoes a run.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::Runs;
+use crate::vault::{NEW, OLD, OTHER, TellsNothing, Vault};
+
+fn named(proposed: &Value) -> String {
+    proposed["proposal"].as_str().expect("a proposal").to_owned()
+}
+
+/// A revision is made of two plans, and of what differs between them.
+#[test]
+fn a_revision_tells_nothing_of_either_plan() {
+    let vault = Vault::new();
+    let old = vault.approved("no");
+    vault.write("private/password", OTHER);
+    vault.state.run(&["--json", "run", &old]).expect(3).tells_nothing();
+    let proposed = vault.revise(&old, &[]).expect(0).tells_nothing().json();
+    let new = named(&proposed);
+    assert_eq!(proposed["plan"]["changes"][0]["diff"], "");
+    let revision = vault.reviewed(&new)["revision"].clone();
+    assert_eq!(revision["revises"], old.as_str());
+    let change = &revision["targets"][0]["changes"][0];
+    for (what, size) in [("was", OLD.len()), ("is", OTHER.len())] {
+        let summary = change["summary"][what].as_str().expect("a summary");
+        assert!(summary.contains(&format!("{size} bytes become {}", NEW.len())), "{summary}");
+    }
+    assert_eq!((&change["before"], &change["after"]), (&Value::Null, &Value::Null), "{change}");
+    assert_eq!((&change["drifted"], &change["rewritten"]), (&Value::from(""), &Value::from("")));
+    vault.approve(&new);
+    let text = vault.state.run(&["run", &new]).expect(0).tells_nothing();
+    assert!(text.stdout.contains("committed"), "{}", text.stdout);
+    assert_eq!(vault.read("private/password"), NEW);
+}
+
+/// Both were rehearsed before anybody said so, and the check told each time what it had read.
+#[test]
+fn a_revision_withholds_what_is_held_for_sensitive_since() {
+    let vault = Vault::with("", "");
+    let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+    let configure = |target: &str| {
+        fs::write(vault.state.config(), format!("{config}{target}")).expect("it can be written");
+    };
+    configure(&vault.target("vault", "", ""));
+    let old = named(&vault.propose("blind").expect(0).json());
+    vault.write("private/password", OTHER);
+    let new = named(&vault.revise(&old, &[]).expect(0).json());
+    vault.state.run(&["review", &new]).expect(0).shows("check before the fix on vault").shows("hunter2-marlin");
+
+    configure(&vault.target("vault", &vault.sensitive(), ""));
+    let text = vault.state.run(&["review", &new]).expect(0).tells_nothing();
+    text.shows(&format!("REVISES {old}")).shows("content WITHHELD");
+    vault.state.run(&["--json", "review", &new]).expect(0).tells_nothing();
+
+    // Rehearsed again, it may leave the host, with what differs from one that may not.
+    let newest = named(&vault.revise(&new, &[]).expect(0).tells_nothing().json());
+    assert_eq!(vault.reviewed(&newest)["revision"]["revises"], new.as_str());
+}
+
+/// What is sensitive on a target, its own configuration says; where the revision is for another target, that is not asked.
+#[test]
+fn a_revision_for_another_target_tells_nothing_of_the_one_before() {
+    let vault = Vault::with("", "");
+    let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+    let configure = |sensitive: &str| {
+        let both = ["vault", "other"].map(|name| vault.target(name, sensitive, ""));
+        fs::write(vault.state.config(), format!("{config}{}", both.concat())).expect("it can be written");
+    };
+    configure("");
+    let old = named(&vault.propose("blind").expect(0).json());
+    configure(&vault.sensitive());
+    let new = named(&vault.revise(&old, &["--target", "other"]).expect(0).tells_nothing().json());
+    let targets = vault.reviewed(&new)["revision"]["targets"].clone();
+    let dropped = targets.as_array().expect("targets").iter().find(|target| target["name"] == "vault").expect("it is");
+    assert!(dropped["check_before"]["was"]["reason"].as_str().expect("why").starts_with("withheld: "), "{dropped}");
+    assert_eq!(dropped["changes"][0]["before"], Value::Null, "{dropped}");
+}
+
+#[test]
+fn what_undoes_a_run_tells_nothing_either() {
+    let vault = Vault::new();
+    let proposal = vault.approved("no");
+    let report = vault.state.run(&["--json", "run", &proposal]).expect(0).json();
+    let run = report["run"].as_str().expect("a run");
+    let rollback = || {
+        let mut command = vault.state.command(&["--json", "rollback", run, "--reason", "it is known again", "--key"]);
+        command.arg(vault.state.path("second")).env("RUST_LOG", "trace").ran()
+    };
+    vault.write("private/password", OTHER);
+    rollback().expect(3).tells_nothing().says("content is sha256:…");
+    vault.write("private/password", NEW);
+    let undoing = named(&rollback().expect(0).tells_nothing().json());
+    assert_eq!(vault.reviewed(&undoing)["undoes"]["run"], run);
+    vault.approve(&undoing);
+    let undone = vault.state.run(&["--json", "run", &undoing]).expect(0).tells_nothing().json();
+    vault.state.run(&["show", undone["run"].as_str().expect("a run")]).expect(0).tells_nothing();
+    assert_eq!(vault.read("private/password"), OLD);
+}
