@@ -46,7 +46,7 @@ fn a_file_of_another_user() {
     refused(&place, &proposal, "belongs to user 65534");
     chown(place.state.config(), Some(0), None).expect("it can be taken back");
     chown(place.state.path("state"), Some(65534), None).expect("it can be given away");
-    refused(&place, &proposal, "belongs to user 65534");
+    refused(&place, &proposal, "belongs to user nobody, and this is user root");
 }
 
 #[test]

@@ -24,4 +24,5 @@ mod signatures;
 mod state;
 mod steps;
 mod targets;
+mod typed;
 mod words;

@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::place::{Place, Row};
 use crate::support::eventually;
 
@@ -70,7 +72,15 @@ fn an_unfinished_run_blocks_and_is_said_by_propose_and_review() {
     let before = place.standing();
     for ran in [place.try_propose(), place.run(&proposal)] {
         let ran = ran.row(5, "died without an outcome and blocks it");
-        assert!(ran.json()["changes"].as_array().is_some_and(|changes| changes.len() == 2), "{}", ran.stdout);
+        let said = ran.json();
+        assert!(said["changes"].as_array().is_some_and(|changes| changes.len() == 2), "{}", ran.stdout);
+        assert_eq!((&said["target"], &said["rollback_owner"]), (&json!("place"), &json!("alice")), "{said}");
+        assert!(said["error"]["message"].as_str().is_some_and(|message| !message.contains('\n')), "{said}");
+        // What was there before is where it is said to be.
+        let kept = said["changes"][0]["kept_file"].as_str().expect("a kept file");
+        assert!(kept.starts_with(&place.folder.display().to_string()), "{kept}");
+        assert_eq!(fs::read_to_string(kept).expect("it is kept"), "broken\n");
+        assert!(ran.stderr.contains(kept) && ran.stderr.contains("alice answers for `place`"), "{}", ran.stderr);
     }
     let reviewed = place.state.run(&["review", &proposal]).expect(0);
     assert!(reviewed.stdout.contains("BLOCKED: run r-"), "{}", reviewed.stdout);

@@ -98,11 +98,11 @@ fn a_hypothesis_and_a_reason() {
     for empty in ["", "  "] {
         let mut command =
             place.command(&["propose", "--target=place", &place.argument(), "--hypothesis", empty, "--key"]);
-        command.arg(place.state.path("agent")).arg(two_faced()).ran().row(1, "a hypothesis must have");
+        command.arg(place.state.path("agent")).arg(two_faced()).ran().row(1, "`--hypothesis` is empty");
     }
     let long = "x".repeat(100_000);
     let mut command = place.command(&["propose", "--target=place", &place.argument(), "--hypothesis", &long, "--key"]);
-    command.arg(place.state.path("agent")).arg(two_faced()).ran().row(1, "a hypothesis must have");
+    command.arg(place.state.path("agent")).arg(two_faced()).ran().row(1, "`--hypothesis` is longer than");
 }
 
 #[test]

@@ -307,7 +307,7 @@ fn people_are_counted_and_not_keys() {
     world.terms = |m| m.predicate.reason.push('!');
     let by_bob = world.approval(&proposal);
     let refusal = world.authorize_with(&proposal, &[by_alice, by_bob]).expect_err("one each");
-    assert!(matches!(refusal, Refusal::QuorumNotReached { needed: 2, .. }));
+    assert!(matches!(refusal, Refusal::SignedApart { needed: 2, approvers } if approvers == ["alice", "bob"]));
 }
 
 #[test]
