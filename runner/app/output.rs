@@ -81,13 +81,13 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
             if json {
                 let mut object =
                     json!({ "error": { "message": error.to_string(), "causes": causes, "hint": hint, "code": code } });
-                if let (Some(fields), Some(PipelineError::PersonNeeded { run, target, changes, .. })) =
+                if let (Some(fields), Some(PipelineError::PersonNeeded { run, changes, .. })) =
                     (object.as_object_mut(), error.downcast_ref())
                 {
-                    let (target, owner) = target.as_ref().map(|(name, owner)| (name, owner)).unzip();
-                    fields.insert("run".to_owned(), json!(run));
-                    fields.insert("target".to_owned(), json!(target));
-                    fields.insert("rollback_owner".to_owned(), json!(owner));
+                    let run = run.as_deref();
+                    fields.insert("run".to_owned(), json!(run.map(|run| &run.run)));
+                    fields.insert("target".to_owned(), json!(run.map(|run| &run.target)));
+                    fields.insert("rollback_owner".to_owned(), json!(run.map(|run| &run.rollback_owner)));
                     fields.insert("changes".to_owned(), json!(changes));
                 }
                 let _ = print(&object.to_string());
@@ -130,7 +130,7 @@ pub(crate) fn usage_error(json: bool, rendered: &str) {
     let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("countersign");
     let words: Vec<&str> =
         usage.split(' ').take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
-    let hint = format!("{} --help", words.join(" "));
+    let hint = format!("see `{} --help`", words.join(" "));
     let mut lines: Vec<&str> = rendered.lines().filter(|line| !line.starts_with("For more")).collect();
     while lines.last().is_some_and(|line| line.trim().is_empty()) {
         lines.pop();

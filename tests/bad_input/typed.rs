@@ -44,9 +44,9 @@ fn a_command_without_its_arguments() {
     let ran = command.env("COUNTERSIGN_STATE", place.state.path("state")).arg("run").ran().row(2, "<PROPOSAL>");
     assert!(ran.stderr.contains("Usage: countersign run"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("--state"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("hint: countersign run --help"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: see `countersign run --help`"), "{}", ran.stderr);
     let ran = countersign().args(["--json", "run"]).ran().row(2, "<PROPOSAL>");
-    assert_eq!(ran.json()["error"]["hint"], "countersign run --help");
+    assert_eq!(ran.json()["error"]["hint"], "see `countersign run --help`");
 
     let mut command = countersign();
     command.env("COUNTERSIGN_STATE", place.state.path("state")).arg("pending").ran().expect(0);
@@ -94,9 +94,9 @@ fn init() {
     private.row(1, "is a private key").says("alice.pub");
     let nowhere = countersign().args(["init", "--state", "/proc/nowhere", "--approver", &alice]).ran();
     nowhere.row(1, "could not create").says("caused by: ");
-    let ran =
-        countersign().args(["init", "--state", &key("fourth"), "--approver", &alice, "--proposer", &key("agent.pub")]);
-    assert!(!ran.ran().expect(0).stdout.contains("any key"));
+    let (fourth, agent) = (key("fourth"), key("agent.pub"));
+    let ran = countersign().args(["init", "--state", &fourth, "--approver", &alice, "--proposer", &agent]).ran();
+    assert!(!ran.expect(0).stdout.contains("any key"));
 }
 
 /// Found before the first change, and not after it.

@@ -29,12 +29,21 @@ pub enum PipelineError {
         /// What to do next.
         hint: Option<String>,
         /// The run that it is about.
-        run: Option<String>,
-        /// The target, and who answers for it.
-        target: Option<(String, String)>,
+        run: Option<Box<BlockingRun>>,
         /// That run's journaled changes.
         changes: Vec<ShownChange>,
     },
+}
+
+/// A run that died without an outcome.
+#[derive(Debug)]
+pub struct BlockingRun {
+    /// Its name.
+    pub run: String,
+    /// The target that it blocks.
+    pub target: String,
+    /// Who answers for the target.
+    pub rollback_owner: String,
 }
 
 impl PipelineError {
@@ -57,9 +66,7 @@ impl PipelineError {
         match self {
             Self::Refused { what, .. } => Self::Refused { what, hint: next },
             Self::Failed { what, .. } => Self::Failed { what, hint: next },
-            Self::PersonNeeded { what, run, target, changes, .. } => {
-                Self::PersonNeeded { what, hint: next, run, target, changes }
-            }
+            Self::PersonNeeded { what, run, changes, .. } => Self::PersonNeeded { what, hint: next, run, changes },
         }
     }
 

@@ -45,7 +45,7 @@ pub use approve::{
 };
 pub use countersign_model::documents::{EarlierRun, GuardState};
 pub use desk::Desk;
-pub use error::PipelineError;
+pub use error::{BlockingRun, PipelineError};
 pub use export::{Exported, Imported, ImportedPaper, MAX_EXPORT, Pins, export, import};
 pub use investigate::{Investigated, ReadResult, investigate, read};
 pub use link::Linked;

@@ -4,7 +4,7 @@ use countersign_model::text::excerpt;
 use countersign_record::Unfinished;
 use countersign_trust::{Authorized, Proposal, Refusal, Request};
 
-use crate::error::PipelineError;
+use crate::error::{BlockingRun, PipelineError};
 use crate::listing::{ShownChange, put_right};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
@@ -45,8 +45,11 @@ pub(crate) fn blocked(runner: &Runner, name: &str, target: &Target, run: &Unfini
             run.run()
         ),
         hint: Some(put_right(&changes, name)),
-        run: Some(run.run().to_owned()),
-        target: Some((name.to_owned(), target.rollback_owner.clone())),
+        run: Some(Box::new(BlockingRun {
+            run: run.run().to_owned(),
+            target: name.to_owned(),
+            rollback_owner: target.rollback_owner.clone(),
+        })),
         changes,
     }
 }

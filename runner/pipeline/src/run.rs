@@ -372,7 +372,6 @@ pub(crate) fn lost(what: String) -> PipelineError {
         what: format!("the run cannot be brought to an end: {what}"),
         hint: Some("its changes are in the journal: see `countersign runs` and `countersign show RUN`".to_owned()),
         run: None,
-        target: None,
         changes: Vec::new(),
     }
 }
