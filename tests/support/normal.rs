@@ -138,8 +138,8 @@ fn find(text: &str, before: char) -> Option<(&str, Digits, usize)> {
     }
     let hex = |text: &str| text.bytes().take_while(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')).count();
     let ended = |length: usize| !text[length..].starts_with(|c: char| c.is_ascii_alphanumeric());
-    // A digest, or its beginning, by which people tell it.
-    for length in [64, 12] {
+    // A digest, what a kept file is named for, or a digest's beginning, by which people tell it.
+    for length in [64, 32, 12] {
         if hex(text) == length && ended(length) {
             return Some(("", Digits::Hex, length));
         }
@@ -168,8 +168,8 @@ fn is_cargo(line: &str) -> bool {
 /// Numbers that are the machine's, as far as it is known where they stand: what stands before and behind each, and
 /// what stands for it on a page.
 const NUMBERS: [(&str, &str, &str); 9] = [
-    ("for the ", ". time after", "2"),
-    ("time after ", " ms", "254"),
+    ("asked again (", ") after", "2"),
+    (") after ", " ms", "254"),
     ("(asked ", " times", "40"),
     ("held for ", " ms", "1250"),
     ("uid:", "", "0"),
@@ -212,7 +212,7 @@ impl Normal {
         }
         // So is what a disk has, and with it what images take there.
         for before in ["free       ", "used       "] {
-            if line.starts_with(before) && line.ends_with(')') {
+            if line.starts_with(before) && line.ends_with([')', 's']) {
                 line = format!("{before}{} bytes", instead("1048576"));
             }
         }
@@ -222,7 +222,7 @@ impl Normal {
                 line = format!("{start}{before}{}{comma}", instead("1048576"));
             }
         }
-        let asked = format!("asked for the {}. time after {} ms:", instead("2"), instead("254"));
+        let asked = format!("asked again ({}) after {} ms:", instead("2"), instead("254"));
         line.replace("asked at once:", &asked)
     }
 }
