@@ -281,7 +281,7 @@ fn several_approvers_pass_one_file_on() {
     // One more approval is not the same approval.
     approve("bob", &["--reason", "mine"]).expect(0);
     incident.state.run(&["import", text(&file)]).expect(0);
-    incident.run(&proposal).expect(3).says("2 must approve, and 1 have");
+    incident.run(&proposal).expect(3).says("2 must sign one approval, and alice, bob signed different ones");
 
     approve("bob", &["--cosign", "sha256:00000000"]).expect(1).says("no approval");
     approve("bob", &["--cosign", &approval, "--narrow", "files.write /x"]).expect(2);
