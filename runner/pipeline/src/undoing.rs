@@ -1,6 +1,6 @@
 //! The parts of a run that undoes another: what it does instead of a fix, and what it has to prove.
 
-use countersign_model::{Role, State};
+use countersign_model::{Role, State, Success};
 
 use crate::guards;
 use crate::run::Run;
@@ -31,7 +31,9 @@ pub(crate) fn apply(run: &Run<'_>, undo: &Undo) -> Result<(), String> {
 pub(crate) fn await_proof(run: &mut Run<'_>, undo: &Undo) -> Result<(), String> {
     prove(run, undo)?;
     let runner = run.runner();
+    // At two looks at least: what the rollback step had reloaded may take a moment to show.
     let success = run.success();
+    let success = Success { hold_ms: success.hold_ms.max(success.every_ms), ..success };
     let held = hold(
         success,
         || runner.interrupted(),
