@@ -272,7 +272,16 @@ fn story(json: bool) -> Story {
     story.step(
         "approve-away",
         0,
-        &["approve", "slow.proposal", "--key", &alice, "--reason", "pool-size 0 explains the 503s"],
+        &[
+            "approve",
+            "slow.proposal",
+            "--runner",
+            "state/runner.pub",
+            "--key",
+            &alice,
+            "--reason",
+            "pool-size 0 explains the 503s",
+        ],
     );
     story.step("import", 0, &["import", "slow.proposal"]);
     let mut run = story.incident.state.command(&["run", &slow]);

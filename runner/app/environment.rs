@@ -29,7 +29,7 @@ pub(crate) fn registry() -> Registry {
 /// State and configuration, opened and found to make sense.
 pub(crate) struct Environment {
     pub(crate) runner: Runner,
-    targets: BTreeMap<String, Target>,
+    pub(crate) targets: BTreeMap<String, Target>,
     config: PathBuf,
     interrupted: Arc<AtomicBool>,
 }

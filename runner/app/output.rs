@@ -124,6 +124,11 @@ pub(crate) fn explain(error: &PipelineError) {
     }
 }
 
+/// What is worth knowing beside a result.
+pub(crate) fn note(what: &str) {
+    complain(format_args!("note: {what}"));
+}
+
 /// What was typed cannot be understood: clap's own lines, with a hint in the place of its last one, and an object for a
 /// program.
 pub(crate) fn usage_error(json: bool, rendered: &str) {

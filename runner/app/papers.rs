@@ -10,7 +10,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 use countersign_model::Digest;
-use countersign_pipeline::{ApprovalTerms, Approved, Desk, Exported, MAX_EXPORT, Pins, Review, Stored, proposal_name};
+use countersign_pipeline::{
+    ApprovalTerms, Approved, Desk, Exported, Given, MAX_EXPORT, Pins, Review, Stored, proposal_name,
+};
 use countersign_trust::{PublicKey, Signatory};
 
 use crate::cli::Global;
@@ -74,10 +76,9 @@ pub(crate) enum Papers {
 
 /// Where an approval is kept.
 pub(crate) struct Kept {
-    pub(crate) approval: Digest,
     pub(crate) approver: String,
-    /// Who signed the same approval so far, this one included.
-    pub(crate) approvers: Vec<String>,
+    /// The same approval as it stands now, with everybody who signed it.
+    pub(crate) given: Given,
     pub(crate) quorum: usize,
     /// Manifest and signature, where they are files of this host.
     pub(crate) files: Option<(PathBuf, PathBuf)>,
@@ -107,7 +108,7 @@ impl Papers {
         }
     }
 
-    fn stored(&self) -> &Stored {
+    pub(crate) fn stored(&self) -> &Stored {
         match self {
             Self::Here(_, stored) => stored,
             Self::Away(file) => file.exported.stored(),
@@ -125,6 +126,34 @@ impl Papers {
             Self::Here(..) => None,
             Self::Away(file) => Some(&file.path),
         }
+    }
+
+    /// Refuses what would be signed for nobody knows which runner.
+    pub(crate) fn signable(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Here(..) => Ok(()),
+            Self::Away(file) => Ok(file.exported.signable()?),
+        }
+    }
+
+    /// Refuses an approval that this key's owner has no business to give once more, before anything is signed.
+    pub(crate) fn may_sign(&self, manifest: &[u8], signatory: &dyn Signatory) -> anyhow::Result<()> {
+        Ok(countersign_pipeline::may_sign(self.desk(), self.stored(), manifest, signatory)?)
+    }
+
+    /// What whoever signs ought to know of the targets.
+    pub(crate) fn cautions(&self) -> anyhow::Result<Vec<String>> {
+        Ok(match self {
+            Self::Here(environment, stored) => {
+                countersign_pipeline::cautions(&environment.runner, stored, &environment.targets_of(stored)?)?
+            }
+            Self::Away(file) => file.exported.cautions(),
+        })
+    }
+
+    /// The runs of the proposal that committed.
+    pub(crate) fn committed(&self) -> anyhow::Result<Vec<String>> {
+        Ok(countersign_pipeline::committed(self.desk(), self.stored())?)
     }
 
     /// Everything that an approver needs to see.
@@ -164,10 +193,11 @@ impl Papers {
             Self::Away(file) => (file.change(|exported| exported.add_approval(manifest, signature))?, None),
         };
         let approval = Digest::of(manifest);
+        let given = countersign_pipeline::given(self.desk(), self.stored())?;
+        let given = given.into_iter().find(|given| given.approval == approval);
         Ok(Kept {
-            approval,
             approver,
-            approvers: countersign_pipeline::approvers(self.desk(), self.stored(), &approval)?,
+            given: given.with_context(|| format!("the approval `{approval}` was kept, and cannot be found again"))?,
             quorum: self.desk().policy().quorum(),
             files,
         })

@@ -27,7 +27,8 @@ impl Desk {
     }
 
     fn approve(&self, socket: &Path, more: &[&str]) -> Ran {
-        let mut command = self.elsewhere.command(&["approve", text(&self.file), "--reason", "seen"]);
+        let mut command = self.elsewhere.command(&["approve", text(&self.file), "--reason", "seen", "--runner"]);
+        command.arg(self.incident.state.runner());
         command.args(more).env("SSH_AUTH_SOCK", socket).ran()
     }
 }
@@ -62,6 +63,8 @@ fn the_key_that_is_named_signs() {
     agent.add(&desk.key("agent"));
     let approve = |more: &[&str]| desk.approve(&agent.socket(), more);
     approve(&["--key", &public(&alice)]).expect(0);
+    approve(&["--agent", "--key", &public(&alice)]).expect(3).says("alice has approved this already");
+    fs::write(&desk.file, before).expect("it can be put back");
     approve(&["--agent", "--key", &public(&alice)]).expect(0);
 }
 
@@ -87,7 +90,8 @@ fn an_agent_proposes_and_denies() {
     on_host(&["approve", proposal, "--reason", "seen", "--agent"]).expect(0);
     on_host(&["deny", proposal, "--reason", "not today", "--agent"]).expect(0);
     desk.incident.run(proposal).expect(3).says("denied");
-    let mut deny = desk.elsewhere.command(&["deny", text(&desk.file), "--reason", "no", "--agent"]);
+    let mut deny =
+        desk.elsewhere.command(&["deny", text(&desk.file), "--runner", &state.runner(), "--reason", "no", "--agent"]);
     deny.env("SSH_AUTH_SOCK", agent.socket()).ran().expect(0);
 }
 
@@ -95,7 +99,9 @@ fn an_agent_proposes_and_denies() {
 fn what_is_no_agent_is_said() {
     let desk = Desk::new();
     let before = fs::read(&desk.file).expect("the file is there");
-    let mut without = desk.elsewhere.command(&["approve", text(&desk.file), "--reason", "seen", "--agent"]);
+    let runner = desk.incident.state.runner();
+    let without = ["approve", text(&desk.file), "--runner", &runner, "--reason", "seen", "--agent"];
+    let mut without = desk.elsewhere.command(&without);
     without.ran().expect(1).says("SSH_AUTH_SOCK is not set");
     desk.approve(&desk.key("nowhere"), &["--agent"]).expect(1).says("no ssh-agent answers at");
     desk.approve(&desk.key("alice"), &["--agent"]).expect(1).says("no ssh-agent answers at");

@@ -47,7 +47,16 @@ fn a_fix_is_reviewed_and_approved_elsewhere_by_an_agent_and_runs_here() {
     let agent = Agent::start();
     agent.add(&incident.state.path("alice"));
     let approved = elsewhere
-        .command(&["--json", "approve", text(&file), "--agent", "--reason", "seen, agreed"])
+        .command(&[
+            "--json",
+            "approve",
+            text(&file),
+            "--runner",
+            &incident.state.runner(),
+            "--agent",
+            "--reason",
+            "seen, agreed",
+        ])
         .env("SSH_AUTH_SOCK", agent.socket())
         .ran()
         .expect(0)
@@ -175,8 +184,21 @@ fn whose_runner_it_is_is_said_and_can_be_pinned() {
     let another = format!("sha256:{}", "0".repeat(64));
     review(&["--policy", &another]).expect(3).says("the trust policy of the exported proposal is").says(&policy);
     review(&["--runner", "/nowhere"]).expect(1);
-    // Whoever pins a runner signs nothing of another's.
+    // Whoever names no runner signs nothing, and whoever pins one nothing of another's.
     let before = fs::read(&file).expect("the file is there");
+    for verb in ["approve", "deny"] {
+        elsewhere
+            .command(&[verb, text(&file), "--reason", "seen", "--key"])
+            .arg(incident.state.path("alice"))
+            .ran()
+            .expect(3)
+            .says(&format!("which runner made this file is only its own word: {runner}"))
+            .says("name it with `--runner`");
+    }
+    let manifest = elsewhere.path("unpinned.json");
+    let unpinned = ["approve", text(&file), "--reason", "seen", "--write-manifest", text(&manifest)];
+    elsewhere.run(&unpinned).expect(3).says("only its own word");
+    assert!(!manifest.exists());
     for verb in ["approve", "deny"] {
         elsewhere
             .command(&[verb, text(&file), "--runner", other, "--reason", "seen", "--key"])
@@ -195,25 +217,73 @@ fn a_key_file_narrows_and_ssh_keygen_signs_elsewhere_too() {
     let proposal = incident.propose("pool-size");
     let elsewhere = Elsewhere::new();
     let file = elsewhere.export(&incident, &proposal);
+    let narrowed = file.clone();
     let alice = incident.state.path("alice");
     let config = incident.config.display();
     let approve = |narrow: &str| {
         let narrow = format!("files.write {narrow}");
-        elsewhere.run(&["approve", text(&file), "--reason", "seen", "--narrow", &narrow, "--key", text(&alice)])
+        elsewhere.run(&[
+            "approve",
+            text(&file),
+            "--runner",
+            &incident.state.runner(),
+            "--reason",
+            "seen",
+            "--narrow",
+            &narrow,
+            "--key",
+            text(&alice),
+        ])
     };
     approve("/etc/passwd").expect(3);
     approve(&format!("{config} max-calls=1 max-bytes=1")).expect(3).says("narrowed so far");
     approve(&format!("{config} max-calls=1 max-bytes=4096")).expect(0);
     let reviewed = elsewhere.run(&["review", text(&file)]).expect(0).stdout;
     assert!(reviewed.contains("narrowed: fix") && reviewed.contains("max-bytes=4096"), "{reviewed}");
-    elsewhere.run(&["approve", text(&file), "--reason", "x", "--expires", "30d", "--key", text(&alice)]).expect(3);
+    assert!(!reviewed.contains("narrowed: rollback"), "only what differs: {reviewed}");
+    elsewhere
+        .run(&[
+            "approve",
+            text(&file),
+            "--runner",
+            &incident.state.runner(),
+            "--reason",
+            "x",
+            "--expires",
+            "30d",
+            "--key",
+            text(&alice),
+        ])
+        .expect(3);
 
-    // As on the host, OpenSSH's own tool signs a manifest that was written.
+    // As on the host, OpenSSH's own tool signs a manifest that was written; in a file in which she has not approved yet.
+    let file = elsewhere.export(&incident, &proposal);
     let manifest = elsewhere.path("approval.json");
     let signature = elsewhere.path("approval.json.sig");
-    elsewhere.run(&["approve", text(&file), "--reason", "mine", "--write-manifest", text(&manifest)]).expect(0);
-    let take =
-        || elsewhere.run(&["approve", text(&file), "--manifest", text(&manifest), "--signature", text(&signature)]);
+    elsewhere
+        .run(&[
+            "approve",
+            text(&file),
+            "--runner",
+            &incident.state.runner(),
+            "--reason",
+            "mine",
+            "--write-manifest",
+            text(&manifest),
+        ])
+        .expect(0);
+    let take = || {
+        elsewhere.run(&[
+            "approve",
+            text(&file),
+            "--runner",
+            &incident.state.runner(),
+            "--manifest",
+            text(&manifest),
+            "--signature",
+            text(&signature),
+        ])
+    };
     for (key, code) in [("agent", 3), ("alice", 0)] {
         let _ = fs::remove_file(&signature);
         let key = incident.state.path(key);
@@ -221,7 +291,11 @@ fn a_key_file_narrows_and_ssh_keygen_signs_elsewhere_too() {
         take().expect(code);
     }
     let imported = incident.state.run(&["--json", "import", text(&file)]).expect(0).json();
-    assert_eq!(imported["approvals"].as_array().map(Vec::len), Some(2));
+    assert_eq!(imported["approvals"].as_array().map(Vec::len), Some(1));
+    // What she signed in the other file would be good for a second run.
+    incident.state.run(&["import", text(&narrowed)]).expect(3).says("alice has approved this already");
+    let reviewed = incident.state.run(&["--json", "review", &proposal]).expect(0).json();
+    assert_eq!(reviewed["approvals"].as_array().map(Vec::len), Some(1), "{reviewed}");
     incident.run(&proposal).expect(0);
 }
 
@@ -234,12 +308,24 @@ fn a_denial_elsewhere_ends_the_proposal_here() {
     let late = elsewhere.export(&incident, &proposal);
     let deny = |key: &str| {
         let key = incident.state.path(key);
-        elsewhere.run(&["deny", text(&file), "--reason", "not today", "--key", text(&key)])
+        elsewhere.run(&[
+            "deny",
+            text(&file),
+            "--runner",
+            &incident.state.runner(),
+            "--reason",
+            "not today",
+            "--key",
+            text(&key),
+        ])
     };
     deny("agent").expect(3);
     deny("alice").expect(0);
     let alice = incident.state.path("alice");
-    elsewhere.run(&["approve", text(&file), "--reason", "seen", "--key", text(&alice)]).expect(3).says("not today");
+    elsewhere
+        .run(&["approve", text(&file), "--runner", &incident.state.runner(), "--reason", "seen", "--key", text(&alice)])
+        .expect(3)
+        .says("not today");
     assert!(elsewhere.run(&["review", text(&file)]).expect(0).stdout.contains("DENIED"));
 
     incident.approve(&proposal);
@@ -251,7 +337,9 @@ fn a_denial_elsewhere_ends_the_proposal_here() {
     assert_eq!(incident.status("/orders"), 503);
 
     // Whoever had not heard of it signed in vain.
-    elsewhere.run(&["approve", text(&late), "--reason", "late", "--key", text(&alice)]).expect(0);
+    elsewhere
+        .run(&["approve", text(&late), "--runner", &incident.state.runner(), "--reason", "late", "--key", text(&alice)])
+        .expect(0);
     incident.state.run(&["import", text(&late)]).expect(3).says("denied").says("not today");
     let reviewed = incident.state.run(&["--json", "review", &proposal]).expect(0).json();
     assert_eq!(reviewed["approvals"].as_array().map(Vec::len), Some(1), "{reviewed}");
@@ -274,7 +362,10 @@ fn several_approvers_pass_one_file_on() {
     let file = elsewhere.export(&incident, &proposal);
     let approve = |key: &str, what: &[&str]| {
         let key = incident.state.path(key);
-        elsewhere.run(&[&["--json", "approve", text(&file), "--key", text(&key)], what].concat())
+        elsewhere.run(
+            &[&["--json", "approve", text(&file), "--runner", &incident.state.runner(), "--key", text(&key)], what]
+                .concat(),
+        )
     };
     let first = approve("alice", &["--reason", "seen"]).expect(0).json();
     let approval = first["approval"].as_str().expect("a digest").to_owned();
@@ -299,7 +390,18 @@ fn what_the_host_would_refuse_is_refused_elsewhere() {
     let proposal = incident.propose("pool-size");
     let elsewhere = Elsewhere::new();
     let alice = incident.state.path("alice");
-    let approve = |file: &PathBuf| elsewhere.run(&["approve", text(file), "--reason", "seen", "--key", text(&alice)]);
+    let approve = |file: &PathBuf| {
+        elsewhere.run(&[
+            "approve",
+            text(file),
+            "--runner",
+            &incident.state.runner(),
+            "--reason",
+            "seen",
+            "--key",
+            text(&alice),
+        ])
+    };
 
     // An edit of the subject is drift: it is shown, and the run refuses it.
     let before = fs::read_to_string(&incident.config).expect("the configuration is there");
@@ -324,7 +426,16 @@ fn what_the_host_would_refuse_is_refused_elsewhere() {
     let file = elsewhere.export(&incident, &proposal);
     let expires = elsewhere.run(&["--json", "review", text(&file)]).expect(0).json()["expires"].to_string();
     elsewhere
-        .command(&["approve", text(&file), "--reason", "seen", "--key", text(&alice)])
+        .command(&[
+            "approve",
+            text(&file),
+            "--runner",
+            &incident.state.runner(),
+            "--reason",
+            "seen",
+            "--key",
+            text(&alice),
+        ])
         .env("COUNTERSIGN_TEST_NOW", &expires)
         .ran()
         .expect(3)
@@ -337,7 +448,18 @@ fn what_the_host_would_refuse_is_refused_elsewhere() {
     incident.state.keygen("stranger");
     for key in ["agent", "stranger"] {
         let key = incident.state.path(key);
-        elsewhere.run(&["approve", text(&file), "--reason", "mine", "--key", text(&key)]).expect(3);
+        elsewhere
+            .run(&[
+                "approve",
+                text(&file),
+                "--runner",
+                &incident.state.runner(),
+                "--reason",
+                "mine",
+                "--key",
+                text(&key),
+            ])
+            .expect(3);
     }
     // The policy was changed meanwhile: the approval names the one that it was given under.
     approve(&file).expect(0);
@@ -356,7 +478,9 @@ fn a_file_is_taken_back_where_it_came_from() {
     let elsewhere = Elsewhere::new();
     let file = elsewhere.export(&incident, &proposal);
     let alice = incident.state.path("alice");
-    elsewhere.run(&["approve", text(&file), "--reason", "seen", "--key", text(&alice)]).expect(0);
+    elsewhere
+        .run(&["approve", text(&file), "--runner", &incident.state.runner(), "--reason", "seen", "--key", text(&alice)])
+        .expect(0);
 
     let other = support::State::new();
     other.run(&["import", text(&file)]).expect(3).says("exported by the runner");
@@ -387,14 +511,23 @@ fn nobody_signs_a_file_that_somebody_else_is_signing() {
     let file = elsewhere.export(&incident, &proposal);
     let approve = || -> Ran {
         let alice = incident.state.path("alice");
-        elsewhere.run(&["approve", text(&file), "--reason", "seen", "--key", text(&alice)])
+        elsewhere.run(&[
+            "approve",
+            text(&file),
+            "--runner",
+            &incident.state.runner(),
+            "--reason",
+            "seen",
+            "--key",
+            text(&alice),
+        ])
     };
     let held = File::open(&file).expect("it can be opened");
     held.lock().expect("it can be locked");
     approve().expect(1).says("about to sign");
     drop(held);
     approve().expect(0);
-    approve().expect(0);
+    approve().expect(3).says("alice has approved this already").says("nothing was signed");
     let shown = elsewhere.run(&["--json", "review", text(&file)]).expect(0).json();
-    assert_eq!(shown["approvals"].as_array().map(Vec::len), Some(2));
+    assert_eq!(shown["approvals"].as_array().map(Vec::len), Some(1));
 }

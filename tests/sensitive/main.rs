@@ -160,7 +160,8 @@ fn an_exported_proposal_tells_nothing_and_is_approved_all_the_same() {
     assert_eq!(review(file), review(proposal));
     vault.state.run(&["review", file]).expect(0).tells_nothing().shows("content WITHHELD, the subject is sensitive");
     let alice = vault.state.path("alice");
-    vault.state.run(&["approve", file, "--reason", "seen", "--key", alice.to_str().expect("UTF-8")]).expect(0);
+    let approve = ["approve", file, "--runner", &vault.state.runner(), "--reason", "seen", "--key"];
+    vault.state.command(&approve).arg(alice).ran().expect(0);
     vault.state.run(&["import", file]).expect(0).tells_nothing();
     vault.state.run(&["run", proposal]).expect(0).tells_nothing();
     assert_eq!(vault.read("private/password"), NEW);

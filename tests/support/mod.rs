@@ -231,6 +231,11 @@ impl State {
         self.dir.path().join(name)
     }
 
+    /// The file with the runner's public key, by which a reviewer away from the host names it.
+    pub fn runner(&self) -> String {
+        self.path("state/runner.pub").to_str().expect("UTF-8").to_owned()
+    }
+
     pub fn config(&self) -> PathBuf {
         self.path("state/config.toml")
     }

@@ -1,15 +1,17 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use countersign_model::Grant;
-use countersign_pipeline::ApprovalTerms;
+use countersign_model::{Grant, Reversibility};
+use countersign_pipeline::{ApprovalTerms, Given};
 use serde_json::json;
 
 use crate::cli::Global;
 use crate::files::{read_bounded, shown, write_new};
 use crate::output::{CommandResult, Done};
 use crate::papers::{Kept, Papers, PinArguments};
+use crate::render;
 use crate::signing::SignerArguments;
+use crate::time::moment;
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("how").required(true).multiple(true).args(["key", "agent", "write_manifest", "manifest"])))]
@@ -17,8 +19,8 @@ use crate::signing::SignerArguments;
 #[command(after_help = "\
 Examples:
   countersign approve p-0123456789ab --key ~/.ssh/id_ed25519 --reason 'seen, agreed'
-  countersign approve orders.proposal --agent --reason 'seen, agreed'
-  countersign approve orders.proposal --agent --key ~/.ssh/id_ed25519.pub --cosign 4f3a91
+  countersign approve orders.proposal --runner known-runners --agent --reason 'seen, agreed'
+  countersign approve orders.proposal --runner known-runners --key ~/.ssh/id_ed25519 --cosign 4f3a91
   countersign approve p-0123456789ab --reason 'seen, agreed' --write-manifest approval.json
   ssh-keygen -Y sign -f ~/.ssh/id_ed25519 -n approval@countersign approval.json
   countersign approve p-0123456789ab --manifest approval.json --signature approval.json.sig")]
@@ -58,11 +60,12 @@ const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let mut papers = Papers::open(global, &arguments.proposal, &arguments.pins)?;
+    papers.signable()?;
     if let (Some(manifest), Some(signature)) = (&arguments.manifest, &arguments.signature) {
         let manifest = read_bounded(manifest, MAX_FILE)?;
         let signature = String::from_utf8_lossy(&read_bounded(signature, MAX_FILE)?).into_owned();
         let kept = papers.keep(&manifest, &signature)?;
-        return Ok(approved(&papers, &kept));
+        return approved(&papers, &kept);
     }
     let manifest = match &arguments.cosign {
         Some(approval) => papers.given(approval)?,
@@ -82,40 +85,83 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         );
         return Ok(Done::new(text, json!({ "manifest": shown, "proposal": arguments.proposal })));
     }
-    let signature = countersign_pipeline::sign_approval(&*arguments.signer.signatory()?, &manifest)?;
+    let signatory = arguments.signer.signatory()?;
+    papers.may_sign(&manifest, &*signatory)?;
+    let signature = countersign_pipeline::sign_approval(&*signatory, &manifest)?;
     let kept = papers.keep(&manifest, &signature)?;
-    Ok(approved(&papers, &kept))
+    approved(&papers, &kept)
 }
 
-fn approved(papers: &Papers, kept: &Kept) -> Done {
+/// What is approved, in one line: how much of it, where, until when and how often.
+fn scope(papers: &Papers, given: &Given) -> anyhow::Result<String> {
+    let mut targets = Vec::new();
+    for target in &given.terms.targets {
+        let forward = &papers.stored().rehearsal(&target.name)?.plan.forward;
+        let irreversible = forward.iter().filter(|change| change.reversibility == Reversibility::Irreversible).count();
+        let count = if forward.len() == 1 { "1 change".to_owned() } else { format!("{} changes", forward.len()) };
+        targets.push(format!("{count} on {} ({irreversible} irreversible)", target.name));
+    }
+    let terms = &given.terms;
+    let runs = if terms.uses == 1 { "1 run".to_owned() } else { format!("{} runs", terms.uses) };
+    let each = if targets.len() > 1 { " on each" } else { "" };
+    let requested = &papers.stored().proposal.document().grants;
+    let narrowed = render::narrowed(requested, &terms.grants).into_iter().map(|(role, line)| format!("{role}: {line}"));
+    let narrowed: Vec<_> = narrowed.collect();
+    let narrowed = if narrowed.is_empty() { String::new() } else { format!("; narrowed: {}", narrowed.join("; ")) };
+    Ok(format!("{}, good until {}, {runs}{each}{narrowed}", targets.join(", "), moment(terms.expires)))
+}
+
+fn approved(papers: &Papers, kept: &Kept) -> CommandResult {
+    let given = &kept.given;
+    // It is signed and kept: what cannot be looked at now does not undo that.
+    let mut notes = papers.cautions().unwrap_or_else(|error| vec![format!("the targets were not looked at: {error}")]);
+    let committed = papers.committed()?;
+    notes.extend(committed.iter().map(|run| format!("{run} was committed already: this allows another run")));
+    for note in &notes {
+        crate::output::note(note);
+    }
     let (name, file) = (papers.name(), papers.file().map(shown));
-    let mut text = format!("approved by {}\napproval  {}", kept.approver, kept.approval);
+    let mut text =
+        format!("approved by {}\napproves  {}\napproval  {}", kept.approver, scope(papers, given)?, given.approval);
     if let Some((manifest, signature)) = &kept.files {
         text.push_str(&format!("\nmanifest  {}\nsignature {}", manifest.display(), signature.display()));
     }
     if let Some(file) = &file {
         text.push_str(&format!("\nfile      {file}"));
     }
-    let missing = kept.quorum.saturating_sub(kept.approvers.len());
+    let missing = kept.quorum.saturating_sub(given.approvers.len());
     let next = match (missing, &file) {
-        (0, None) => format!("countersign run {name}"),
+        (0, None) => match given.terms.targets.as_slice() {
+            [_] => format!("countersign run {name}"),
+            several => {
+                let runs = several.iter().map(|target| format!("countersign run {name} --target {}", target.name));
+                runs.collect::<Vec<_>>().join("\nnext      ")
+            }
+        },
         (0, Some(file)) => format!("on its host: countersign import {file}"),
-        (_, file) => format!(
-            "{missing} more must sign this approval: countersign approve {} --cosign {}",
-            file.as_ref().unwrap_or(&name),
-            kept.approval.short()
+        (_, Some(file)) => format!(
+            "{missing} more must sign this approval: countersign approve {file} --runner RUNNER --cosign {}",
+            given.approval.short()
+        ),
+        (_, None) => format!(
+            "{missing} more must sign this approval: countersign approve {name} --cosign {}",
+            given.approval.short()
         ),
     };
     text.push_str(&format!("\nnext      {next}"));
     let json = json!({
         "proposal": name,
         "approver": kept.approver,
-        "approval": kept.approval,
-        "approvers": kept.approvers,
+        "approval": given.approval,
+        "approvers": given.approvers,
         "quorum": kept.quorum,
         "manifest": kept.files.as_ref().map(|(manifest, _)| shown(manifest)),
         "signature": kept.files.as_ref().map(|(_, signature)| shown(signature)),
         "file": file,
+        "expires": given.terms.expires,
+        "uses": given.terms.uses,
+        "committed": committed,
+        "notes": notes,
     });
-    Done::new(text, json).acted()
+    Ok(Done::new(text, json).acted())
 }

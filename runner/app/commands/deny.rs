@@ -12,7 +12,7 @@ use crate::signing::SignerArguments;
 #[command(after_help = "\
 Examples:
   countersign deny p-0123456789ab --key ~/.ssh/id_ed25519 --reason 'not during the sale'
-  countersign deny orders.proposal --agent --reason 'not during the sale'")]
+  countersign deny orders.proposal --runner known-runners --agent --reason 'not during the sale'")]
 pub(crate) struct Arguments {
     /// The proposal, or the file that it was exported to: what has a `/` or a `.` in its name
     proposal: String,
@@ -27,14 +27,25 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let mut papers = Papers::open(global, &arguments.proposal, &arguments.pins)?;
+    papers.signable()?;
     let who = papers.deny(&*arguments.signer.signatory()?, &arguments.reason)?;
     let (name, file) = (papers.name(), papers.file().map(shown));
-    let text = match &file {
+    let mut text = match &file {
         None => format!("denied by {who}: {name} can no longer be approved or run"),
         Some(file) => format!(
             "denied by {who}: {name} can no longer be approved from {file}\nnext      on its host: countersign import {file}"
         ),
     };
-    let json = json!({ "proposal": name, "denied_by": who, "reason": arguments.reason, "file": file });
+    let committed = papers.committed()?;
+    for run in &committed {
+        text.push_str(&format!("\n{run} stays as it is: countersign rollback {run}"));
+    }
+    let json = json!({
+        "proposal": name,
+        "denied_by": who,
+        "reason": arguments.reason,
+        "file": file,
+        "committed": committed,
+    });
     Ok(Done::new(text, json).acted())
 }

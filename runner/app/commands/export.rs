@@ -14,8 +14,8 @@ use crate::output::{CommandResult, Done};
 Example:
   countersign export p-0123456789ab orders.proposal
   # on another machine, which needs no state and no configuration:
-  countersign review orders.proposal
-  countersign approve orders.proposal --agent --reason 'seen, agreed'
+  countersign review orders.proposal --runner SHA256:hbuDVqexb1o4m6ACvXTV3fDUzy1vX6uSZQuuUMTB2FE
+  countersign approve orders.proposal --runner known-runners --agent --reason 'seen, agreed'
   # and back here:
   countersign import orders.proposal")]
 pub(crate) struct Arguments {

@@ -1,4 +1,5 @@
 use clap::Args;
+use countersign_pipeline::PendingProposal;
 use serde_json::json;
 
 use crate::cli::Global;
@@ -14,19 +15,34 @@ pub(crate) struct Arguments {}
 pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let runner = &environment.runner;
-    let pending = runner.pending()?;
+    let pending = countersign_pipeline::pending(runner, &environment.targets)?;
     let now = runner.now();
     let mut rows = vec![["PROPOSAL", "STATUS", "TARGETS", "AGE", "EXPIRES", "REMEDIATION"].map(str::to_owned).to_vec()];
     for proposal in &pending {
         rows.push(vec![
             proposal.name.clone(),
-            proposal.status.to_owned(),
-            proposal.targets.join(","),
+            proposal
+                .approved_until
+                .map_or_else(|| proposal.status.clone(), |until| format!("approved until {}", moment(until))),
+            targets(proposal),
             span(now.saturating_sub(proposal.created)),
             moment(proposal.expires),
             proposal.remediation.clone(),
         ]);
     }
     let text = if pending.is_empty() { "nothing is pending".to_owned() } else { table(&rows) };
+    for proposal in &pending {
+        if let Some(why) = &proposal.why {
+            crate::output::note(&format!("{} cannot run: {why}", proposal.name));
+        }
+    }
     Ok(Done::new(text, json!({ "pending": pending })))
+}
+
+/// Where it waits, and where it ran already.
+fn targets(proposal: &PendingProposal) -> String {
+    let waiting: Vec<_> =
+        proposal.targets.iter().filter(|name| !proposal.done.contains(name)).map(String::as_str).collect();
+    let waiting = waiting.join(",");
+    if proposal.done.is_empty() { waiting } else { format!("{waiting} ({} done)", proposal.done.join(", ")) }
 }

@@ -60,10 +60,11 @@ fn ordered<T>(
         (Some(name), _) => name.as_str(),
         (None, [target]) => target.name.as_str(),
         (None, targets) => {
-            let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+            let command = |name: &str| format!("`countersign run {} --target {name}`", arguments.proposal);
+            let each: Vec<_> = targets.iter().map(|target| command(&target.name)).collect();
             return Err(crate::output::hinted(
                 format!("the proposal names {} targets", targets.len()),
-                format!("run one at a time with `--target`: {}", names.join(", ")),
+                format!("run one at a time: {}", each.join(", ")),
             ));
         }
     };

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use countersign_model::documents::{Denial, RoleGrants};
 use countersign_model::text::{excerpt, visible, visible_lines};
-use countersign_model::{Reversibility, Role, Verdict};
+use countersign_model::{Grant, Reversibility, Role, Verdict};
 use countersign_pipeline::{ChangeReview, GuardState, Sizes};
 use serde_json::{Value, json};
 
@@ -54,6 +54,25 @@ pub(crate) fn denied_error(denial: &Denial) -> Value {
 fn withheld(sizes: Sizes) -> String {
     let size = |size: Option<u64>| size.map_or_else(|| "none".to_owned(), |size| format!("{size} bytes"));
     format!("content WITHHELD, the subject is sensitive: before {}, after {}", size(sizes.before), size(sizes.after))
+}
+
+/// What narrower grants give in the place of what was asked for: only where they differ.
+pub(crate) fn narrowed(requested: &RoleGrants, given: &RoleGrants) -> Vec<(Role, String)> {
+    let none = Vec::new();
+    let mut lines = Vec::new();
+    for (role, wide) in requested {
+        let narrow = given.get(role).unwrap_or(&none);
+        let list = |grants: &[Grant], other: &[Grant]| {
+            let differing = grants.iter().filter(|grant| !other.contains(grant)).map(ToString::to_string);
+            differing.collect::<Vec<_>>().join(", ")
+        };
+        let (was, now) = (list(wide, narrow), list(narrow, wide));
+        if !was.is_empty() || !now.is_empty() {
+            let now = if now.is_empty() { "nothing" } else { &now };
+            lines.push((*role, format!("was {was}, now {now}")));
+        }
+    }
+    lines
 }
 
 /// Changes with their diffs.

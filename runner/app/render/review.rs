@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use countersign_model::documents::UndoStanding;
+use countersign_model::documents::{RoleGrants, UndoStanding};
 use countersign_model::text::{excerpt, visible, visible_lines};
 use countersign_model::{Mode, Role, RollbackBy, Verdict};
 use countersign_pipeline::{Provenance, Review, TargetReview};
@@ -345,11 +345,20 @@ fn approvals(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
     let quorum = review.quorum;
     let (people, sign) = if quorum == 1 { ("person", "signs") } else { ("people", "sign the same one") };
     writeln!(text, "\nAPPROVALS given so far; one counts when {quorum} {people} {sign}")?;
+    let mut requested = RoleGrants::new();
+    for reviewed in &review.grants {
+        requested.entry(reviewed.role).or_default().push(reviewed.grant.clone());
+    }
     for given in &review.approvals {
+        let used = match (given.used_by.as_slice(), given.used_up) {
+            ([], _) => String::new(),
+            (runs, true) => format!(", USED by {}", runs.join(", ")),
+            (runs, false) => format!(", used by {}, with runs left", runs.join(", ")),
+        };
         let expired = if now >= given.expires { ", EXPIRED" } else { "" };
         writeln!(
             text,
-            "  {}  by {}, good until {}{expired}, for {} run{}",
+            "  {}  by {}, good until {}{expired}{used}, for {} run{}",
             given.approval.short(),
             given.approvers.join(", "),
             moment(given.expires),
@@ -357,10 +366,9 @@ fn approvals(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
             if given.uses == 1 { "" } else { "s" }
         )?;
         writeln!(text, "    \"{}\"", excerpt(&given.reason, 200))?;
-        for (role, grants) in given.narrowed.iter().flatten() {
-            for grant in grants {
-                writeln!(text, "    narrowed: {:<13} {grant}", role.name())?;
-            }
+        let narrowed = given.narrowed.as_ref().map(|narrowed| super::narrowed(&requested, narrowed));
+        for (role, line) in narrowed.into_iter().flatten() {
+            writeln!(text, "    narrowed: {:<13} {line}", role.name())?;
         }
     }
     if review.approvals.is_empty() {

@@ -14,7 +14,7 @@ mod standing;
 pub use lineage::{
     ArgumentDifference, ChangeDifference, Differs, GrantDifference, RevisionStanding, TargetDifference, UndoStanding,
 };
-pub use standing::{Configured, EarlierRun, Found, GuardState, StandingDocument, TargetStanding};
+pub use standing::{Configured, EarlierRun, Found, GuardState, ProposalRun, StandingDocument, TargetStanding};
 
 /// The version of the documents below.
 pub const DOCUMENT_VERSION: u32 = 1;

@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use countersign_capability::Registry;
@@ -120,7 +119,8 @@ pub(crate) fn draft(
 /// somebody who may give it.
 ///
 /// # Errors
-/// When the signature does not verify or does not count, or the manifest is not what this proposal allows.
+/// When the signature does not verify or does not count, the manifest is not what this proposal allows, or an earlier
+/// approval by the same person could still start a run.
 pub fn keep_approval(
     runner: &Runner,
     stored: &Stored,
@@ -129,6 +129,7 @@ pub fn keep_approval(
 ) -> Result<Approved, PipelineError> {
     open(runner, stored)?;
     let approver = acceptable(runner, stored, manifest, signature.as_bytes())?;
+    crate::given::once(runner, stored, manifest, &approver)?;
     let kept = runner.keep_approval(&stored.proposal.digest(), manifest, signature)?;
     Ok(Approved { approver: approver.name().to_owned(), ..kept })
 }
@@ -195,21 +196,6 @@ pub fn given_approval(desk: &dyn Desk, stored: &Stored, name: &str) -> Result<Ve
         (Some(_), Some(_)) => Err(PipelineError::failed(format!("several approvals begin with `{shown}`"))
             .with_hint("give more digits; `countersign review` lists them")),
     }
-}
-
-/// The people whose signatures on one approval count, each once.
-///
-/// # Errors
-/// When the approvals cannot be read.
-pub fn approvers(desk: &dyn Desk, stored: &Stored, approval: &Digest) -> Result<Vec<String>, PipelineError> {
-    let mut people = BTreeSet::new();
-    for SignedApproval { manifest, signatures } in desk.approvals(&stored.proposal.digest())? {
-        if Digest::of(&manifest) == *approval {
-            let counts = |signature: &Vec<u8>| acceptable(desk, stored, &manifest, signature).ok();
-            people.extend(signatures.iter().filter_map(counts).map(|person| person.name().to_owned()));
-        }
-    }
-    Ok(people.into_iter().collect())
 }
 
 /// Has a manifest signed as an approval.

@@ -1,4 +1,5 @@
 use countersign_capability::{Blobs, Registry};
+use countersign_model::documents::ProposalRun;
 use countersign_model::{Digest, Evidence, Grant};
 use countersign_trust::{Policy, SignedApproval, SignedDenial};
 
@@ -43,6 +44,12 @@ pub trait Desk {
     /// # Errors
     /// When they cannot be read.
     fn denials(&self, proposal: &Digest) -> Result<Vec<SignedDenial>, PipelineError>;
+
+    /// The runs of a proposal that began, oldest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn runs(&self, proposal: &Digest) -> Result<Vec<ProposalRun>, PipelineError>;
 
     /// A grant as its capability prints it, refused where it makes no sense or could reach what is the runner's own.
     ///

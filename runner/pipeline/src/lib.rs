@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod approve;
+mod cautions;
 mod check;
 mod command;
 mod desk;
@@ -12,11 +13,13 @@ mod diff;
 mod drift;
 mod error;
 mod export;
+mod given;
 mod guards;
 mod investigate;
 mod link;
 mod listing;
 mod order;
+mod pending;
 mod progress;
 mod propose;
 mod rehearse;
@@ -40,17 +43,18 @@ mod waiting;
 mod withhold;
 mod witness;
 
-pub use approve::{
-    ApprovalTerms, Approved, approvers, deny, draft_approval, given_approval, keep_approval, sign_approval,
-};
+pub use approve::{ApprovalTerms, Approved, deny, draft_approval, given_approval, keep_approval, sign_approval};
+pub use cautions::cautions;
 pub use countersign_model::documents::{EarlierRun, GuardState};
 pub use desk::Desk;
 pub use error::{BlockingRun, PipelineError};
 pub use export::{Exported, Imported, ImportedPaper, MAX_EXPORT, Pins, export, import};
+pub use given::{Given, committed, given, may_sign};
 pub use investigate::{Investigated, ReadResult, investigate, read};
 pub use link::Linked;
-pub use listing::{ListedRun, PendingProposal, ShownChange, ShownRun};
+pub use listing::{ListedRun, ShownChange, ShownRun};
 pub use order::Order;
+pub use pending::{PendingProposal, pending};
 pub use progress::Progress;
 pub use propose::{Drafted, ProposalDraft, UndoDraft, draft, draft_undo, proposal_name, requested};
 pub use rehearse::{RehearsalRequest, Rehearsed, rehearse};

@@ -1,7 +1,7 @@
 use std::path::Path;
 
-use countersign_model::Digest;
-use countersign_model::documents::EarlierRun;
+use countersign_model::documents::{EarlierRun, ProposalRun};
+use countersign_model::{Digest, Outcome};
 use countersign_record::{JournaledChange, RunRecord, RunState};
 use serde::Serialize;
 use serde_json::Value;
@@ -12,9 +12,10 @@ use crate::propose::proposal_name;
 use crate::report::{ReportedChange, RunReport};
 use crate::runner::Runner;
 
-/// How many earlier runs a review shows, and how many proposals `pending` lists.
+/// How many earlier runs a review shows.
 const MAX_EARLIER: usize = 20;
-const MAX_PENDING: usize = 1000;
+/// How many runs of one proposal are looked at: as many as its approvals allow, and refused ones between them.
+const MAX_OF_PROPOSAL: usize = 1000;
 
 /// A run as `runs` lists it.
 #[derive(Debug, Serialize)]
@@ -35,26 +36,6 @@ pub struct ListedRun {
     pub undoes: Option<String>,
     /// The run that undid it.
     pub undone_by: Option<String>,
-}
-
-/// A proposal as `pending` lists it.
-#[derive(Debug, Serialize)]
-pub struct PendingProposal {
-    /// The proposal's name.
-    #[serde(rename = "proposal")]
-    pub name: String,
-    /// Its digest.
-    pub digest: Digest,
-    /// `waits for approval` or `approved`.
-    pub status: &'static str,
-    /// The targets.
-    pub targets: Vec<String>,
-    /// The remediation's name, which its author chose.
-    pub remediation: String,
-    /// When it was made, in milliseconds since 1970-01-01 UTC.
-    pub created: u64,
-    /// From when on it cannot be approved.
-    pub expires: u64,
 }
 
 /// One run as the journal has it.
@@ -171,31 +152,6 @@ fn reason(run: &RunRecord) -> String {
 }
 
 impl Runner {
-    /// The proposals that wait for a decision or a run.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
-    pub fn pending(&self) -> Result<Vec<PendingProposal>, PipelineError> {
-        let mut pending = Vec::new();
-        for summary in self.state().proposals().pending(self.now(), MAX_PENDING)? {
-            let record = self.state().proposals().get(&summary.digest)?;
-            let document: Value = serde_json::from_slice(&record.document)
-                .map_err(|error| PipelineError::failed(format!("a proposal cannot be read: {error}")))?;
-            let targets = document.get("targets").and_then(Value::as_array).into_iter().flatten();
-            let remediation = self.bundle(&summary.bundle).map(|bundle| bundle.manifest().name().to_owned());
-            pending.push(PendingProposal {
-                name: proposal_name(&summary.digest),
-                digest: summary.digest,
-                status: if summary.manifests > 0 { "approved" } else { "waits for approval" },
-                targets: targets.filter_map(|target| target.get("name")?.as_str().map(str::to_owned)).collect(),
-                remediation: remediation.unwrap_or_default(),
-                created: summary.created,
-                expires: summary.expires,
-            });
-        }
-        Ok(pending)
-    }
-
     /// The latest runs, newest first.
     ///
     /// # Errors
@@ -260,11 +216,23 @@ impl Runner {
         let runs = self.state().runs().of_bundle(bundle, MAX_EARLIER)?;
         let earlier = |run: RunRecord| EarlierRun {
             outcome: outcome(run.state),
+            reason: reason(&run),
             run: run.id,
             target: run.target,
             started: run.started,
         };
         Ok(runs.into_iter().map(earlier).collect())
+    }
+
+    /// The runs of a proposal that began, oldest first.
+    pub(crate) fn runs_of(&self, proposal: &Digest) -> Result<Vec<ProposalRun>, PipelineError> {
+        let runs = self.state().runs().of_proposal(proposal, MAX_OF_PROPOSAL)?;
+        let began = runs.into_iter().rev().filter(|run| run.state != RunState::Finished(Outcome::Refused));
+        let of = |run: RunRecord| {
+            let outcome = outcome(run.state);
+            Some(ProposalRun { approval: run.manifest?, run: run.id, target: run.target, outcome })
+        };
+        Ok(began.filter_map(of).collect())
     }
 
     /// Records that a run was refused, so that `runs` shows it; spends no use. Gives the run's name, if

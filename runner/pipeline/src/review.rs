@@ -2,12 +2,13 @@ use countersign_model::documents::{
     EarlierRun, GuardState, RevisionStanding, RoleGrants, StandingDocument, TargetStanding, UndoStanding,
 };
 use countersign_model::{Digest, Evidence, Grant, Mode, Reversibility, Role, RollbackBy, Success, Verdict};
-use countersign_trust::{PrincipalKind, Proposal, SignedApproval};
+use countersign_trust::{PrincipalKind, Proposal};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::desk::Desk;
 use crate::error::PipelineError;
+use crate::given::Given;
 use crate::runner::Runner;
 use crate::shown::ChangeReview;
 use crate::stored::Stored;
@@ -143,8 +144,12 @@ pub struct ApprovalReview {
     pub not_before: u64,
     /// From when on it may no longer start.
     pub expires: u64,
-    /// How many runs it is good for.
+    /// How many runs it is good for, on each target.
     pub uses: u32,
+    /// The runs that used it, oldest first.
+    pub used_by: Vec<String>,
+    /// Whether they used it up on every target.
+    pub used_up: bool,
     /// Why its first signer agrees.
     pub reason: String,
 }
@@ -345,26 +350,23 @@ fn proposer(proposal: &Proposal) -> ProposerReview {
     }
 }
 
-/// The approvals given so far by people whose signatures count. What does not verify is no approval.
+/// The approvals given so far.
 fn approvals(desk: &dyn Desk, stored: &Stored) -> Result<Vec<ApprovalReview>, PipelineError> {
-    let (proposal, requested) = (&stored.proposal, &stored.proposal.document().grants);
-    let mut reviewed = Vec::new();
-    for SignedApproval { manifest, .. } in desk.approvals(&proposal.digest())? {
-        let approval = Digest::of(&manifest);
-        let approvers = crate::approve::approvers(desk, stored, &approval)?;
-        if approvers.is_empty() {
-            continue;
-        }
-        let terms = crate::approve::terms(&manifest)?;
-        reviewed.push(ApprovalReview {
-            approval,
-            approvers,
+    let requested = &stored.proposal.document().grants;
+    let reviewed = |given: Given| {
+        let used_up = given.unused().next().is_none();
+        let terms = given.terms;
+        ApprovalReview {
+            approval: given.approval,
+            approvers: given.approvers.into_iter().collect(),
             narrowed: (terms.grants != *requested).then_some(terms.grants),
             not_before: terms.not_before,
             expires: terms.expires,
             uses: terms.uses,
+            used_by: given.runs.into_iter().map(|run| run.run).collect(),
+            used_up,
             reason: terms.reason,
-        });
-    }
-    Ok(reviewed)
+        }
+    };
+    Ok(crate::given::given(desk, stored)?.into_iter().map(reviewed).collect())
 }

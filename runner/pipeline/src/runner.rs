@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use countersign_bundle::Bundle;
 use countersign_capability::{Blobs, Phase, Protected, Registry};
 use countersign_gate::Sessions;
-use countersign_model::documents::{RehearsalDocument, namespace};
+use countersign_model::documents::{ProposalRun, RehearsalDocument, namespace};
 use countersign_model::{Digest, Evidence, Grant, Plan};
 use countersign_record::{
     BeginError, FileBlobs, ImagesPlace, ImagesUse, Journal, Lineage, NewProposal, RecordError, RunStart, State,
@@ -424,6 +424,10 @@ impl Desk for Runner {
 
     fn stands(&self, stored: &Stored) -> Result<(), PipelineError> {
         crate::order::stands(self, &stored.proposal, stored.undo.as_ref())
+    }
+
+    fn runs(&self, proposal: &Digest) -> Result<Vec<ProposalRun>, PipelineError> {
+        self.runs_of(proposal)
     }
 
     fn normalize(&self, grant: &Grant) -> Result<Grant, String> {

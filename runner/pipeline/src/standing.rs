@@ -42,6 +42,7 @@ pub(crate) fn look(
         revision: crate::revision::standing(runner, stored, targets)?,
         superseded_by: runner.revision(&stored.proposal.digest())?.as_ref().map(crate::propose::proposal_name),
         earlier_runs: runner.earlier_runs(&document.bundle)?,
+        runs: runner.runs_of(&stored.proposal.digest())?,
         at: runner.now(),
     })
 }

@@ -184,17 +184,20 @@ impl Proposals<'_> {
         })
     }
 
-    /// The proposals that wait for somebody at `now`: not denied, not run, not expired, not superseded; oldest first.
+    /// The proposals that may wait for somebody at `now`, oldest first: neither denied nor superseded, and not expired and
+    /// not run, or with an approval that may still be good, where none is for longer than `longest` milliseconds. Whether it
+    /// is, and whether a run used it up, is for the caller to find out.
     ///
     /// # Errors
     /// Where the database cannot be read.
-    pub fn pending(&self, now: u64, limit: usize) -> Result<Vec<ProposalSummary>, RecordError> {
+    pub fn pending(&self, now: u64, longest: u64, limit: usize) -> Result<Vec<ProposalSummary>, RecordError> {
         let sql = format!(
-            "SELECT * FROM ({SUMMARY}) WHERE denials = 0 AND runs = 0 AND revisions = 0 AND expires > ?1
-             ORDER BY created, digest LIMIT ?2"
+            "SELECT * FROM ({SUMMARY}) WHERE denials = 0 AND revisions = 0
+             AND (runs = 0 AND expires > ?1 OR manifests > 0 AND expires > ?2) ORDER BY created, digest LIMIT ?3"
         );
+        let values = (rows::time(now), rows::time(now.saturating_sub(longest)), rows::limit(limit));
         self.0.read("list the proposals", |connection| {
-            connection.prepare(&sql)?.query_map(params![rows::time(now), rows::limit(limit)], summary)?.collect()
+            connection.prepare(&sql)?.query_map(params![values.0, values.1, values.2], summary)?.collect()
         })
     }
 }

@@ -42,3 +42,4 @@ pub use runner::verify_runner;
 pub use signatory::{Signatory, SigningFault};
 pub use sshsig::{MAX_SIGNATURE, SignatureError, Signer, sign, verify};
 pub use starter::StarterPolicy;
+pub use text::time;

@@ -1,7 +1,8 @@
 //! Times and names as messages show them.
 
 /// A time in milliseconds since 1970-01-01 UTC, as people write it.
-pub(crate) fn time(milliseconds: u64) -> String {
+#[must_use]
+pub fn time(milliseconds: u64) -> String {
     i64::try_from(milliseconds)
         .ok()
         .and_then(|milliseconds| jiff::Timestamp::from_millisecond(milliseconds).ok())

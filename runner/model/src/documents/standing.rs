@@ -24,6 +24,8 @@ pub struct StandingDocument {
     pub superseded_by: Option<String>,
     /// Earlier runs of the bundle, newest first.
     pub earlier_runs: Vec<EarlierRun>,
+    /// The runs of this very proposal that began, oldest first.
+    pub runs: Vec<ProposalRun>,
     /// When it was looked at, in milliseconds since 1970-01-01 UTC.
     pub at: u64,
 }
@@ -101,4 +103,20 @@ pub struct EarlierRun {
     pub target: String,
     /// When it began, in milliseconds since 1970-01-01 UTC.
     pub started: u64,
+    /// Why it ended as it did.
+    pub reason: String,
+}
+
+/// A run of a proposal that began, and so spent a use of an approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProposalRun {
+    /// The run's name.
+    pub run: String,
+    /// The target.
+    pub target: String,
+    /// The approval that it used, by the digest of its manifest.
+    pub approval: Digest,
+    /// How it ended, `running` or `unfinished`.
+    pub outcome: String,
 }

@@ -3,7 +3,9 @@ use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use countersign_capability::{Blobs, Registry, Stream};
-use countersign_model::documents::{DOCUMENT_VERSION, StandingDocument, UndoStanding, namespace};
+use countersign_model::documents::{
+    DOCUMENT_VERSION, ProposalRun, StandingDocument, TargetStanding, UndoStanding, namespace,
+};
 use countersign_model::text::excerpt;
 use countersign_model::{Digest, Evidence, Fault, FaultKind, Grant, Image};
 use countersign_trust::{Policy, Proposal, PublicKey, Signatory, SignedApproval, SignedDenial};
@@ -173,11 +175,35 @@ impl Exported {
         Ok(Review { exported: Some(self.provenance.clone()), ..review })
     }
 
+    /// Refuses to have anything signed while the reviewer has not named the runner: whoever made the file chose its key.
+    ///
+    /// # Errors
+    /// That refusal.
+    pub fn signable(&self) -> Result<(), PipelineError> {
+        if self.provenance.runner_pinned {
+            return Ok(());
+        }
+        let what = format!("which runner made this file is only its own word: {}", self.runner());
+        Err(PipelineError::refused(what)
+            .with_hint("nothing was signed; compare it with what the operator told you and name it with `--runner`"))
+    }
+
+    /// What whoever signs ought to know of the targets, as they stood when it was exported.
+    #[must_use]
+    pub fn cautions(&self) -> Vec<String> {
+        let mut cautions = Vec::new();
+        for TargetStanding { name, found, .. } in &self.standing.targets {
+            crate::cautions::of(&mut cautions, name, found.blocked.is_some(), found.guards.is_empty(), &found.drift);
+        }
+        cautions
+    }
+
     /// Writes the approval manifest that the approver signs, by the rules of the host.
     ///
     /// # Errors
     /// As [`draft_approval`](crate::draft_approval).
     pub fn draft_approval(&self, terms: &ApprovalTerms<'_>) -> Result<Vec<u8>, PipelineError> {
+        self.signable()?;
         let targets = self.standing.targets.iter().map(|target| (target.name.clone(), target.configured.clone()));
         crate::approve::draft(self, &self.stored, &targets.collect::<Vec<_>>(), terms)
     }
@@ -187,8 +213,10 @@ impl Exported {
     /// # Errors
     /// As [`keep_approval`](crate::keep_approval), or when there are too many approvals.
     pub fn add_approval(&self, manifest: &[u8], signature: &str) -> Result<(String, Self), PipelineError> {
+        self.signable()?;
         crate::approve::open(self, &self.stored)?;
         let approver = acceptable(self, &self.stored, manifest, signature.as_bytes())?;
+        crate::given::once(self, &self.stored, manifest, &approver)?;
         let added = self.with_paper(name::APPROVALS, manifest, signature.as_bytes())?;
         Ok((approver.name().to_owned(), added))
     }
@@ -198,6 +226,7 @@ impl Exported {
     /// # Errors
     /// When the key's owner may not deny, or the reason is empty or too long.
     pub fn deny(&self, signatory: &dyn Signatory, reason: &str) -> Result<(String, Self), PipelineError> {
+        self.signable()?;
         let denial = crate::approve::denial(self, &self.stored, signatory, reason)?;
         let denier = deniable(self, &self.stored, &denial)?;
         let added = self.with_paper(name::DENIALS, &denial.document, &denial.signature)?;
@@ -278,6 +307,10 @@ impl Desk for Exported {
 
     fn denials(&self, _: &Digest) -> Result<Vec<SignedDenial>, PipelineError> {
         Ok(self.papers.denials.clone())
+    }
+
+    fn runs(&self, _: &Digest) -> Result<Vec<ProposalRun>, PipelineError> {
+        Ok(self.standing.runs.clone())
     }
 
     fn stands(&self, _: &Stored) -> Result<(), PipelineError> {

@@ -6,6 +6,7 @@ use super::{Exported, Pins};
 use crate::approve::{acceptable, deniable, open};
 use crate::desk::Desk;
 use crate::error::PipelineError;
+use crate::given::{Given, given};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::stored::Stored;
@@ -78,6 +79,7 @@ pub fn import(runner: &Runner, bytes: &[u8]) -> Result<Imported, PipelineError> 
     }
     if approvals.iter().any(|(paper, ..)| paper.new) {
         open(runner, &stored)?;
+        once(runner, &exported, &stored, approvals.iter().map(|(paper, ..)| paper))?;
     }
 
     for (_, manifest, signature) in approvals.iter().filter(|(paper, ..)| paper.new) {
@@ -91,4 +93,39 @@ pub fn import(runner: &Runner, bytes: &[u8]) -> Result<Imported, PipelineError> 
         approvals: approvals.into_iter().map(|(paper, ..)| paper).collect(),
         denials: denials.into_iter().map(|(paper, _)| paper).collect(),
     })
+}
+
+/// Refuses a file by which somebody would have given two approvals that could both start a run. One that waits for
+/// others still does no harm: it is tested again when they sign.
+fn once<'p>(
+    runner: &Runner,
+    exported: &Exported,
+    stored: &Stored,
+    papers: impl Iterator<Item = &'p ImportedPaper>,
+) -> Result<(), PipelineError> {
+    let (now, quorum) = (runner.decisive()?, runner.policy().quorum());
+    let mut all = given(runner, stored)?;
+    for brought in given(exported, stored)? {
+        match all.iter_mut().find(|known| known.approval == brought.approval) {
+            Some(known) => known.approvers.extend(brought.approvers),
+            None => all.push(brought),
+        }
+    }
+    let starts = |given: &&Given| given.open(now) && given.approvers.len() >= quorum;
+    for paper in papers.filter(|paper| paper.new) {
+        let theirs: Vec<&Given> =
+            all.iter().filter(starts).filter(|given| given.approvers.contains(&paper.by)).collect();
+        let other = theirs.iter().find(|given| given.approval != paper.digest);
+        if let (Some(other), true) = (other, theirs.iter().any(|given| given.approval == paper.digest)) {
+            let what = format!(
+                "{} has approved this already: {} is good for a run, and {} would be for another",
+                paper.by,
+                other.approval.short(),
+                paper.digest.short()
+            );
+            return Err(PipelineError::refused(what)
+                .with_hint("nothing was kept; run it by the one that is here, or let that expire, and import again"));
+        }
+    }
+    Ok(())
 }

@@ -34,8 +34,14 @@ fn a_proposal_is_superseded_once_and_can_no_longer_begin() {
         Err(BeginError::Superseded { by }) => assert_eq!(by, proposal_name(&new)),
         other => panic!("{other:?}"),
     }
-    let pending: Vec<_> =
-        run.state.proposals().pending(2_000, 10).expect("listed").into_iter().map(|proposal| proposal.digest).collect();
+    let pending: Vec<_> = run
+        .state
+        .proposals()
+        .pending(2_000, 0, 10)
+        .expect("listed")
+        .into_iter()
+        .map(|proposal| proposal.digest)
+        .collect();
     assert_eq!(pending, [new]);
     let manifest = approved(&run.state, &new);
     begin(&run.state, TARGET, &new, &manifest, 1).expect("the one that stands begins");
