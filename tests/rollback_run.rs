@@ -73,8 +73,8 @@ fn a_committed_run_is_undone_by_an_approval_of_its_own() {
     for words in [
         &format!("UNDOES run {run} on orders"),
         "NOT undone, since nothing undoes it: send HUP",
-        "to undo the run",
-        "no guard is worse than before on orders",
+        "1. undo: replace",
+        "no guard on orders may be worse than before",
         "the check is shown and not required",
         "the rollback step runs again",
     ] {

@@ -23,14 +23,15 @@ pub(crate) fn moment(milliseconds: u64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("{milliseconds} ms"), |moment| moment.to_string())
 }
 
-/// A span as people say it: `3 s`, `12 min`, `5 h`, `2 d`.
+/// A span as people say it, to the nearest unit: `3 s`, `12 min`, `5 h`, `2 d`.
 pub(crate) fn span(milliseconds: u64) -> String {
+    let nearest = |seconds: u64, unit: u64| seconds.saturating_add(unit / 2) / unit;
     match milliseconds / 1000 {
         0 => format!("{milliseconds} ms"),
         seconds @ 1..=119 => format!("{seconds} s"),
-        seconds @ 120..=7199 => format!("{} min", seconds / 60),
-        seconds @ 7200..=172_799 => format!("{} h", seconds / 3600),
-        seconds => format!("{} d", seconds / 86_400),
+        seconds @ 120..=7199 => format!("{} min", nearest(seconds, 60)),
+        seconds @ 7200..=172_799 => format!("{} h", nearest(seconds, 3600)),
+        seconds => format!("{} d", nearest(seconds, 86_400)),
     }
 }
 
@@ -58,6 +59,8 @@ mod tests {
         assert_eq!(moment(0), "1970-01-01T00:00:00Z");
         assert_eq!(span(45_000), "45 s");
         assert_eq!(span(3_600_000), "60 min");
+        assert_eq!(span(7 * 86_400_000 - 1), "7 d", "just now it was a week");
+        assert_eq!(span(5 * 3_600_000 - 60_000), "5 h");
         assert_eq!(parse_duration("10m"), Ok(600_000));
         for bad in ["", "h", "1", "1.5h", "-1h", "0s", "1w", "99999999999999999d"] {
             assert!(parse_duration(bad).is_err(), "{bad}");

@@ -20,5 +20,5 @@ pub(crate) struct Arguments {
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let review = Papers::open(global, &arguments.proposal, &arguments.pins)?.review()?;
     let json = render::review::json(&review)?;
-    Ok(Done::new(render::review::text(&review, crate::time::now()), json))
+    Ok(Done::new(render::review::text(&review, &arguments.proposal, crate::time::now()), json))
 }

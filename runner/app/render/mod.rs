@@ -1,5 +1,6 @@
 //! How results look to people. Everything that a guest or a target wrote is made visible first.
 
+pub(crate) mod head;
 pub(crate) mod rehearsal;
 pub(crate) mod review;
 pub(crate) mod revision;
@@ -80,15 +81,15 @@ pub(crate) fn changes(text: &mut String, changes: &[&ChangeReview]) -> std::fmt:
     changes_by(text, changes, step)
 }
 
-/// Who makes a change: the step in this role.
+/// What a change belongs to: the step in this role makes it.
 pub(crate) fn step(role: Role) -> String {
-    format!("by the {role} step")
+    role.to_string()
 }
 
 /// The same in the undoing of a run, whose forward part is no fix.
 pub(crate) fn undoing(role: Role) -> String {
     match role {
-        Role::Fix => "to undo the run".to_owned(),
+        Role::Fix => "undo".to_owned(),
         role => step(role),
     }
 }
@@ -103,11 +104,11 @@ pub(crate) fn changes_by(
         let change = &reviewed.change;
         writeln!(
             text,
-            "  {}. {} ({}, {})",
+            "  {}. {}: {} ({})",
             at + 1,
+            by(change.role),
             visible(&change.summary),
-            reversibility(change.reversibility),
-            by(change.role)
+            reversibility(change.reversibility)
         )?;
         for (what, digest) in [("before", change.before), ("after", change.after)] {
             if let Some(digest) = digest {
@@ -122,14 +123,48 @@ pub(crate) fn changes_by(
                 writeln!(text, "       {line}")?;
             }
         }
-        if !reviewed.effect.is_null() {
-            writeln!(text, "       signed with it: {}", visible(&reviewed.effect.to_string()))?;
+        if let Some(more) = signed_with(&reviewed.effect, &change.summary) {
+            writeln!(text, "       signed with it: {}", visible(&more))?;
         }
     }
     if changes.is_empty() {
         writeln!(text, "  none")?;
     }
     Ok(())
+}
+
+/// What an effect says beyond the summary: what becomes of modes and owners, attributes that are kept, and all that is in
+/// neither form here.
+fn signed_with(effect: &Value, summary: &str) -> Option<String> {
+    let Some(fields) = effect.as_object() else {
+        return (!effect.is_null()).then(|| effect.to_string());
+    };
+    let mut said = Vec::new();
+    let sides = fields.get("before").and_then(Value::as_object).zip(fields.get("after").and_then(Value::as_object));
+    if let Some((before, after)) = sides {
+        let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+        for name in names {
+            let (was, is) = (before.get(name).unwrap_or(&Value::Null), after.get(name).unwrap_or(&Value::Null));
+            let nested = is.as_object().is_some_and(|fields| !fields.is_empty());
+            match was == is {
+                true if nested => said.push(format!("{name} stays {is}")),
+                true => {}
+                false => said.push(format!("{name} {was} becomes {is}")),
+            }
+        }
+    }
+    for (name, value) in fields {
+        let told = match (name.as_str(), value) {
+            ("op", _) | (_, Value::Null) => true,
+            ("before" | "after", _) => sides.is_some(),
+            (_, Value::String(value)) => summary.contains(value.as_str()),
+            _ => false,
+        };
+        if !told {
+            said.push(format!("{name} {value}"));
+        }
+    }
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 pub(crate) const fn reversibility(reversibility: Reversibility) -> &'static str {

@@ -2,13 +2,16 @@ use std::fmt::Write as _;
 
 use countersign_model::documents::{RoleGrants, UndoStanding};
 use countersign_model::text::{excerpt, visible, visible_lines};
-use countersign_model::{Mode, Role, RollbackBy, Verdict};
+use countersign_model::{Mode, Reversibility, Role, RollbackBy, Verdict};
 use countersign_pipeline::{Provenance, Review, TargetReview};
 use countersign_sandbox::WASI_IS_INERT;
 use serde_json::{Value, json};
 
 use super::{changes_by, guards};
 use crate::time::{moment, span};
+
+/// How many lines of a piece of evidence are shown.
+const MAX_LINES: usize = 12;
 
 /// The review for programs: the design's keys beside the whole.
 pub(crate) fn json(review: &Review) -> anyhow::Result<Value> {
@@ -22,15 +25,17 @@ pub(crate) fn json(review: &Review) -> anyhow::Result<Value> {
 }
 
 /// The review in the order in which an approver needs it.
-pub(crate) fn text(review: &Review, now: u64) -> String {
+/// `named` is what was typed for the proposal.
+pub(crate) fn text(review: &Review, named: &str, now: u64) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = write(&mut text, review, now);
+    let _ = write(&mut text, review, named, now);
     text.trim_end().to_owned()
 }
 
-fn write(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
+fn write(text: &mut String, review: &Review, named: &str, now: u64) -> std::fmt::Result {
     writeln!(text, "proposal {}  {}", review.proposal, review.digest)?;
+    super::head::write(text, review, now)?;
     if let Some(reason) = &review.denied {
         writeln!(text, "DENIED: {}", visible(reason))?;
     }
@@ -57,7 +62,20 @@ fn write(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
     evidence(text, review)?;
     people(text, review, now)?;
     approvals(text, review, now)?;
-    words(text, review)
+    words(text, review)?;
+    next(text, review, named, now)
+}
+
+fn next(text: &mut String, review: &Review, named: &str, now: u64) -> std::fmt::Result {
+    if super::head::closed(review, now).is_some() {
+        return Ok(());
+    }
+    let (named, runner) = match &review.exported {
+        None => (review.proposal.as_str(), String::new()),
+        Some(exported) => (named, format!(" --runner {}", exported.runner)),
+    };
+    writeln!(text, "\nnext  countersign approve {named}{runner} --key FILE --reason TEXT")?;
+    writeln!(text, "  or  countersign deny {named}{runner} --key FILE --reason TEXT")
 }
 
 fn undone(text: &mut String, undoes: &UndoStanding) -> std::fmt::Result {
@@ -158,8 +176,16 @@ fn effects(text: &mut String, target: &TargetReview, undoing: bool) -> std::fmt:
         )?;
     }
     writeln!(text, "\nIRREVERSIBLE")?;
-    for summary in &target.irreversible {
-        writeln!(text, "  {}", visible(summary))?;
+    // Each stands above, with all that it says.
+    for (changes, when) in [(&forward, ""), (&back, ", if it is rolled back")] {
+        let numbers: Vec<_> = (1..)
+            .zip(changes)
+            .filter(|(_, reviewed)| reviewed.change.reversibility == Reversibility::Irreversible)
+            .map(|(at, _): (usize, _)| format!("{at}."))
+            .collect();
+        if !numbers.is_empty() {
+            writeln!(text, "  above{when}: {}", numbers.join(" "))?;
+        }
     }
     if target.irreversible.is_empty() {
         writeln!(text, "  nothing")?;
@@ -185,21 +211,17 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
         writeln!(text, "  every subject equals what it was before run {}, read back from the target;", undoes.run)?;
     }
     for target in &review.targets {
-        let success = target.success;
-        let held = if success.hold_ms > 0 {
-            format!("and go on holding for {}", span(success.hold_ms))
-        } else {
-            "once".to_owned()
+        let (success, name) = (target.success, &target.name);
+        let what = match review.undoes {
+            Some(_) => format!("no guard on {name} may be worse than before,"),
+            None => format!("the check and every guard must hold on {name}, all at once,"),
         };
-        let what =
-            if review.undoes.is_some() { "no guard is worse than before" } else { "the check and every guard hold" };
-        writeln!(
-            text,
-            "  {what} on {} within {}, asked every {}, {held}",
-            target.name,
-            span(success.within_ms),
-            span(success.every_ms)
-        )?;
+        let (within, every) = (span(success.within_ms), span(success.every_ms));
+        let held = match success.hold_ms {
+            0 => String::new(),
+            hold => format!(", and at every look for {} after that", span(hold)),
+        };
+        writeln!(text, "  {what} at one look within {within} (a look every {every}){held}")?;
     }
     if review.undoes.is_some() {
         writeln!(text, "  the check is shown and not required: it was written to see the fix, which goes")?;
@@ -209,10 +231,16 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
     }
     for target in &review.targets {
         for validator in target.validators.iter().filter(|_| review.undoes.is_none()) {
-            writeln!(text, "  validator `{validator}` accepts what is written, before anything irreversible")?;
+            writeln!(
+                text,
+                "  validator `{validator}` must accept what is written, before anything irreversible (it is not asked in \
+                 the rehearsal)"
+            )?;
         }
-        let passes = target.check_before == Verdict::Healthy || target.check_now == Verdict::Healthy;
-        if passes && review.undoes.is_none() {
+        if target.validators.is_empty() && review.undoes.is_none() {
+            writeln!(text, "  no validator tests what is written on {}", target.name)?;
+        }
+        if super::head::passes(review, target) {
             let then = if target.success.may_pass_before {
                 "the guards alone decide"
             } else {
@@ -236,7 +264,19 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
         writeln!(text, "    and on the overlay after it: {}", spoken(&target.check_after))?;
     }
     writeln!(text, "FAILURE means")?;
-    writeln!(text, "  any trap, limit, denial, deviation, refused validator, or check or guard that does not hold:")?;
+    match &review.undoes {
+        None => {
+            writeln!(
+                text,
+                "  any trap, limit, denial, deviation, refused validator, or check or guard that does not hold:"
+            )?;
+        }
+        Some(undoes) => writeln!(
+            text,
+            "  any trap, limit, denial or deviation, a subject that is not as before run {}, or a guard that is worse:",
+            undoes.run
+        )?,
+    }
     writeln!(text, "  the target is put back, and each subject is read back and compared with what it was")
 }
 
@@ -275,7 +315,11 @@ fn grants(text: &mut String, review: &Review) -> std::fmt::Result {
             writeln!(text, "                used: {used}")?;
         }
         if reviewed.used.is_empty() {
-            writeln!(text, "                not used")?;
+            let unused = match reviewed.role {
+                Role::Investigation => "for looking before it is proposed: no run uses it",
+                _ => "not used",
+            };
+            writeln!(text, "                {unused}")?;
         }
     }
     for role in &review.wasi {
@@ -286,8 +330,14 @@ fn grants(text: &mut String, review: &Review) -> std::fmt::Result {
 
 fn history(text: &mut String, review: &Review) -> std::fmt::Result {
     writeln!(text, "\nEARLIER RUNS of this bundle")?;
-    for run in &review.earlier_runs {
+    let (refused, ran): (Vec<_>, Vec<_>) = review.earlier_runs.iter().partition(|run| run.outcome == "refused");
+    for run in ran {
         writeln!(text, "  {}  {:<20} {}  {}", run.run, run.outcome, moment(run.started), run.target)?;
+        writeln!(text, "      {}", excerpt(&run.reason, 200))?;
+    }
+    if let Some(last) = refused.first() {
+        let (when, why) = (moment(last.started), excerpt(&last.reason, 200));
+        writeln!(text, "  {} refused, the last: {when}  {}  {why}", refused.len(), last.target)?;
     }
     if review.earlier_runs.is_empty() {
         writeln!(text, "  none")?;
@@ -318,8 +368,13 @@ fn evidence(text: &mut String, review: &Review) -> std::fmt::Result {
             if record.withheld {
                 writeln!(text, "      content withheld: it is sensitive, or the step had read what is")?;
             } else if cited {
-                for line in visible_lines(&record.excerpt).lines().take(12) {
+                let shown = visible_lines(&record.excerpt);
+                for line in shown.lines().take(MAX_LINES) {
                     writeln!(text, "      | {line}")?;
+                }
+                let more = shown.lines().count().saturating_sub(MAX_LINES);
+                if more > 0 {
+                    writeln!(text, "      … {more} more lines")?;
                 }
             }
         }
@@ -381,11 +436,12 @@ fn words(text: &mut String, review: &Review) -> std::fmt::Result {
     let words = &review.words;
     writeln!(text, "\nTHE AGENT'S OWN WORDS, unverified")?;
     writeln!(text, "  bundle     {}  {}", visible(&words.name), review.bundle)?;
-    writeln!(text, "  says       {}", visible(&words.description))?;
+    let of = if review.undoes.is_some() { " (of the fix being undone)" } else { "" };
+    writeln!(text, "  says{of}       {}", visible(&words.description))?;
     for (name, value) in &words.arguments {
         writeln!(text, "  argument   {}={}", visible(name), visible(&value.to_string()))?;
     }
-    writeln!(text, "  hypothesis")?;
+    writeln!(text, "  {}", if review.undoes.is_some() { "reason" } else { "hypothesis" })?;
     for line in visible_lines(&words.hypothesis).lines() {
         writeln!(text, "    > {line}")?;
     }

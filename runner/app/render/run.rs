@@ -30,10 +30,10 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
     for change in &report.changes {
         writeln!(
             text,
-            "  {} ({}, {})",
+            "  {}: {} ({})",
+            by(change.role),
             visible(&change.summary),
-            reversibility(change.reversibility),
-            by(change.role)
+            reversibility(change.reversibility)
         )?;
     }
     if report.changes.is_empty() {
@@ -134,11 +134,13 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
         writeln!(text, "undone   by {by}")?;
     }
     writeln!(text, "changes")?;
+    let by = if run.undoes.is_some() { super::undoing } else { super::step };
     for change in &run.changes {
         writeln!(
             text,
-            "  {:<9} {} ({})",
+            "  {:<9} {}: {} ({})",
             change.state,
+            by(change.change.role),
             visible(&change.change.summary),
             reversibility(change.change.reversibility)
         )?;

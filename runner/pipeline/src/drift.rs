@@ -8,6 +8,9 @@ use crate::order::Order;
 use crate::propose::proposal_name;
 use crate::runner::Runner;
 
+/// Said of a subject on which there is nothing left to do.
+const ALREADY: &str = "it is already as the plan would leave it";
+
 /// The subjects that are not as the plan found them, and how.
 pub(crate) fn drift(runner: &Runner, sessions: &mut Sessions, forward: &[Change]) -> Vec<String> {
     let mut blobs = runner.blobs();
@@ -19,7 +22,7 @@ pub(crate) fn drift(runner: &Runner, sessions: &mut Sessions, forward: &[Change]
         }
         match sessions.probe(&mut blobs, change) {
             Ok(State::Before) => {}
-            Ok(State::After) => drift.push(format!("{}: it is already as the plan would leave it", change.subject)),
+            Ok(State::After) => drift.push(format!("{}: {ALREADY}", change.subject)),
             Ok(State::Elsewhere(what)) => drift.push(format!("{}: {what}", change.subject)),
             Ok(State::Unknowable) => drift.push(format!("{}: its state cannot be told", change.subject)),
             Err(fault) => drift.push(format!("{}: it cannot be read: {}", change.subject, fault.what)),
@@ -37,6 +40,12 @@ pub(crate) fn refuse(order: &Order<'_>, drift: &[String]) -> Result<(), Pipeline
         return Err(crate::undo::conflict(undo.run(), &drift.join("; ")));
     }
     let what = format!("the target is not as it was rehearsed: {}", drift.join("; "));
+    if drift.iter().all(|drift| drift.ends_with(ALREADY)) {
+        return Err(PipelineError::refused(what).with_hint(
+            "nothing changed and no use of the approval is spent; what it would do to these is done already: if that is all \
+             of it, there is nothing to run",
+        ));
+    }
     Err(PipelineError::refused(what).with_hint(format!(
         "nothing changed and no use of the approval is spent; put the target back, or rehearse again with `countersign \
          propose --revise {}`",

@@ -78,7 +78,10 @@ pub(crate) fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized
             Refusal::NotApproved { .. } => {
                 format!("an approver runs `countersign review {name}`, then `countersign approve {name}`")
             }
-            refusal => refusal.hint().to_owned(),
+            refusal => {
+                let revise = format!("`countersign propose --revise {name}`");
+                refusal.hint().replace("`countersign propose --revise`", &revise)
+            }
         };
         PipelineError::refused(refusal.to_string()).with_hint(hint)
     })?;

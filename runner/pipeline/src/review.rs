@@ -78,6 +78,8 @@ pub struct TargetReview {
     pub exceeded: Option<String>,
     /// When check and guards are asked here: the proposal's terms, cut by the operator's own.
     pub success: Success,
+    /// Whether that configuration was changed since the rehearsal: then it cannot be approved.
+    pub reconfigured: bool,
     /// The check, asked now.
     pub check_now: Verdict,
     /// The guards, asked now.
@@ -280,6 +282,7 @@ fn review_target(
         blocked: found.blocked,
         exceeded: configured.exceeded,
         success: configured.success,
+        reconfigured,
         check_now: found.check,
         guards_now: found.guards,
         drift: found.drift,

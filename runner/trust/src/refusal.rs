@@ -162,7 +162,7 @@ pub enum Refusal {
         target: String,
     },
     /// The target's configuration was changed.
-    #[error("the configuration of `{target}` is `{found}`, and the proposal is for `{proposed}`")]
+    #[error("the configuration of `{target}` was changed since it was proposed")]
     ConfigurationChanged {
         /// The target.
         target: String,
