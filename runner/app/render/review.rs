@@ -333,7 +333,9 @@ fn history(text: &mut String, review: &Review) -> std::fmt::Result {
     let (refused, ran): (Vec<_>, Vec<_>) = review.earlier_runs.iter().partition(|run| run.outcome == "refused");
     for run in ran {
         writeln!(text, "  {}  {:<20} {}  {}", run.run, run.outcome, moment(run.started), run.target)?;
-        writeln!(text, "      {}", excerpt(&run.reason, 200))?;
+        if !run.reason.is_empty() {
+            writeln!(text, "      {}", excerpt(&run.reason, 200))?;
+        }
     }
     if let Some(last) = refused.first() {
         let (when, why) = (moment(last.started), excerpt(&last.reason, 200));
@@ -436,8 +438,8 @@ fn words(text: &mut String, review: &Review) -> std::fmt::Result {
     let words = &review.words;
     writeln!(text, "\nTHE AGENT'S OWN WORDS, unverified")?;
     writeln!(text, "  bundle     {}  {}", visible(&words.name), review.bundle)?;
-    let of = if review.undoes.is_some() { " (of the fix being undone)" } else { "" };
-    writeln!(text, "  says{of}       {}", visible(&words.description))?;
+    let says = if review.undoes.is_some() { "says (of the fix being undone)" } else { "says      " };
+    writeln!(text, "  {says} {}", visible(&words.description))?;
     for (name, value) in &words.arguments {
         writeln!(text, "  argument   {}={}", visible(name), visible(&value.to_string()))?;
     }
