@@ -7,6 +7,8 @@ use crate::{RecordError, State};
 
 /// The file that holds it: milliseconds since 1970-01-01 UTC.
 const FILE: &str = "latest-time";
+/// The largest such file, in bytes.
+const MAX_SIZE: u64 = 32;
 /// How far the clock may be behind what was seen, in milliseconds: what setting a clock right by steps needs.
 pub const MAX_STEP_BACK: u64 = 60_000;
 /// How far the file may lag behind, in milliseconds: one command writes it once.
@@ -34,12 +36,16 @@ impl Clock<'_> {
 
     fn latest(&self) -> Result<Option<u64>, RecordError> {
         let path = self.path();
-        let Some(bytes) = self.0.durable().read(&path, 32)? else { return Ok(None) };
+        let no_time = |what: &str| RecordError::NoTime { path: crate::error::shown(&path), what: what.to_owned() };
+        match path.symlink_metadata() {
+            Ok(metadata) if !metadata.is_file() => return Err(no_time("it is not a regular file")),
+            Ok(metadata) if metadata.len() > MAX_SIZE => return Err(no_time("it holds no time")),
+            // Read, it says why.
+            Ok(_) | Err(_) => {}
+        }
+        let Some(bytes) = self.0.durable().read(&path, MAX_SIZE as usize)? else { return Ok(None) };
         let latest = str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
-        latest.map(Some).ok_or_else(|| RecordError::Damaged {
-            path: crate::error::shown(&path),
-            what: "it holds no time".to_owned(),
-        })
+        latest.map(Some).ok_or_else(|| no_time("it holds no time"))
     }
 
     fn path(&self) -> PathBuf {

@@ -113,6 +113,14 @@ pub enum RecordError {
         /// What the clock says.
         now: u64,
     },
+    /// What holds the latest time that was seen holds none. Nothing was changed.
+    #[error("`{path}` is damaged: {what}, so nothing can be decided by time")]
+    NoTime {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// There is no such thing.
     #[error("there is no {noun} `{name}`")]
     NotFound {
@@ -354,6 +362,10 @@ impl RecordError {
             Self::ClockWentBack { .. } => Some(
                 "set the clock right; if it was ahead before, remove `latest-time` in the state directory and look at what \
                  was approved meanwhile",
+            ),
+            Self::NoTime { .. } => Some(
+                "look at what was approved, since an approval that expired may be good again, then remove `latest-time` in \
+                 the state directory: it is made anew",
             ),
             Self::Random(_) => Some("try again"),
         }

@@ -34,8 +34,26 @@ fn what_was_seen_must_be_readable() {
     let fixture = fixture();
     fixture.state.clock().decide_at(NOW).expect("the first");
     std::fs::write(fixture.path().join("latest-time"), "soon").expect("it can be written");
-    let error = fixture.state.clock().decide_at(NOW).expect_err("no number").to_string();
-    assert!(error.contains("latest-time` is damaged"), "{error}");
-    std::fs::remove_file(fixture.path().join("latest-time")).expect("it can be removed");
+    let file = fixture.path().join("latest-time");
+    let damaged = |fixture: &crate::support::Fixture| {
+        let error = fixture.state.clock().decide_at(NOW).expect_err("no time");
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.contains("remove `latest-time`") && hint.contains("what was approved"), "{hint}");
+        assert!(error.to_string().contains("latest-time` is damaged"), "{error}");
+    };
+    damaged(&fixture);
+    std::fs::write(&file, "1".repeat(100)).expect("it can be written");
+    damaged(&fixture);
+    std::fs::remove_file(&file).expect("it can be removed");
+    std::os::unix::fs::symlink("/dev/null", &file).expect("a link");
+    damaged(&fixture);
+    std::fs::remove_file(&file).expect("it can be removed");
+    std::fs::create_dir(&file).expect("a directory");
+    damaged(&fixture);
+    std::fs::remove_dir(&file).expect("it can be removed");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    damaged(&fixture);
+    std::fs::remove_file(&file).expect("it can be removed");
     assert_eq!(fixture.state.clock().decide_at(5).expect("the operator began anew"), 5);
 }
