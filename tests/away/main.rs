@@ -502,6 +502,41 @@ fn a_file_is_taken_back_where_it_came_from() {
     incident.state.run(&["import", text(&file)]).expect(0);
 }
 
+/// What `approve` would refuse on the host is not kept because it was signed elsewhere, earlier.
+#[test]
+fn an_approval_that_could_not_be_given_here_any_more_is_not_kept() {
+    let incident = Incident::new();
+    let proposal = incident.propose("pool-size");
+    let elsewhere = Elsewhere::new();
+    let file = elsewhere.export(&incident, &proposal);
+    let alice = incident.state.path("alice");
+    elsewhere.run(&["approve", text(&file), "--reason", "seen", "--expires", "1h", "--key", text(&alice)]).expect(0);
+    let kept = || fs::read_dir(incident.state.path("state/approvals")).expect("listed").count();
+
+    let config = fs::read_to_string(incident.state.config()).expect("it is text");
+    fs::write(incident.state.config(), config.replace("max-calls=2", "max-calls=3")).expect("it can be written");
+    incident.state.run(&["import", text(&file)]).expect(3).says("configuration of `orders` was changed");
+    fs::write(incident.state.config(), config.replace("targets.orders", "targets.other")).expect("it can be written");
+    incident.state.run(&["import", text(&file)]).expect(3).says("`orders` is not configured");
+    fs::write(incident.state.config(), config).expect("it can be put back");
+
+    let hours = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+    let later = (hours + 2 * 3_600_000).to_string();
+    // In a copy, since what saw that time takes no earlier one.
+    let copy = incident.state.path("copy");
+    let copied = Command::new("cp").arg("-a").arg(incident.state.path("state")).arg(&copy).status();
+    assert!(copied.expect("cp starts").success());
+    support::countersign()
+        .args(["--state", text(&copy), "import", text(&file)])
+        .env("COUNTERSIGN_TEST_NOW", &later)
+        .ran()
+        .expect(3)
+        .says("the approval expired");
+    assert_eq!(kept(), 0);
+    incident.state.run(&["import", text(&file)]).expect(0);
+    assert_ne!(kept(), 0);
+}
+
 /// Two at once: the second is told, and what the first signed is not lost.
 #[test]
 fn nobody_signs_a_file_that_somebody_else_is_signing() {

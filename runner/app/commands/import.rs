@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open_for(global, &arguments.file)?;
     let bytes = read_bounded(&arguments.file, MAX_EXPORT as u64)?;
-    let imported = countersign_pipeline::import(&environment.runner, &bytes)?;
+    let imported = countersign_pipeline::import(&environment.runner, &|name| environment.target(name).ok(), &bytes)?;
 
     let mut text = format!("proposal  {}", imported.proposal);
     let mut list = |what: &str, papers: &[ImportedPaper]| {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use countersign_capability::Registry;
 use countersign_model::documents::{ApprovalManifest, Configured, RoleGrants, Terms, namespace};
 use countersign_model::{Access, Digest, Grant};
-use countersign_trust::{ApprovalDraft, Principal, Signatory, SignatureError, SignedApproval, SignedDenial};
+use countersign_trust::{ApprovalDraft, Principal, Refusal, Signatory, SignatureError, SignedApproval, SignedDenial};
 
 use crate::desk::Desk;
 use crate::error::PipelineError;
@@ -48,24 +48,19 @@ pub fn draft_approval(
     targets: &[(&str, &Target)],
     terms: &ApprovalTerms<'_>,
 ) -> Result<Vec<u8>, PipelineError> {
+    draft(runner, stored, &configured(runner, stored, targets), terms)
+}
+
+/// The targets as they are configured on this host.
+fn configured(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> Vec<(String, Configured)> {
     let document = stored.proposal.document();
     let configured =
         |(name, target): &(&str, &Target)| ((*name).to_owned(), crate::standing::configured(runner, document, target));
-    draft(runner, stored, &targets.iter().map(configured).collect::<Vec<_>>(), terms)
+    targets.iter().map(configured).collect()
 }
 
-/// The manifest, on the host and away from it alike.
-pub(crate) fn draft(
-    desk: &dyn Desk,
-    stored: &Stored,
-    targets: &[(String, Configured)],
-    terms: &ApprovalTerms<'_>,
-) -> Result<Vec<u8>, PipelineError> {
-    let now = open(desk, stored)?;
-    for rehearsal in stored.rehearsals() {
-        crate::shown::showable(desk, rehearsal)?;
-    }
-    let document = stored.proposal.document();
+/// Whether an approval may be given for the targets as they are configured; gives their owners.
+fn as_proposed<'t>(stored: &Stored, targets: &'t [(String, Configured)]) -> Result<Vec<&'t str>, PipelineError> {
     let mut owners: Vec<&str> = Vec::new();
     for (name, configured) in targets {
         if stored.rehearsal(name)?.configuration != configured.configuration {
@@ -86,6 +81,43 @@ pub(crate) fn draft(
             owners.push(&configured.rollback_owner);
         }
     }
+    Ok(owners)
+}
+
+/// Whether this host may keep approvals that were signed earlier, as if they were given now.
+///
+/// # Errors
+/// When the proposal can no longer be approved, a target was reconfigured, or an approval expired.
+pub(crate) fn still_given<'m>(
+    runner: &Runner,
+    stored: &Stored,
+    targets: &[(&str, &Target)],
+    mut manifests: impl Iterator<Item = &'m [u8]>,
+) -> Result<(), PipelineError> {
+    let now = open(runner, stored)?;
+    as_proposed(stored, &configured(runner, stored, targets))?;
+    manifests.try_for_each(|manifest| match terms(manifest)?.expires {
+        at if at > now => Ok(()),
+        at => {
+            let refusal = Refusal::Expired { at, now };
+            Err(PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))
+        }
+    })
+}
+
+/// The manifest, on the host and away from it alike.
+pub(crate) fn draft(
+    desk: &dyn Desk,
+    stored: &Stored,
+    targets: &[(String, Configured)],
+    terms: &ApprovalTerms<'_>,
+) -> Result<Vec<u8>, PipelineError> {
+    let now = open(desk, stored)?;
+    for rehearsal in stored.rehearsals() {
+        crate::shown::showable(desk, rehearsal)?;
+    }
+    let document = stored.proposal.document();
+    let owners = as_proposed(stored, targets)?;
     let longest = desk.policy().max_validity_ms();
     if terms.valid_for > longest {
         let hours = longest / 3_600_000;
@@ -119,16 +151,18 @@ pub(crate) fn draft(
 /// somebody who may give it.
 ///
 /// # Errors
-/// When the signature does not verify or does not count, the manifest is not what this proposal allows, or an earlier
-/// approval by the same person could still start a run.
+/// When the signature does not verify or does not count, the manifest is not what this proposal allows, expired, or was
+/// written before a target was reconfigured, or an earlier approval by the same person could still start a run.
 pub fn keep_approval(
     runner: &Runner,
     stored: &Stored,
+    targets: &[(&str, &Target)],
     manifest: &[u8],
     signature: &str,
 ) -> Result<Approved, PipelineError> {
     open(runner, stored)?;
     let approver = acceptable(runner, stored, manifest, signature.as_bytes())?;
+    still_given(runner, stored, targets, [manifest].into_iter())?;
     crate::given::once(runner, stored, manifest, &approver)?;
     let kept = runner.keep_approval(&stored.proposal.digest(), manifest, signature)?;
     Ok(Approved { approver: approver.name().to_owned(), ..kept })

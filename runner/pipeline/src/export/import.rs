@@ -3,13 +3,14 @@ use countersign_trust::{SignedApproval, SignedDenial};
 use serde::Serialize;
 
 use super::{Exported, Pins};
-use crate::approve::{acceptable, deniable, open};
+use crate::approve::{acceptable, deniable, still_given};
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::given::{Given, given};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::stored::Stored;
+use crate::target::Target;
 
 /// What an exported proposal brought back.
 #[derive(Debug, Serialize)]
@@ -38,8 +39,12 @@ pub struct ImportedPaper {
 ///
 /// # Errors
 /// When the file does not verify, is another runner's, is of a proposal that is not known here, or an approval or a
-/// denial in it does not count here, now.
-pub fn import(runner: &Runner, bytes: &[u8]) -> Result<Imported, PipelineError> {
+/// denial in it does not count here, now: the proposal or the approval expired, or a target was reconfigured.
+pub fn import<'t>(
+    runner: &Runner,
+    target: &dyn Fn(&str) -> Option<&'t Target>,
+    bytes: &[u8],
+) -> Result<Imported, PipelineError> {
     let exported = Exported::open(bytes, runner.shared_registry(), runner.clock(), &Pins::default())?;
     if exported.runner() != runner.fingerprint() {
         return Err(PipelineError::refused(format!(
@@ -77,8 +82,18 @@ pub fn import(runner: &Runner, bytes: &[u8]) -> Result<Imported, PipelineError> 
         denials
             .push((ImportedPaper { digest: Digest::of(&denial.document), by, new: !kept.1.iter().any(same) }, denial));
     }
-    if approvals.iter().any(|(paper, ..)| paper.new) {
-        open(runner, &stored)?;
+    let new: Vec<&[u8]> =
+        approvals.iter().filter(|(paper, ..)| paper.new).map(|(_, manifest, _)| manifest.as_slice()).collect();
+    if !new.is_empty() {
+        let configured = |name: &'_ str| {
+            target(name).ok_or_else(|| {
+                PipelineError::refused(format!("the target `{name}` is not configured any more"))
+                    .with_hint("nothing was kept; describe it again as it was, or have the proposal denied")
+            })
+        };
+        let names = stored.proposal.document().targets.iter().map(|target| target.name.as_str());
+        let targets: Vec<_> = names.map(|name| Ok((name, configured(name)?))).collect::<Result<_, PipelineError>>()?;
+        still_given(runner, &stored, &targets, new.into_iter())?;
         once(runner, &exported, &stored, approvals.iter().map(|(paper, ..)| paper))?;
     }
 
