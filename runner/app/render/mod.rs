@@ -123,6 +123,9 @@ pub(crate) fn changes_by(
                 writeln!(text, "       {line}")?;
             }
         }
+        if let Some(owner) = &reviewed.runs_as {
+            writeln!(text, "       NOTE: its new content will run as {} for whoever starts it", visible(owner))?;
+        }
         if let Some(more) = signed_with(&reviewed.effect, &change.summary) {
             writeln!(text, "       signed with it: {}", visible(&more))?;
         }

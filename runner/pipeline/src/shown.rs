@@ -15,6 +15,9 @@ use crate::report::ReportedChange;
 const MAX_CHANGES: usize = 200;
 const MAX_SHOWN: usize = 512 * 1024;
 
+const SETUID: u32 = 0o4000;
+const SETGID: u32 = 0o2000;
+
 /// A change with what it does to the content.
 #[derive(Debug, Serialize)]
 pub struct ChangeReview {
@@ -25,6 +28,9 @@ pub struct ChangeReview {
     pub diff: String,
     /// Everything else that is signed: modes, owners, signals. Without digests where the content is withheld.
     pub effect: Value,
+    /// As whom new content runs for whoever starts it, where the file's setuid or setgid bit says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs_as: Option<String>,
 }
 
 /// Whether a person can be shown the whole plan: nobody signs what they could not have seen.
@@ -87,7 +93,21 @@ pub(crate) fn change(
     } else {
         (crate::diff::of_change(blobs, change).map_err(PipelineError::refused)?, change.effect.clone())
     };
-    Ok(ChangeReview { change: ReportedChange::new(role, change), diff, effect })
+    let runs_as = runs_as(change);
+    Ok(ChangeReview { change: ReportedChange::new(role, change), diff, effect, runs_as })
+}
+
+/// The user and the group that a file's special bits give to whoever runs it, where its content becomes another.
+fn runs_as(change: &Change) -> Option<String> {
+    let after = change.effect.get("after").filter(|_| change.after.is_some() && change.before != change.after)?;
+    let mode = u32::from_str_radix(after.get("mode")?.as_str()?, 8).ok()?;
+    let of = |bit, noun: &str, number: &str| {
+        let number = after.get(number).filter(|_| mode & bit != 0)?;
+        Some(format!("{noun} {number}"))
+    };
+    let owners = [of(SETUID, "user", "uid"), of(SETGID, "group", "gid")];
+    let owners: Vec<String> = owners.into_iter().flatten().collect();
+    (!owners.is_empty()).then(|| owners.join(" and "))
 }
 
 /// What became of the content that a change finds, and of what it leaves, between two plans; nothing where one of
