@@ -183,6 +183,25 @@ fn a_run_into_the_reserve_is_refused_before_its_first_change_and_spends_no_use()
     store.run(&proposal).expect(0);
 }
 
+#[test]
+fn a_run_whose_images_have_no_folder_is_refused_before_its_first_change() {
+    let store = Store::new("");
+    let proposal = store.approved();
+    let (root, aside) = (store.state.path("state/blobs/sha256"), store.state.path("aside"));
+    let folders = |from: &Path, to: &Path| {
+        for folder in fs::read_dir(from).expect("listed") {
+            let folder = folder.expect("an entry");
+            fs::rename(folder.path(), to.join(folder.file_name())).expect("moved");
+        }
+    };
+    fs::create_dir(&aside).expect("a directory");
+    folders(&root, &aside);
+    let why = store.refused(&proposal);
+    assert!(why.contains("so nothing is changed") && why.contains("sha256/00` is damaged: it is missing"), "{why}");
+    folders(&aside, &root);
+    store.run(&proposal).expect(0);
+}
+
 /// A file system of its own, unmounted at the end.
 struct Mount(PathBuf);
 

@@ -156,3 +156,54 @@ fn a_drifted_target_is_refused_and_spends_no_use() {
     fs::set_permissions(&incident.config, fs::Permissions::from_mode(0o640)).expect("its mode can be set");
     assert_eq!(outcome(&incident.run(&proposal).expect(0).json()), "committed");
 }
+
+#[test]
+fn new_content_of_a_file_with_special_bits_is_noted() {
+    let incident = Incident::new();
+    let mode = |mode| fs::set_permissions(&incident.config, fs::Permissions::from_mode(mode)).expect("its mode");
+    let owner = fs::metadata(&incident.config).expect("it is there");
+    let (user, group) = (owner.uid(), owner.gid());
+    for (bits, who) in [(0o4750, format!("user {user}")), (0o6750, format!("user {user} and group {group}"))] {
+        mode(bits);
+        let proposal = incident.propose("pool-size");
+        let note = format!("NOTE: its new content will run as {who} for");
+        incident.state.run(&["review", &proposal]).expect(0).shows(&note);
+        let reviewed = incident.state.run(&["--json", "review", &proposal]).expect(0).json();
+        assert_eq!(reviewed["changes"][0]["runs_as"], who.as_str());
+    }
+    mode(0o750);
+    let proposal = incident.propose("pool-size");
+    let shown = incident.state.run(&["review", &proposal]).expect(0).stdout;
+    assert!(!shown.contains("will run as"), "{shown}");
+}
+
+/// What one run leaves is not as the others' plans found it, so each of them holds the target before it looks.
+#[test]
+fn of_runs_that_start_together_one_commits_and_the_others_keep_their_use() {
+    let incident = Incident::new();
+    let mut waiting: Vec<String> = (0..4).map(|_| incident.propose("pool-size")).collect();
+    waiting.iter().for_each(|proposal| drop(incident.approve(proposal)));
+    while !waiting.is_empty() {
+        let started: Vec<_> = waiting
+            .drain(..)
+            .map(|proposal| {
+                let mut command = incident.state.command(&["--json", "run", &proposal]);
+                (proposal, std::thread::spawn(move || command.ran()))
+            })
+            .collect();
+        let mut committed = 0;
+        for (proposal, run) in started {
+            let ran = run.join().expect("it ran");
+            if ran.code == 0 {
+                committed += 1;
+                continue;
+            }
+            let report = ran.expect(3).json();
+            assert_eq!(outcome(&report), "refused", "{report}");
+            waiting.push(proposal);
+        }
+        assert_eq!(committed, 1);
+        // As it was: whoever was refused has its use still.
+        incident.deploy(0);
+    }
+}

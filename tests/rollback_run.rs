@@ -55,6 +55,24 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+fn what_would_put_back_what_is_not_kept_any_more_is_refused_before_its_first_change() {
+    let (incident, run, _) = fixed();
+    let proposal = rollback(&incident, &run);
+    incident.approve(&proposal);
+    let left = fs::read(&incident.config).expect("it is there");
+    let database = rusqlite::Connection::open(incident.state.path("state/countersign.db")).expect("the database");
+    database.execute("DELETE FROM images", []).expect("removed");
+    for folder in fs::read_dir(incident.state.path("state/blobs/sha256")).expect("listed") {
+        for file in fs::read_dir(folder.expect("a folder").path()).expect("listed") {
+            fs::remove_file(file.expect("a file").path()).expect("removed");
+        }
+    }
+    let refused = incident.run(&proposal).expect(3).says("is not kept any more").says("from a backup").json();
+    assert_eq!(refused["outcome"], "refused");
+    assert_eq!(fs::read(&incident.config).expect("it is there"), left);
+}
+
+#[test]
 fn a_committed_run_is_undone_by_an_approval_of_its_own() {
     let (incident, run, before) = fixed();
     let metadata = fs::metadata(&incident.config).expect("it is there");

@@ -36,7 +36,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Asks the guards, tests that every subject still is as the plan found it, and opens the journal.
+    /// Holds the target, asks the guards, tests that every subject still is as the plan found it, and opens the journal.
     ///
     /// # Errors
     /// A refusal when a precondition does not hold; nothing changed and no use is spent.
@@ -52,6 +52,8 @@ impl<'a> Run<'a> {
             return Err(PipelineError::refused(what)
                 .with_hint(format!("add a `[[targets.{}.guards]]` to the configuration", order.name)));
         }
+        // Held before anything is tested: what holds now could otherwise be another run's change away from holding.
+        let hold = runner.hold(order.name).map_err(|error| not_begun(runner, order, &error))?;
         let guards_before = guards::ask(runner, order.target);
         for guard in &guards_before {
             runner.note(&format!("guard before: {}", guards::describe(guard)));
@@ -71,6 +73,9 @@ impl<'a> Run<'a> {
             check::must_fail_before(&verdict, document.success, order.name)?;
         }
         runner.keeps_images_of(plan)?;
+        if order.undo.is_some() {
+            runner.has_what_is_put_back(plan)?;
+        }
         // Whatever can fail comes before the journal: a run that has begun must end.
         let validators = match order.undo {
             None => CommandValidators::new(runner, order.target)?,
@@ -87,7 +92,7 @@ impl<'a> Run<'a> {
             at: runner.now(),
             plan,
         };
-        let journal = runner.begin_run(start).map_err(|error| not_begun(runner, order, &error))?;
+        let journal = runner.begin_run(start, hold).map_err(|error| not_begun(runner, order, &error))?;
         let id = journal.run().to_owned();
         runner.note(&format!("run {id}: every precondition holds, the journal is open"));
 

@@ -9,7 +9,7 @@ use countersign_gate::Sessions;
 use countersign_model::documents::{ProposalRun, RehearsalDocument, namespace};
 use countersign_model::{Digest, Evidence, Grant, Plan};
 use countersign_record::{
-    BeginError, FileBlobs, ImagesPlace, ImagesUse, Journal, Lineage, NewProposal, RecordError, RunStart, State,
+    BeginError, FileBlobs, Hold, ImagesPlace, ImagesUse, Journal, Lineage, NewProposal, RecordError, RunStart, State,
     Unfinished,
 };
 use countersign_sandbox::{Sandbox, Settings};
@@ -111,7 +111,7 @@ impl Runner {
     pub(crate) fn keeps_images_of(&self, plan: &Plan) -> Result<(), PipelineError> {
         let images = plan.changes().flat_map(|planned| planned.change.images());
         self.state.admit_images(images).map_err(|error| match error {
-            RecordError::OverCap { .. } | RecordError::UnderReserve { .. } => {
+            RecordError::OverCap { .. } | RecordError::UnderReserve { .. } | RecordError::Damaged { .. } => {
                 let what = format!("what undo needs could not be kept, so nothing is changed: {error}");
                 let refused = PipelineError::refused(what);
                 match error.hint() {
@@ -121,6 +121,18 @@ impl Runner {
             }
             error => error.into(),
         })
+    }
+
+    /// Refuses what puts contents back that are kept no more.
+    pub(crate) fn has_what_is_put_back(&self, plan: &Plan) -> Result<(), PipelineError> {
+        for change in plan.forward.iter().filter(|change| change.before != change.after) {
+            let Some(image) = change.kept.map(|kept| kept.image).or(change.after) else { continue };
+            if self.state.place(&image)?.is_none() {
+                let what = format!("what `{}` was is not kept any more, so nothing is changed", change.subject);
+                return Err(PipelineError::refused(what).with_hint("restore the state directory from a backup"));
+            }
+        }
+        Ok(())
     }
 
     /// The time, in milliseconds since 1970-01-01 UTC.
@@ -444,8 +456,12 @@ impl Runner {
         Ok(self.state.runs().uses(manifest, target)?)
     }
 
-    pub(crate) fn begin_run(&self, start: RunStart<'_>) -> Result<Journal, BeginError> {
-        self.state.runs().begin(start)
+    pub(crate) fn hold(&self, target: &str) -> Result<Hold, BeginError> {
+        self.state.runs().hold(target)
+    }
+
+    pub(crate) fn begin_run(&self, start: RunStart<'_>, hold: Hold) -> Result<Journal, BeginError> {
+        self.state.runs().begin_held(start, hold)
     }
 }
 

@@ -80,7 +80,7 @@ pub enum BeginError {
     #[error("the target `{}` has the unfinished run `{}`: {}", .0.target(), .0.run(), .0.reason())]
     Unfinished(Box<Unfinished>),
     /// Another run is at work on the target.
-    #[error("the target is held by {}", .run.as_ref().map_or_else(|| "a run that is just ending".to_owned(), |run| format!("the run `{run}`")))]
+    #[error("the target is held by {}", .run.as_ref().map_or_else(|| "a run that is just beginning or ending".to_owned(), |run| format!("the run `{run}`")))]
     Busy {
         /// That run, unless it is just beginning or ending.
         run: Option<String>,
@@ -90,12 +90,43 @@ pub enum BeginError {
     Record(#[from] RecordError),
 }
 
+/// A target that is held for a run that is about to begin: until this is dropped no other run begins on it, so what
+/// is found of the target meanwhile is not another run's half of a change.
+pub struct Hold(TargetLock);
+
 impl Runs<'_> {
+    /// Holds a target, for what a run finds before it begins to be true still when it does.
+    ///
+    /// # Errors
+    /// [`BeginError::Unfinished`], or [`BeginError::Busy`] where a run is at work on it or is about to begin.
+    pub fn hold(&self, target: &str) -> Result<Hold, BeginError> {
+        rows::bounded("bytes of a target's name", target.len(), MAX_NAME)?;
+        let mut connection = schema::open(&self.0.database())?;
+        let mut held = Err(BeginError::Busy { run: None });
+        transact(&mut connection, "hold the target", |tx| {
+            held = self.take(tx, target)?;
+            Ok(())
+        })?;
+        held.map(Hold)
+    }
+
+    /// Begins a run on a target that it holds already, as [`Self::begin`] does.
+    ///
+    /// # Errors
+    /// As for [`Self::begin`].
+    pub fn begin_held(&self, start: RunStart<'_>, hold: Hold) -> Result<Journal, BeginError> {
+        self.begin_with(start, Some(hold))
+    }
+
     /// Begins a run, durably: from here on a use of the approval is spent and the target is held.
     ///
     /// # Errors
     /// A [`BeginError`]; of several that begin at once on one target, or with one use left, exactly one begins.
     pub fn begin(&self, start: RunStart<'_>) -> Result<Journal, BeginError> {
+        self.begin_with(start, None)
+    }
+
+    fn begin_with(&self, start: RunStart<'_>, mut hold: Option<Hold>) -> Result<Journal, BeginError> {
         rows::bounded("bytes of a target's name", start.target.len(), MAX_NAME)?;
         let encode = |error: serde_json::Error| RecordError::BadName {
             noun: "run",
@@ -113,7 +144,7 @@ impl Runs<'_> {
         let mut connection = schema::open(&self.0.database())?;
         let mut refused = None;
         // An error of our own takes the transaction back; `refused` carries what it was.
-        let begun = transact(&mut connection, "begin the run", |tx| match self.admit(tx, &start)? {
+        let begun = transact(&mut connection, "begin the run", |tx| match self.admit(tx, &start, hold.take())? {
             Err(error) => {
                 refused = Some(error);
                 Ok(None)
@@ -154,7 +185,12 @@ impl Runs<'_> {
     }
 
     /// Decides, inside the transaction that begins the run, whether it may.
-    fn admit(&self, tx: &Transaction<'_>, start: &RunStart<'_>) -> Result<Result<TargetLock, BeginError>, RecordError> {
+    fn admit(
+        &self,
+        tx: &Transaction<'_>,
+        start: &RunStart<'_>,
+        hold: Option<Hold>,
+    ) -> Result<Result<TargetLock, BeginError>, RecordError> {
         let failed = |error| RecordError::database("begin the run", error);
         let (proposal, manifest) = (start.proposal.to_string(), start.manifest.to_string());
         let sql = "SELECT 1 FROM manifests WHERE digest = ?1 AND proposal = ?2";
@@ -173,19 +209,33 @@ impl Runs<'_> {
         if let Some((run, by)) = undone {
             return Ok(Err(BeginError::Undone { run, by }));
         }
-        let open = open_run(tx, start.target).map_err(failed)?;
-        let Some(lock) = TargetLock::take(self.0.dir(), start.target)? else {
-            return Ok(Err(BeginError::Busy { run: open.map(|(id, _)| id) }));
+        let lock = match hold {
+            Some(Hold(lock)) => lock,
+            None => match self.take(tx, start.target)? {
+                Ok(lock) => lock,
+                Err(error) => return Ok(Err(error)),
+            },
         };
-        if let Some((id, rollback)) = open {
-            let unfinished = self.load_unfinished(tx, id, start.target, rollback)?;
-            return Ok(Err(BeginError::Unfinished(Box::new(unfinished))));
-        }
         let used = count_uses(tx, &manifest, start.target).map_err(failed)?;
         if used >= start.max_uses {
             return Ok(Err(BeginError::UsedUp { used, max: start.max_uses }));
         }
         Ok(Ok(lock))
+    }
+
+    /// Takes the target's lock, inside a transaction, unless a run is at work on it or never ended.
+    fn take(&self, tx: &Transaction<'_>, target: &str) -> Result<Result<TargetLock, BeginError>, RecordError> {
+        let open = open_run(tx, target).map_err(|error| RecordError::database("hold the target", error))?;
+        let Some(lock) = TargetLock::take(self.0.dir(), target)? else {
+            return Ok(Err(BeginError::Busy { run: open.map(|(id, _)| id) }));
+        };
+        match open {
+            None => Ok(Ok(lock)),
+            Some((id, rollback)) => {
+                let unfinished = self.load_unfinished(tx, id, target, rollback)?;
+                Ok(Err(BeginError::Unfinished(Box::new(unfinished))))
+            }
+        }
     }
 
     /// Records a run that was refused before it began, and gives its id.

@@ -49,7 +49,12 @@ impl FileBlobs {
 
     /// Whether a file of this size is kept under the digest's name; its bytes are not looked at.
     pub(crate) fn has(&self, image: &Image) -> bool {
-        self.paths(&image.digest).any(|path| path.metadata().is_ok_and(|metadata| metadata.len() == image.size))
+        self.file(image).is_some()
+    }
+
+    /// The file of this size that is kept under the digest's name; its bytes are not looked at.
+    pub(crate) fn file(&self, image: &Image) -> Option<PathBuf> {
+        self.paths(&image.digest).find(|path| path.metadata().is_ok_and(|metadata| metadata.len() == image.size))
     }
 
     /// Keeps the bytes durably and gives their digest.

@@ -81,6 +81,18 @@ impl Room {
         Ok(ImagesUse { directory, used, cap: self.cap, free, reserve: self.reserve })
     }
 
+    /// Refuses a place without one of its folders, which only goes with all images that were in it.
+    pub(crate) fn whole(&self) -> Result<(), RecordError> {
+        for first in 0..=u8::MAX {
+            let folder = self.root.join(format!("{first:02x}"));
+            if !folder.is_dir() {
+                let what = "it is missing, with the images that were kept in it".to_owned();
+                return Err(RecordError::Damaged { path: shown(&folder), what });
+            }
+        }
+        Ok(())
+    }
+
     /// Whether images of a plan can be kept: `staying` bytes more as files, of which `passing` are needed only
     /// while one is written, and `inline` bytes more in the database.
     pub(crate) fn admit(&self, staying: u64, passing: u64, inline: u64) -> Result<(), RecordError> {

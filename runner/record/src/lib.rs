@@ -40,7 +40,7 @@ mod unfinished;
 mod watch;
 
 pub use approvals::{Approval, Approvals, Denial, MAX_SIGNATURES};
-pub use begin::{BeginError, Refusal, RunStart};
+pub use begin::{BeginError, Hold, Refusal, RunStart};
 pub use blobs::{FileBlobs, INLINE_LIMIT, MAX_BLOB, MAX_STREAM, RunBlobs};
 pub use changes::{ChangeState, JournaledChange};
 pub use clock::{Clock, MAX_STEP_BACK};

@@ -167,6 +167,7 @@ impl State {
             let inline = self.read("look for an image", |connection| has_image(connection, &image.digest))?;
             needs.add(image, blobs.has(&image), inline);
         }
+        self.room.whole()?;
         self.room.admit(needs.staying, needs.passing, needs.inline)
     }
 
@@ -224,6 +225,19 @@ impl State {
     #[must_use]
     pub fn blobs(&self) -> FileBlobs {
         FileBlobs::new(Arc::clone(&self.room), Arc::clone(&self.durable))
+    }
+
+    /// Where a content is kept, for a person who puts a target right by hand: its file's path, or its row in the
+    /// database. None where it is not kept.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn place(&self, image: &Image) -> Result<Option<String>, RecordError> {
+        if self.read("look for an image", |connection| has_image(connection, &image.digest))? {
+            let row = format!("row `{}` of the table `images` in {}", image.digest, self.database().display());
+            return Ok(Some(row));
+        }
+        Ok(self.blobs().file(image).map(|path| path.display().to_string()))
     }
 
     /// A content by digest, wherever it is kept, verified.

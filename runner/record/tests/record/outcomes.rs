@@ -2,8 +2,8 @@
 
 use std::sync::Barrier;
 
-use countersign_model::{Digest, Outcome, Role};
-use countersign_record::{BeginError, RecordError, Refusal, RunState, State};
+use countersign_model::{Digest, Outcome, Plan, Role};
+use countersign_record::{BeginError, RecordError, Refusal, RunStart, RunState, State};
 use serde_json::json;
 
 use crate::support::{TARGET, approve, begin, change, fixture, signal};
@@ -91,9 +91,35 @@ fn a_finished_run_holds_its_target_until_it_is_let_go() {
     let mut journal = run.begin(9).expect("begins");
     journal.finish(Outcome::Committed, "", &json!({}), 3_000).expect("finished");
     let error = run.begin(9).expect_err("busy");
-    assert_eq!(error.to_string(), "the target is held by a run that is just ending");
+    assert_eq!(error.to_string(), "the target is held by a run that is just beginning or ending");
     drop(journal);
     run.begin(9).expect("begins");
+}
+
+#[test]
+fn a_target_that_is_held_is_begun_by_its_holder_alone() {
+    let run = fixture();
+    let runs = run.state.runs();
+    let hold = runs.hold(TARGET).expect("free");
+    assert!(matches!(runs.hold(TARGET), Err(BeginError::Busy { run: None })));
+    assert!(matches!(run.begin(9), Err(BeginError::Busy { run: None })));
+    drop(hold);
+    let hold = runs.hold(TARGET).expect("free again");
+    let plan = Plan::default();
+    let start = RunStart {
+        proposal: &run.proposal,
+        manifest: &run.manifest,
+        target: TARGET,
+        max_uses: 9,
+        approvers: &[],
+        independent: true,
+        at: 2_000,
+        plan: &plan,
+    };
+    let journal = runs.begin_held(start, hold).expect("begins");
+    assert!(matches!(runs.hold(TARGET), Err(BeginError::Busy { run: Some(_) })));
+    drop(journal);
+    assert!(matches!(runs.hold(TARGET), Err(BeginError::Unfinished(_))), "it died, and blocks its target");
 }
 
 #[test]
