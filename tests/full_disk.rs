@@ -281,3 +281,46 @@ fn what_is_logged_after_the_rehearsal_refuses_the_run() {
     full.approve_and_run(&proposal).expect(3).says("is not as it was rehearsed");
     assert!(full.size() > size && full.text().contains("level = debug"));
 }
+
+#[test]
+fn of_what_cannot_be_put_back_whole_it_is_known_where_the_rest_is() {
+    let Some(full) = Full::new(24) else { return };
+    // While it validates, somebody takes all of the room but a little.
+    let filler = full.logs.join("filler");
+    let fill = format!("cat /dev/zero > {0} 2>&-; truncate -s -102400 {0}; exit 1", filler.display());
+    full.state.configure(&format!(
+        "[[targets.web.validators]]\nname = \"fills\"\npaths = [\"{}\"]\ncommand = [\"/bin/sh\", \"-c\", \"{fill}\"]\n",
+        full.offender().display()
+    ));
+    let log = fs::read(full.offender()).expect("read");
+    let proposal = full.propose(&bundle("full-log-directory-twin"), 50);
+    let report = full.approve_and_run(&proposal).expect(5).json();
+    assert_eq!(report["outcome"], "rollback-incomplete", "{report}");
+    let left = report["left"].to_string();
+    assert!(
+        left.contains("bytes that were cut off are back; its end from byte ") && !left.contains("not known"),
+        "{left}"
+    );
+
+    let name = report["run"].as_str().expect("a run");
+    let shown = full.state.run(&["--json", "show", name]).expect(0).json();
+    let changes = shown["changes"].as_array().expect("changes");
+    let cut = changes.iter().find(|change| change["kept"]["from"].is_u64()).expect("the truncation");
+    let (from, place) = (cut["kept"]["from"].as_u64().expect("bytes"), cut["kept_at"].as_str().expect("a place"));
+    assert!(left.contains(&format!("from byte {from} on is kept at {place}")), "{left} {place}");
+    // No more than 1 MiB: it is in the database.
+    let database = full.state.path("state/countersign.db");
+    let digest = cut["kept"]["image"]["digest"].as_str().expect("a digest");
+    let row = format!("row `{digest}` of the table `images` in {}", database.canonicalize().expect("there").display());
+    assert_eq!(place, row);
+    let opened = rusqlite::Connection::open(database).expect("the database");
+    let kept: Vec<u8> = opened
+        .query_row("SELECT bytes FROM images WHERE digest = ?1", [digest], |row| row.get(0))
+        .expect("it is there");
+    assert!(kept == log[usize::try_from(from).expect("small")..], "it is what was cut off");
+    full.state
+        .run(&["show", name])
+        .expect(0)
+        .shows(&format!("kept at: {place}"))
+        .shows(&format!("from byte {from} on"));
+}

@@ -52,6 +52,9 @@ fn a_run_that_was_killed_blocks_its_target() {
     let run = unfinished.expect("an unfinished run")["run"].as_str().expect("a name").to_owned();
     let shown = incident.state.run(&["--json", "show", &run]).expect(0).json();
     assert_eq!(shown["changes"].as_array().map(Vec::len), Some(1));
+    let kept = shown["changes"][0]["kept_file"].as_str().expect("what the file was is beside it");
+    assert!(std::fs::read_to_string(kept).expect("it is there").contains("pool-size = 0"));
+    incident.run(&proposal).expect(5).says(&format!("kept file: {kept}"));
     // Whoever the killed run left behind ends with the test.
     let _ = Command::new("pkill").args(["-f", "exec sleep 60"]).status();
 }

@@ -73,6 +73,10 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
                     if let Some(file) = &change.kept_file {
                         complain(format_args!("    kept file: {}", visible(file)));
                     }
+                    if let Some(place) = &change.kept_at {
+                        let from = change.change.kept.map(|kept| format!(" (cut off from byte {} on)", kept.from));
+                        complain(format_args!("    kept at: {}{}", visible(place), from.unwrap_or_default()));
+                    }
                 }
             }
             if let Some(hint) = &hint {

@@ -156,6 +156,9 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
         if let Some(file) = &change.kept_file {
             writeln!(text, "            kept file: {}", visible(file))?;
         }
+        if let Some(place) = &change.kept_at {
+            writeln!(text, "            kept at: {}", visible(place))?;
+        }
         if let Some(kept) = change.change.kept {
             let (image, from) = (kept.image, kept.from);
             writeln!(text, "            kept   {} ({} bytes, from byte {from} on)", image.digest, image.size)?;

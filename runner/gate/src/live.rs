@@ -338,7 +338,15 @@ fn undo_one(journal: &mut Journal, sessions: &mut Sessions, made: &mut Made) -> 
             if let Err(error) = journal.conflict(made.seq, &fault.what) {
                 tracing::warn!(%error, "a conflict was not marked");
             }
-            if fault.reached && fault.kind != FaultKind::Changed { Undone::InDoubt } else { Undone::Left(fault.what) }
+            if !fault.reached || fault.kind == FaultKind::Changed {
+                return Undone::Left(fault.what);
+            }
+            // What can be seen is not in doubt, unless an answer that did not come in time may still take effect.
+            match sessions.probe(journal.blobs(), &made.change) {
+                Ok(State::Elsewhere(_)) => Undone::Left(fault.what),
+                Ok(State::After) if fault.kind != FaultKind::TimedOut => Undone::Left(fault.what),
+                _ => Undone::InDoubt,
+            }
         }
     }
 }

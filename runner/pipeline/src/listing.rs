@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use countersign_model::documents::{EarlierRun, ProposalRun};
-use countersign_model::{Digest, Outcome};
+use countersign_model::{Change, Digest, Outcome};
 use countersign_record::{JournaledChange, RunRecord, RunState};
 use serde::Serialize;
 use serde_json::Value;
@@ -83,10 +83,14 @@ pub struct ShownChange {
     pub state: String,
     /// Why it was not undone, where it was not.
     pub note: Option<String>,
-    /// While the run is unfinished: the file that is kept beside the subject, which is what it was before a change
+    /// While the change may stand: the file that is kept beside the subject, which is what it was before a change
     /// that is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_file: Option<String>,
+    /// While the change may stand: where the end that was cut off is kept, or the whole content before where no file
+    /// is kept beside the subject; a path, or a row of the database. None where it is withheld.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_at: Option<String>,
     /// The change as reports list it.
     #[serde(flatten)]
     pub change: ReportedChange,
@@ -98,19 +102,32 @@ impl From<&JournaledChange> for ShownChange {
             state: journaled.state.to_string(),
             note: journaled.note.clone(),
             kept_file: None,
+            kept_at: None,
             change: ReportedChange::new(journaled.role, &journaled.change),
         }
     }
 }
 
 impl ShownChange {
-    /// A change of an unfinished run, with the file that is kept beside its subject if one is there now.
+    /// A change that a person puts right, with where what the subject was before it is kept now.
     pub(crate) fn unfinished(runner: &Runner, journaled: &JournaledChange) -> Self {
         let capability = runner.registry().get(&journaled.change.capability).ok();
         let kept = capability.and_then(|capability| capability.kept_beside(&journaled.change));
         let kept_file = kept.filter(|file| Path::new(file).symlink_metadata().is_ok());
-        Self { kept_file, ..Self::from(journaled) }
+        let kept_at = match kept_file {
+            Some(_) => None,
+            None => kept_at(runner, &journaled.change),
+        };
+        Self { kept_file, kept_at, ..Self::from(journaled) }
     }
+}
+
+/// Where the state keeps what the subject was before a change, or the end of it that was cut off. Not told of what is
+/// withheld, since a place has the digest in it.
+pub(crate) fn kept_at(runner: &Runner, change: &Change) -> Option<String> {
+    let before = change.before.filter(|_| change.before != change.after);
+    let image = change.kept.map(|kept| kept.image).or(before).filter(|_| !change.withheld)?;
+    runner.state().place(&image).ok().flatten()
 }
 
 /// Why a run is unfinished, and what its operator does.
@@ -131,6 +148,11 @@ pub(crate) fn put_right(changes: &[ShownChange], target: &str) -> String {
         hint.push_str(
             "; the kept file is what the subject was before a change that was made, which its `before` digest tells, and may \
              be removed afterwards",
+        );
+    }
+    if changes.iter().any(|change| change.kept_at.is_some()) {
+        hint.push_str(
+            "; what is kept elsewhere is named with its change: copy it back, from the byte that is given on",
         );
     }
     hint.push_str(&format!(
@@ -181,11 +203,15 @@ impl Runner {
         let changes = state.runs().changes(&run.id)?;
         let report = state.runs().report(&run.id)?;
         let unfinished = run.state == RunState::Unfinished;
-        let changes: Vec<ShownChange> = if unfinished {
-            changes.iter().map(|change| ShownChange::unfinished(self, change)).collect()
-        } else {
-            changes.iter().map(ShownChange::from).collect()
+        let by_hand = matches!(run.state, RunState::Finished(Outcome::RollbackIncomplete | Outcome::InDoubt));
+        let shown = |change: &JournaledChange| {
+            if unfinished || (by_hand && change.state.may_stand()) {
+                ShownChange::unfinished(self, change)
+            } else {
+                ShownChange::from(change)
+            }
         };
+        let changes: Vec<ShownChange> = changes.iter().map(shown).collect();
         let reason = match reason(&run) {
             reason if unfinished && reason.is_empty() => DIED.to_owned(),
             reason if unfinished => format!("{DIED}, while it was rolling back: {reason}"),

@@ -2,6 +2,7 @@ use countersign_gate::{Undo, Undone};
 use countersign_model::Role;
 
 use crate::error::PipelineError;
+use crate::listing::kept_at;
 use crate::run::{Run, lost};
 
 /// The host's undo, the rollback step and the proof, in this order. Adds what is not restored to
@@ -45,10 +46,26 @@ pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) 
         let every = if lost_for_good.is_empty() { "every subject" } else { "every other subject" };
         run.runner().note(&format!("proof: {subjects} undone, {every} read back equals its before-image"));
     }
-    for (subject, why) in unrestored.into_iter().chain(lost_for_good) {
+    for (subject, why) in unrestored {
+        let rest = rest_of(run, &subject).map_err(lost)?;
+        left.push(format!("{subject} is not as before: {why}{rest}"));
+    }
+    for (subject, why) in lost_for_good {
         left.push(format!("{subject} is not as before: {why}"));
     }
     Ok(in_doubt)
+}
+
+/// Where the end is kept that was cut off a subject.
+fn rest_of(run: &Run<'_>, subject: &str) -> Result<String, String> {
+    run.with_live(|live, _| {
+        let of_subject = live.made().map(|(_, change)| change).filter(|change| change.subject == subject);
+        let kept = of_subject.filter_map(|change| {
+            let (kept, place) = (change.kept?, kept_at(run.runner(), change)?);
+            Some(format!("; its end from byte {} on is kept at {place}", kept.from))
+        });
+        kept.collect()
+    })
 }
 
 fn note(run: &Run<'_>, undone: &[Undo], left: &mut Vec<String>) -> bool {
