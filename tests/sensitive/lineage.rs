@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::Runs;
-use crate::vault::{NEW, OLD, OTHER, TellsNothing, Vault};
+use crate::vault::{NEW, OLD, OTHER, TellsNothing, Vault, digest};
 
 fn named(proposed: &Value) -> String {
     proposed["proposal"].as_str().expect("a proposal").to_owned()
@@ -98,4 +98,57 @@ fn what_undoes_a_run_tells_nothing_either() {
     let undone = vault.state.run(&["--json", "run", &undoing]).expect(0).tells_nothing().json();
     vault.state.run(&["show", undone["run"].as_str().expect("a run")]).expect(0).tells_nothing();
     assert_eq!(vault.read("private/password"), OLD);
+}
+
+/// Runs of before anybody said so quoted the check, and gave digests that a short content can be told by.
+#[test]
+fn runs_withhold_what_is_held_for_sensitive_since() {
+    let vault = Vault::with("", "");
+    let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+    let configure = |target: &str| {
+        fs::write(vault.state.config(), format!("{config}{target}")).expect("it can be written");
+    };
+    configure(&vault.target("vault", "", ""));
+    let proposal = named(&vault.propose("blind").expect(0).json());
+    vault
+        .state
+        .command(&["approve", &proposal, "--reason", "agreed", "--key"])
+        .arg(vault.state.path("alice"))
+        .ran()
+        .expect(0);
+    vault.write("private/password", OTHER);
+    let refused = vault.state.run(&["--json", "run", &proposal]).expect(3).json();
+    assert!(refused["reason"].as_str().expect("a reason").contains(&digest(OTHER)), "{refused}");
+    vault.write("private/password", OLD);
+    // A guard that fails has it rolled back, for what the guard says.
+    let guard = format!(
+        "[[targets.vault.guards]]\nname = \"old\"\ncall = \"files.read {}\"\nexpect = {{ content = \"{}\" }}",
+        vault.secret().display(),
+        OLD.replace('\n', "\\n")
+    );
+    configure(&vault.target("vault", "", &guard));
+    let again = named(&vault.propose("blind").expect(0).json());
+    vault
+        .state
+        .command(&["approve", &again, "--reason", "agreed", "--key"])
+        .arg(vault.state.path("alice"))
+        .ran()
+        .expect(0);
+    let ran = vault.state.run(&["--json", "run", &again]).expect(4).json();
+    let run = ran["run"].as_str().expect("a run");
+    assert!(ran["reason"].as_str().expect("a reason").contains("correct-horse"), "{ran}");
+    vault.state.run(&["--json", "show", run]).expect(0).shows(&digest(OLD)).shows("correct-horse");
+    vault.state.run(&["--json", "runs"]).expect(0).shows("correct-horse").shows(&digest(OTHER));
+
+    for target in [vault.target("vault", &vault.sensitive(), ""), vault.target("other", &vault.sensitive(), "")] {
+        // The other way round, the target goes, and what is sensitive on another is so there too.
+        configure(&target);
+        for verb in [&["runs"][..], &["--json", "runs"], &["show", run], &["--json", "show", run]] {
+            vault.state.run(verb).expect(0).tells_nothing().shows("withheld: it may quote what is sensitive by now");
+        }
+        vault.state.run(&["show", run]).expect(0).shows("content WITHHELD");
+    }
+    // Where nothing that it touched has become sensitive, it is told as before.
+    configure(&vault.target("vault", "sensitive = [\"/nowhere/**\"]", ""));
+    vault.state.run(&["runs"]).expect(0).shows("correct-horse");
 }

@@ -167,6 +167,23 @@ fn an_exported_proposal_tells_nothing_and_is_approved_all_the_same() {
     assert_eq!(vault.read("private/password"), NEW);
 }
 
+/// How much it reads of a file that anybody may see is a word of its own.
+#[test]
+fn the_sizes_of_what_a_step_reads_that_has_read_it_are_withheld() {
+    let vault = Vault::new();
+    vault.write("open", &"x".repeat(300));
+    let proposed = vault.propose("size").expect(0).tells_nothing().json();
+    let proposal = proposed["proposal"].as_str().expect("a name");
+    let review = vault.state.run(&["--json", "review", proposal]).expect(0).tells_nothing().json();
+    let records = review["evidence"].as_array().expect("evidence").iter();
+    let of_open: Vec<&Value> = records.filter(|record| record["call"].to_string().contains("/open")).collect();
+    assert_eq!(of_open.len(), "hunter2-swordfish".len());
+    for record in of_open {
+        assert_eq!((record.get("bytes"), &record["excerpt"]), (None, &Value::from("")), "{record}");
+    }
+    vault.state.run(&["review", proposal]).expect(0).tells_nothing().shows("size withheld");
+}
+
 #[test]
 fn two_plans_of_one_content_cannot_be_compared() {
     let vault = Vault::new();
@@ -187,7 +204,14 @@ fn a_step_that_did_not_read_it_is_heard() {
 #[test]
 fn a_fix_that_would_tell_it_is_denied_in_rehearsal_with_a_reason() {
     let vault = Vault::new();
-    vault.propose("content").expect(3).tells_nothing().says("the plan would show what it writes to").says("/open");
+    vault.propose("content").expect(3).tells_nothing().says("the plan would show what it does to").says("/open");
+    for way in ["mode", "absence"] {
+        vault.propose(way).expect(3).tells_nothing().says("the plan would show what it does to").says("/open");
+    }
+    vault.propose("own-mode").expect(3).tells_nothing().says("by the mode that it picks for").says("/password");
+    // To rehearse is enough to see a plan, and what is denied is in none.
+    let rehearsed = vault.with_bundle(&["rehearse"], "mode").ran().tells_nothing();
+    assert!(!rehearsed.stdout.contains("0150"), "{}", rehearsed.stdout);
     vault.propose("name").expect(3).tells_nothing().says("could tell it by what it picks inside").says("/public/**");
     vault
         .propose("error")
@@ -331,6 +355,39 @@ fn a_path_that_makes_no_sense_is_an_error() {
             .says("target `vault`: sensitive")
             .says(why);
     }
+}
+
+#[test]
+fn a_path_that_would_cover_less_than_it_seems_is_an_error() {
+    let vault = Vault::with("", "");
+    let home = vault.home.display();
+    std::os::unix::fs::symlink(vault.home.join("private"), vault.home.join("link")).expect("a link");
+    std::os::unix::fs::symlink(vault.secret(), vault.home.join("also")).expect("a link");
+    let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+    for (path, why) in [
+        ("link/**", "/link` is a symbolic link, and files are known by the path without one; it leads to `"),
+        ("link/pass*", "/private`: name what is there"),
+        ("also", "/also` is a symbolic link"),
+        ("private", "/private` is a directory, and what is in it is not covered: write `"),
+        ("*/*/*/*/*", "has more than 4 segments that begin with `*`"),
+    ] {
+        let target = vault.target("vault", &format!("sensitive = [\"{home}/{path}\"]"), "");
+        fs::write(vault.state.config(), format!("{config}{target}")).expect("it can be written");
+        let read = vault.state.run(&["read", "vault", "files.read /etc/hosts"]).expect(1);
+        read.says("target `vault`: sensitive").says(why).says("nothing was changed");
+    }
+}
+
+#[test]
+fn a_star_covers_names_that_begin_with_a_dot() {
+    let vault = Vault::with("", "");
+    vault.write("private/.pw", OLD);
+    vault.state.configure(&vault.target("vault", &format!("sensitive = [\"{}/private/*\"]", vault.home.display()), ""));
+    let call = format!("files.tail {}/private/password bytes=9", vault.home.display());
+    vault.state.run(&["read", "vault", &call]).expect(0).tells_nothing();
+    let call = format!("files.read {}/private/.pw", vault.home.display());
+    let read = vault.state.run(&["read", "vault", &call]).expect(0).tells_nothing();
+    assert!(read.stdout.starts_with("content withheld"), "{}", read.stdout);
 }
 
 /// What is kept for undo stays where only the runner's user can read it.

@@ -28,7 +28,10 @@ const CONFIG: &str = "\
 version = 1
 
 # Paths whose content nobody is shown on any target: not in plans, diffs, evidence or logs. A target may add its own.
-sensitive = [\"/etc/shadow\", \"/etc/gshadow\", \"/etc/ssl/private/**\", \"/root/.ssh/**\", \"/home/*/.ssh/**\"]
+sensitive = [
+    \"/etc/shadow\", \"/etc/shadow-\", \"/etc/gshadow\", \"/etc/gshadow-\",
+    \"/etc/ssh/ssh_host_*_key\", \"/etc/ssl/private/**\", \"/root/.ssh/**\", \"/home/*/.ssh/**\",
+]
 
 [trust]
 # Who may propose and approve. The digest pins the file: change both together.

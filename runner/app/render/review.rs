@@ -357,13 +357,13 @@ fn evidence(text: &mut String, review: &Review) -> std::fmt::Result {
             none = false;
             let record = &evidence.record;
             let failed = if record.failed { ", failed" } else { "" };
+            let size = record.bytes.map_or_else(|| "size withheld".to_owned(), |bytes| format!("{bytes} bytes"));
             writeln!(
                 text,
-                "  {}  {}  {}  {} bytes{failed}, {} for {}",
+                "  {}  {}  {}  {size}{failed}, {} for {}",
                 record.id,
                 moment(record.at),
                 visible(&record.call),
-                record.bytes,
                 visible(&record.purpose),
                 visible(&record.principal)
             )?;

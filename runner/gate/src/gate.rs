@@ -346,7 +346,7 @@ fn write(
         let why = format!("it would change `{subject}`, which no grant covers");
         return deny(work, asked, &why, Remedy::None);
     }
-    if let Err(why) = taint.permits_change(&change) {
+    if let Err(why) = taint.permits_write(call, &change.subject, change.withheld) {
         return deny(work, asked, &why, Remedy::Said);
     }
     let withheld = change.withheld;

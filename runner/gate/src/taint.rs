@@ -1,10 +1,10 @@
 //! What a step may still do and say that has read what is sensitive.
 //!
 //! Its own words may carry the content out: the text of a call, a path or a URL, a line in its log. From the read
-//! on nothing that it chooses is shown, and it writes only where nothing of what it writes is shown.
+//! on nothing that it chooses is shown, and it changes only what is sensitive too, where content is not shown.
 
-use countersign_capability::AnyCall;
-use countersign_model::{Access, Change, Fault, Grant};
+use countersign_capability::{AnyCall, Choice};
+use countersign_model::{Access, Fault, Grant};
 
 use crate::sensitive::Sensitive;
 use crate::sessions::Sessions;
@@ -65,7 +65,8 @@ impl Taint {
             sessions.registry().get(call.capability())?.contains(&least, grant)
         };
         if named().is_ok_and(|exactly: bool| exactly) {
-            return Ok(());
+            let withheld = sessions.sensitive().takes_in(call.capability(), call.subject());
+            return self.permits_write(call, call.subject(), withheld);
         }
         Err(format!(
             "the step had read what is sensitive, and could tell it by what it picks inside `{grant}`: from then on it \
@@ -73,19 +74,28 @@ impl Taint {
         ))
     }
 
-    /// Tests a prepared change: content goes where content is withheld, or nowhere.
+    /// Tests a write before anything is done for it, and the change that it comes to: by what a step picks it could tell
+    /// what it knows, so what it picks goes where it is withheld, or nowhere.
     ///
     /// # Errors
     /// Why the call is denied, in a sentence fragment.
-    pub(crate) fn permits_change(self, change: &Change) -> Result<(), String> {
-        let writes_content = change.after.is_some() && change.after != change.before;
-        if !self.0 || change.withheld || !writes_content {
+    pub(crate) fn permits_write(self, call: &dyn AnyCall, subject: &str, withheld: bool) -> Result<(), String> {
+        if !self.0 || call.access() == Access::Read {
             return Ok(());
         }
         // A grant names the subject exactly, so it is not the step's own word.
-        let subject = countersign_model::text::excerpt(&change.subject, 200);
-        Err(format!(
-            "the step had read what is sensitive, and the plan would show what it writes to `{subject}`, which is not"
-        ))
+        let subject = countersign_model::text::excerpt(subject, 200);
+        match call.choice() {
+            Choice::Nothing => Ok(()),
+            Choice::Content if withheld => Ok(()),
+            Choice::More(what) if withheld => Err(format!(
+                "the step had read what is sensitive, and could tell it by {what} that it picks for `{subject}`, which the \
+                 plan would show"
+            )),
+            Choice::Content | Choice::More(_) => Err(format!(
+                "the step had read what is sensitive, and the plan would show what it does to `{subject}`, which is not: \
+                 from then on it changes only what is sensitive"
+            )),
+        }
     }
 }

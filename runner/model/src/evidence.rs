@@ -22,8 +22,10 @@ pub struct Evidence {
     /// Digest of the whole reply as the guest got it; where it is withheld, one that only the runner can make again
     /// and that is another in every record, since a short content can be told from a plain digest by trying.
     pub digest: Digest,
-    /// Size of that reply in bytes.
-    pub bytes: u64,
+    /// Size of that reply in bytes; none where the step had read what is sensitive before, since it could spell that
+    /// out by how much it reads of another subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// The reply's beginning, for a person; never more than 2,048 characters, and empty where it is withheld.
     pub excerpt: String,
     /// Whether the content is withheld: the subject is sensitive, or the step had read one that is.

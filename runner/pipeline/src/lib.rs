@@ -19,6 +19,8 @@ mod investigate;
 mod link;
 mod listing;
 mod order;
+mod past;
+mod paths;
 mod pending;
 mod progress;
 mod propose;

@@ -8,9 +8,11 @@ use serde_json::Value;
 
 use crate::error::PipelineError;
 use crate::order::Order;
+use crate::past::{Past, SINCE};
 use crate::propose::proposal_name;
 use crate::report::{ReportedChange, RunReport};
 use crate::runner::Runner;
+use crate::target::Target;
 
 /// How many earlier runs a review shows.
 const MAX_EARLIER: usize = 20;
@@ -174,11 +176,12 @@ fn reason(run: &RunRecord) -> String {
 }
 
 impl Runner {
-    /// The latest runs, newest first.
+    /// The latest runs, newest first. What may quote what is sensitive by now on the configured targets is withheld.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub fn runs(&self, limit: u32) -> Result<Vec<ListedRun>, PipelineError> {
+    pub fn runs(&self, limit: u32, targets: &[(&str, &Target)]) -> Result<Vec<ListedRun>, PipelineError> {
+        let past = Past::of(self, targets)?;
         let runs = self.state().runs().list(limit as usize)?;
         let listed = |run: &RunRecord| ListedRun {
             run: run.id.clone(),
@@ -186,22 +189,26 @@ impl Runner {
             target: run.target.clone(),
             proposal: proposal_name(&run.proposal),
             started: run.started,
-            reason: reason(run),
+            reason: if past.quotes(run) { SINCE.to_owned() } else { reason(run) },
             undoes: run.undoes.clone(),
             undone_by: run.undone_by.clone(),
         };
         Ok(runs.iter().map(listed).collect())
     }
 
-    /// One run, by its name or the beginning of it.
+    /// One run, by its name or the beginning of it. Withheld is what [`Runner::runs`] withholds, and what tells the
+    /// content of a subject that is sensitive by now.
     ///
     /// # Errors
     /// When there is no such run, or several.
-    pub fn show(&self, name: &str) -> Result<ShownRun, PipelineError> {
+    pub fn show(&self, name: &str, targets: &[(&str, &Target)]) -> Result<ShownRun, PipelineError> {
+        let past = Past::of(self, targets)?;
         let state = self.state();
         let run = state.runs().get(name)?;
-        let changes = state.runs().changes(&run.id)?;
+        let changes = state.runs().changes(&run.id)?.into_iter().map(|made| past.journaled(&run.target, made));
+        let changes: Vec<_> = changes.collect();
         let report = state.runs().report(&run.id)?;
+        let quotes = past.quotes(&run);
         let unfinished = run.state == RunState::Unfinished;
         let by_hand = matches!(run.state, RunState::Finished(Outcome::RollbackIncomplete | Outcome::InDoubt));
         let shown = |change: &JournaledChange| {
@@ -213,11 +220,24 @@ impl Runner {
         };
         let changes: Vec<ShownChange> = changes.iter().map(shown).collect();
         let reason = match reason(&run) {
+            reason if quotes && !reason.is_empty() => SINCE.to_owned(),
             reason if unfinished && reason.is_empty() => DIED.to_owned(),
             reason if unfinished => format!("{DIED}, while it was rolling back: {reason}"),
             reason => reason,
         };
-        let left = report.as_ref().and_then(|report| serde_json::from_value::<RunReport>(report.clone()).ok());
+        let reported = report.as_ref().and_then(|report| serde_json::from_value::<RunReport>(report.clone()).ok());
+        let (report, left) = match (reported, quotes) {
+            (Some(reported), true) => {
+                let told: Vec<_> = changes.iter().map(|made| &made.change).collect();
+                let told = crate::past::report(reported, &told);
+                (
+                    Some(serde_json::to_value(&told).map_err(|error| PipelineError::failed(error.to_string()))?),
+                    told.left,
+                )
+            }
+            (None, true) => (None, Vec::new()),
+            (reported, false) => (report, reported.map(|reported| reported.left).unwrap_or_default()),
+        };
         Ok(ShownRun {
             outcome: outcome(run.state),
             hint: unfinished.then(|| put_right(&changes, &run.target)),
@@ -232,7 +252,7 @@ impl Runner {
             undoes: run.undoes,
             undone_by: run.undone_by,
             changes,
-            left: left.map(|report| report.left).unwrap_or_default(),
+            left,
             report,
             run: run.id,
         })

@@ -1,14 +1,15 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use countersign_capability::{Protected, Registry};
 use countersign_gate::Sensitive;
-use countersign_model::{Access, Digest, Fault, Grant, Selector, Success};
+use countersign_model::{Access, Digest, Fault, Grant, Success};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::PipelineError;
+use crate::paths;
 
 /// The longest pause between two looks at check and guards, in milliseconds.
 const MOST_SELDOM: u64 = 5000;
@@ -36,7 +37,7 @@ pub struct Target {
     /// so it is allowed unless the operator says otherwise.
     #[serde(default = "yes")]
     pub wasi: bool,
-    /// Paths whose content nobody is shown: patterns as in `files.read`.
+    /// Paths whose content nobody is shown: patterns as in `files.read`, where `*` also stands for a name's first dot.
     #[serde(default)]
     pub sensitive: Vec<String>,
     /// Who looks: investigations, rehearsals and checks.
@@ -123,7 +124,8 @@ impl Target {
     /// # Errors
     /// When a path makes no sense; [`Target::validate`] told so.
     pub(crate) fn sensitive(&self, registry: &Registry) -> Result<Sensitive, Fault> {
-        let grants: Vec<_> = self.sensitive.iter().map(|path| paths_grant(Access::Read, path)).collect();
+        let grants = self.sensitive.iter().flat_map(|path| paths::with_dots(path));
+        let grants: Vec<_> = grants.map(|path| paths::grant(Access::Read, &path)).collect();
         Sensitive::new(registry, &grants)
     }
 
@@ -156,7 +158,7 @@ impl Target {
             return Err(format!("investigation ceiling: `{grant}` is a write, and an investigation only reads"));
         }
         self.investigation.ceiling = investigation;
-        self.sensitive = normalized_paths(registry, &self.sensitive).map_err(|why| format!("sensitive: {why}"))?;
+        self.sensitive = paths::sensitive(registry, &self.sensitive).map_err(|why| format!("sensitive: {why}"))?;
         self.remediation.ceiling = ceiling(registry, protected, &self.remediation.ceiling)
             .map_err(|why| format!("remediation ceiling: {why}"))?;
         for guard in &self.guards {
@@ -203,7 +205,7 @@ impl Target {
 impl Validator {
     /// The paths as grants, by which subjects are matched.
     pub(crate) fn grants(&self) -> Vec<Grant> {
-        self.paths.iter().map(|path| paths_grant(Access::Write, path)).collect()
+        self.paths.iter().map(|path| paths::grant(Access::Write, path)).collect()
     }
 
     pub(crate) const fn time(&self) -> Duration {
@@ -231,24 +233,6 @@ impl Guard {
     pub(crate) const fn time(&self) -> Duration {
         Duration::from_secs(self.timeout)
     }
-}
-
-/// A path pattern of the configuration as a grant, by which subjects are matched.
-fn paths_grant(access: Access, path: &str) -> Grant {
-    let scope = Selector::word(path.to_owned());
-    Grant { capability: "files".to_owned(), access, scope, limits: Default::default() }
-}
-
-/// Path patterns as their capability prints them, sorted, each once.
-fn normalized_paths(registry: &Registry, paths: &[String]) -> Result<Vec<String>, String> {
-    let mut normalized = BTreeSet::new();
-    for path in paths {
-        let grant = paths_grant(Access::Read, path);
-        let known = registry.get(&grant.capability).and_then(|known| known.normalize(&grant));
-        let printed = known.map_err(|fault| fault.what)?.scope;
-        normalized.insert(printed.only_word("one path pattern")?.to_owned());
-    }
-    Ok(normalized.into_iter().collect())
 }
 
 fn command(command: &[String], timeout: u64) -> Result<(), String> {

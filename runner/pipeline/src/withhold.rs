@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countersign_capability::Registry;
+use countersign_capability::{AnyCall, Registry};
 use countersign_gate::{Sensitive, WITHHELD};
 use countersign_model::documents::RehearsalDocument;
 use countersign_model::text::{excerpt, without_digests};
@@ -54,6 +54,12 @@ pub(crate) fn reason(verdict: &Verdict, instead: &str) -> Verdict {
         Verdict::Unhealthy(_) => Verdict::Unhealthy(instead.to_owned()),
         Verdict::CannotTell(_) => Verdict::CannotTell(instead.to_owned()),
     }
+}
+
+/// The call that a text tells, such as a record's.
+pub(crate) fn call_of(registry: &Registry, text: &str) -> Result<Box<dyn AnyCall>, String> {
+    let call = crate::guards::parse_call(registry, text)?;
+    registry.get(&call.capability).and_then(|known| known.decode(&call)).map_err(|fault| fault.what)
 }
 
 /// A change's effect without the digests of contents.
@@ -119,10 +125,7 @@ impl Since {
     /// Whether a record shows what is sensitive by now.
     fn shows(&self, registry: &Registry, record: &Evidence) -> bool {
         let Some(sensitive) = self.targets.get(&record.target) else { return false };
-        let call = crate::guards::parse_call(registry, &record.call);
-        let call = call.and_then(|call| {
-            registry.get(&call.capability).and_then(|known| known.decode(&call)).map_err(|fault| fault.what)
-        });
+        let call = call_of(registry, &record.call);
         // What no longer reads as a call names a subject that cannot be told.
         !record.withheld && call.map_or(true, |call| sensitive.takes_in(call.capability(), call.subject()))
     }

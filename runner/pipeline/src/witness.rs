@@ -97,7 +97,7 @@ impl Witness for EvidenceWitness {
             purpose: self.purpose(record.role),
             call: record.text(),
             digest: if record.withheld { self.key.keyed_digest(&id, &digest) } else { digest },
-            bytes: bytes.len() as u64,
+            bytes: record.veiled.is_none().then_some(bytes.len() as u64),
             excerpt: shown,
             withheld: record.withheld,
             failed: record.reply.is_err(),

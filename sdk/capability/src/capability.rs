@@ -29,6 +29,23 @@ pub trait TypedCall: Clone + Serialize + DeserializeOwned + Send + 'static {
 
     /// Bytes of content that the call carries towards the target; 0 for reads.
     fn payload(&self) -> u64;
+
+    /// What of a write a step still picks, and its plan shows, where a grant names the call exactly: it could tell by it
+    /// what it has read. Whatever is not said to be less is [`Choice::More`].
+    fn choice(&self) -> Choice {
+        Choice::More("something")
+    }
+}
+
+/// What a step picks of a write that a grant names exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Nothing: the grant says all of it, such as a signal.
+    Nothing,
+    /// What is content, and is shown nowhere where the subject is sensitive; its size is shown.
+    Content,
+    /// More than content, shown wherever it is written: what it is, such as `the mode`.
+    More(&'static str),
 }
 
 /// What the runner owns and no grant may ever reach.

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use countersign_model::text::excerpt;
 use countersign_model::{Access, Call, Change, Fault, FaultKind, Grant, Selector, State};
 
-use crate::capability::{Capability, Opening, Protected, TypedCall};
+use crate::capability::{Capability, Choice, Opening, Protected, TypedCall};
 use crate::guest::{Linker, decode, encode};
 use crate::session::{Context, Prepared, Session};
 
@@ -115,6 +115,8 @@ pub trait AnyCall: Any + Send {
     fn text(&self) -> String;
     /// Bytes of content that it carries.
     fn payload(&self) -> u64;
+    /// [`TypedCall::choice`].
+    fn choice(&self) -> Choice;
     /// [`Capability::least_scope`], as a grant without limits.
     ///
     /// # Errors
@@ -312,6 +314,10 @@ impl<C: Capability> AnyCall for Decoded<C> {
 
     fn payload(&self) -> u64 {
         self.typed.payload()
+    }
+
+    fn choice(&self) -> Choice {
+        self.typed.choice()
     }
 
     fn least_grant(&self) -> Result<Grant, Fault> {

@@ -19,7 +19,7 @@ mod erased;
 mod guest;
 mod session;
 
-pub use capability::{Capability, Opening, Phase, Protected, TypedCall};
+pub use capability::{Capability, Choice, Opening, Phase, Protected, TypedCall};
 pub use erased::{AnyCall, AnyCapability, AnyScopes, AnySession, Permitting, Registry};
 pub use guest::{Guest, InertState, Linker, LogLine, LogSink, Port, StepContext, StepState, ViaPort, step};
 pub use session::{Blobs, Context, Prepared, Session, Stream};

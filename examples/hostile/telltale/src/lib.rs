@@ -17,6 +17,10 @@ pub enum Way {
     Error,
     Content,
     Name,
+    Mode,
+    OwnMode,
+    Absence,
+    Size,
     Blind,
 }
 

@@ -1,6 +1,6 @@
 //! The calls, one variant per WIT function, and what is answered to them.
 
-use countersign_capability::TypedCall;
+use countersign_capability::{Choice, TypedCall};
 use countersign_model::{Access, Digest, Fault, Selector};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ pub const MAX_RANGE: u32 = 1024 * 1024;
 pub const MAX_CUT: u64 = 1024 * 1024 * 1024;
 /// How much of the end is kept of what `discard` takes away, in bytes.
 pub const KEPT_END: u64 = 64 * 1024;
+/// The one mode that a file is created with by a step that must tell nothing by it.
+const PRIVATE_MODE: u32 = 0o600;
 /// The most entries of a directory that `list` gives.
 pub const MAX_ENTRIES: usize = 10_000;
 
@@ -217,6 +219,14 @@ impl TypedCall for FilesCall {
         match self {
             Self::Replace { contents, .. } | Self::Create { contents, .. } => contents.len() as u64,
             _ => 0,
+        }
+    }
+
+    fn choice(&self) -> Choice {
+        match self {
+            Self::SetMode { .. } => Choice::More("the mode"),
+            Self::Create { mode, .. } if *mode != PRIVATE_MODE => Choice::More("the mode, which can only be 0600,"),
+            _ => Choice::Content,
         }
     }
 }

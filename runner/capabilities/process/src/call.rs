@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use countersign_capability::TypedCall;
+use countersign_capability::{Choice, TypedCall};
 use countersign_model::text::excerpt;
 use countersign_model::{Access, Fault, FaultKind, Selector};
 use serde::{Deserialize, Serialize};
@@ -258,5 +258,9 @@ impl TypedCall for Call {
 
     fn payload(&self) -> u64 {
         0
+    }
+
+    fn choice(&self) -> Choice {
+        Choice::Nothing
     }
 }

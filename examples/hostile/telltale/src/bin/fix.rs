@@ -18,6 +18,12 @@ countersign_sdk::fix!(|arguments: Arguments| {
         // What comes of it is not told.
         Way::Content => drop(files::replace(&arguments.open, &secret)),
         Way::Name => drop(files::create(format!("{}/{word}", arguments.folder), "", 0o600)),
+        // Every byte of it is a mode in the plan.
+        Way::Mode => word.bytes().for_each(|byte| drop(files::set_mode(&arguments.open, byte.into()))),
+        Way::OwnMode => word.bytes().for_each(|byte| drop(files::set_mode(&arguments.secret, byte.into()))),
+        Way::Absence => drop(files::remove(&arguments.open)),
+        // Every byte of it is the size of a read.
+        Way::Size => word.bytes().for_each(|byte| drop(files::read_range(&arguments.open, 0, byte.into()))),
         Way::No | Way::Blind => {}
     }
     files::replace(&arguments.secret, NEW)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::time::Instant;
 
-use countersign_capability::{Capability, Context, Linker, Opening, Prepared, Protected, Session, TypedCall};
+use countersign_capability::{Capability, Choice, Context, Linker, Opening, Prepared, Protected, Session, TypedCall};
 use countersign_model::{Access, Call, Fault, FaultKind, Image, Reversibility, Selector, State};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -108,6 +108,15 @@ impl TypedCall for StoreCall {
 
     fn payload(&self) -> u64 {
         self.contents.len() as u64
+    }
+
+    fn choice(&self) -> Choice {
+        match self.op {
+            Op::Ring => Choice::Nothing,
+            Op::Get | Op::Remove => Choice::Content,
+            Op::Put if self.mode == 0o644 => Choice::Content,
+            Op::Put | Op::Turn => Choice::More("the mode"),
+        }
     }
 }
 

@@ -1,0 +1,135 @@
+//! Runs that were recorded before something was held for sensitive, as they may be told by now.
+
+use std::collections::BTreeMap;
+
+use countersign_gate::Sensitive;
+use countersign_model::documents::ProposalDocument;
+use countersign_model::text::without_digests;
+use countersign_model::{Change, Digest, Evidence};
+use countersign_record::{JournaledChange, RunRecord};
+
+use crate::error::PipelineError;
+use crate::report::{ReportedChange, RunReport};
+use crate::runner::Runner;
+use crate::target::Target;
+use crate::withhold::{call_of, reason};
+
+/// Said in the place of a run's words.
+pub(crate) const SINCE: &str = "withheld: it may quote what is sensitive by now, and was not then";
+
+/// What is sensitive by the present configuration, against which earlier runs are held.
+pub(crate) struct Past<'a> {
+    runner: &'a Runner,
+    targets: BTreeMap<String, Known>,
+}
+
+struct Known {
+    sensitive: Sensitive,
+    configuration: Digest,
+    /// Whether a guard reads what is sensitive, and so may have told it.
+    guards: bool,
+}
+
+impl<'a> Past<'a> {
+    pub(crate) fn of(runner: &'a Runner, targets: &[(&str, &Target)]) -> Result<Self, PipelineError> {
+        let known = |target: &Target| -> Result<Known, PipelineError> {
+            let sensitive = target.sensitive(runner.registry())?;
+            let reads = |call: &String| {
+                call_of(runner.registry(), call)
+                    .map_or(true, |call| sensitive.takes_in(call.capability(), call.subject()))
+            };
+            let guards = target.guards.iter().filter_map(|guard| guard.call.as_ref()).any(reads);
+            Ok(Known { guards, sensitive, configuration: target.digest() })
+        };
+        let known = targets.iter().map(|(name, target)| Ok(((*name).to_owned(), known(target)?)));
+        Ok(Self { runner, targets: known.collect::<Result<_, PipelineError>>()? })
+    }
+
+    fn takes_in(&self, target: &str, capability: &str, subject: &str) -> bool {
+        match self.targets.get(target) {
+            Some(known) => known.sensitive.takes_in(capability, subject),
+            // Nobody says any more what is sensitive there, so it is what is so anywhere.
+            None => self.targets.values().any(|known| known.sensitive.takes_in(capability, subject)),
+        }
+    }
+
+    /// The journaled change as it may be told.
+    pub(crate) fn journaled(&self, target: &str, mut made: JournaledChange) -> JournaledChange {
+        if self.takes_in(target, &made.change.capability, &made.change.subject) {
+            made.change.withheld = true;
+            made.note = made.note.as_deref().map(without_digests);
+        }
+        made
+    }
+
+    /// Whether what was said in the run may quote what is sensitive by now: it changed that, or its rehearsal planned
+    /// to or read it, at a time when nobody held it for that.
+    pub(crate) fn quotes(&self, run: &RunRecord) -> bool {
+        let bare =
+            |change: &Change| !change.withheld && self.takes_in(&run.target, &change.capability, &change.subject);
+        let journaled = self.runner.state().runs().changes(&run.id);
+        // What can be read no more may have been anything.
+        journaled.map_or(true, |made| made.iter().any(|made| bare(&made.change)))
+            || self.rehearsed(run, bare).unwrap_or(true)
+    }
+
+    fn rehearsed(&self, run: &RunRecord, bare: impl Fn(&Change) -> bool) -> Result<bool, PipelineError> {
+        let (document, _) = self.runner.signed_proposal(&run.proposal)?;
+        let document: ProposalDocument =
+            serde_json::from_slice(&document).map_err(|error| PipelineError::failed(error.to_string()))?;
+        let Some(proposed) = document.targets.iter().find(|target| target.name == run.target) else { return Ok(true) };
+        if let Some(known) = self.targets.get(&run.target) {
+            if known.configuration == proposed.configuration {
+                return Ok(false);
+            }
+            if known.guards {
+                return Ok(true);
+            }
+        }
+        let rehearsal = self.runner.rehearsal(&proposed.rehearsal)?;
+        if rehearsal.plan.changes().any(|planned| bare(planned.change)) {
+            return Ok(true);
+        }
+        for reference in &rehearsal.evidence {
+            let (record, _) = self.runner.evidence(&reference.id)?;
+            if self.read(&record) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn read(&self, record: &Evidence) -> bool {
+        let call = call_of(self.runner.registry(), &record.call);
+        let sensitive = call.map_or(true, |call| self.takes_in(&record.target, call.capability(), call.subject()));
+        !record.withheld && sensitive
+    }
+}
+
+/// The report of a run whose words may quote what is sensitive by now, with its changes as they may be told.
+pub(crate) fn report(report: RunReport, changes: &[&ReportedChange]) -> RunReport {
+    let undigested = |lines: Vec<String>| lines.iter().map(|line| without_digests(line)).collect();
+    let mut guards = [report.guards_before, report.guards];
+    for guard in guards.iter_mut().flatten() {
+        guard.reason = guard.reason.is_some().then(|| SINCE.to_owned());
+    }
+    let [guards_before, guards] = guards;
+    let told = |reported: ReportedChange| {
+        let same = |made: &&&ReportedChange| (made.role, &made.subject) == (reported.role, &reported.subject);
+        changes
+            .iter()
+            .find(same)
+            .filter(|made| made.withheld.is_some())
+            .map_or(reported.clone(), |made| (*made).clone())
+    };
+    RunReport {
+        reason: SINCE.to_owned(),
+        changes: report.changes.into_iter().map(told).collect(),
+        left: undigested(report.left),
+        irreversible: undigested(report.irreversible),
+        check: report.check.map(|check| reason(&check, SINCE)),
+        guards_before,
+        guards,
+        ..report
+    }
+}
