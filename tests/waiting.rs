@@ -108,6 +108,7 @@ fn it_starts_at_the_last_signature() {
         if name == "alice" {
             let says = waiting.says("signed by alice");
             assert!(says.contains("may sign: bob"), "{says}");
+            assert!(says.contains("waiting for 1 more of"), "{says}");
             assert_eq!(incident.status("/orders"), 503, "one is not enough");
         }
     }

@@ -33,7 +33,7 @@ impl SignerArguments {
             key.map_err(|fault: SigningFault| match &self.key {
                 Some(path) if !self.agent => hinted(
                     format!("`{}` is a public key, so ssh-agent would sign with it: {fault}", shown(path)),
-                    "name the private key, or start ssh-agent and add it with `ssh-add`; `ssh-add -X` unlocks a locked agent",
+                    format!("{}; or name the private key", fault.hint()),
                 ),
                 _ => hinted(fault.to_string(), fault.hint()),
             })
