@@ -101,12 +101,14 @@ fn shows_the_same(incident: &Incident, elsewhere: &Elsewhere, proposal: &str) ->
     let here = incident.state.run(&["--json", "review", proposal]).expect(0).json();
     let there = elsewhere.run(&["--json", "review", text(&file)]).expect(0).json();
     assert_eq!(common(there), common(here.clone()));
-    // How long ago something was is another for each of them.
+    // How long ago something was is another for each of them, and so is what to sign.
     let lines = |shown: &str| -> Vec<String> {
         let lines = shown.replace("check at export:", "check now:");
-        lines.lines().filter(|line| !line.contains(" ago")).map(str::to_owned).collect()
+        let same = |line: &&str| !line.contains(" ago") && !line.contains("  countersign ");
+        lines.lines().filter(same).map(str::to_owned).collect()
     };
-    let there = lines(&elsewhere.run(&["review", text(&file)]).expect(0).stdout);
+    let named = ["review", text(&file), "--runner", &incident.state.runner()];
+    let there = lines(&elsewhere.run(&named).expect(0).stdout);
     let mut rest = there.iter();
     for line in lines(&incident.state.run(&["review", proposal]).expect(0).stdout) {
         assert!(rest.any(|other| *other == line), "`{line}` is not where it should be in: {there:#?}");
@@ -120,7 +122,18 @@ fn a_revision_and_an_undoing_show_elsewhere_what_they_show_here() {
     let elsewhere = Elsewhere::new();
     let alice = incident.state.path("alice");
     let approve = |file: &PathBuf| {
-        elsewhere.run(&["approve", text(file), "--reason", "seen, agreed", "--key", text(&alice)]).expect(0);
+        elsewhere
+            .run(&[
+                "approve",
+                text(file),
+                "--runner",
+                &incident.state.runner(),
+                "--reason",
+                "seen, agreed",
+                "--key",
+                text(&alice),
+            ])
+            .expect(0);
         incident.state.run(&["import", text(file)]).expect(0);
     };
     let proposed = |command: &mut Command| -> String {
@@ -141,7 +154,10 @@ fn a_revision_and_an_undoing_show_elsewhere_what_they_show_here() {
     // The one before says what took its place, there too.
     let (superseded, late) = shows_the_same(&incident, &elsewhere, &old);
     assert_eq!(superseded["superseded_by"], new.as_str());
-    elsewhere.run(&["approve", text(&late), "--reason", "x", "--key", text(&alice)]).expect(3).says("superseded");
+    elsewhere
+        .run(&["approve", text(&late), "--runner", &incident.state.runner(), "--reason", "x", "--key", text(&alice)])
+        .expect(3)
+        .says("superseded");
     approve(&file);
     let run = incident.run(&new).expect(0).json()["run"].as_str().expect("a run").to_owned();
 
