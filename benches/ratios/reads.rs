@@ -221,7 +221,7 @@ impl Witness for Kept {
             purpose: "check".to_owned(),
             call: record.text(),
             digest: Digest::of(reply),
-            bytes: reply.len() as u64,
+            bytes: Some(reply.len() as u64),
             excerpt: shown["content"].as_str().unwrap_or_default().chars().take(2048).collect(),
             withheld: record.withheld,
             failed: false,
