@@ -526,7 +526,9 @@ fn an_approval_that_could_not_be_given_here_any_more_is_not_kept() {
     let elsewhere = Elsewhere::new();
     let file = elsewhere.export(&incident, &proposal);
     let alice = incident.state.path("alice");
-    elsewhere.run(&["approve", text(&file), "--reason", "seen", "--expires", "1h", "--key", text(&alice)]).expect(0);
+    let by = runner(&incident);
+    let how = ["--reason", "seen", "--expires", "1h", "--runner", by.as_str(), "--key", text(&alice)];
+    elsewhere.run(&[&["approve", text(&file)], how.as_slice()].concat()).expect(0);
     let kept = || fs::read_dir(incident.state.path("state/approvals")).expect("listed").count();
 
     let config = fs::read_to_string(incident.state.config()).expect("it is text");
