@@ -140,6 +140,11 @@ fn runs_withhold_what_is_held_for_sensitive_since() {
     vault.state.run(&["--json", "show", run]).expect(0).shows(&digest(OLD)).shows("correct-horse");
     vault.state.run(&["--json", "runs"]).expect(0).shows("correct-horse").shows(&digest(OTHER));
 
+    configure(&vault.target("vault", &vault.sensitive(), ""));
+    let later = named(&vault.propose("blind").expect(0).tells_nothing().json());
+    let earlier = vault.reviewed(&later)["earlier_runs"].clone();
+    let told = "withheld: it may quote what is sensitive by now, and was not then";
+    assert!(earlier.as_array().expect("runs").iter().all(|run| run["reason"] == told), "{earlier}");
     for target in [vault.target("vault", &vault.sensitive(), ""), vault.target("other", &vault.sensitive(), "")] {
         // The other way round, the target goes, and what is sensitive on another is so there too.
         configure(&target);

@@ -258,11 +258,16 @@ impl Runner {
         })
     }
 
-    pub(crate) fn earlier_runs(&self, bundle: &Digest) -> Result<Vec<EarlierRun>, PipelineError> {
+    pub(crate) fn earlier_runs(
+        &self,
+        bundle: &Digest,
+        targets: &[(&str, &Target)],
+    ) -> Result<Vec<EarlierRun>, PipelineError> {
+        let past = Past::of(self, targets)?;
         let runs = self.state().runs().of_bundle(bundle, MAX_EARLIER)?;
         let earlier = |run: RunRecord| EarlierRun {
             outcome: outcome(run.state),
-            reason: reason(&run),
+            reason: past.reason(&run, reason(&run)),
             run: run.id,
             target: run.target,
             started: run.started,

@@ -17,6 +17,9 @@ use crate::withhold::{call_of, reason};
 /// Said in the place of a run's words.
 pub(crate) const SINCE: &str = "withheld: it may quote what is sensitive by now, and was not then";
 
+/// Said in the place of the words of a run on a target of which is not at hand what is sensitive there.
+const ELSEWHERE: &str = "withheld: it was on a target that is not proposed here, and may quote what is sensitive there";
+
 /// What is sensitive by the present configuration, against which earlier runs are held.
 pub(crate) struct Past<'a> {
     runner: &'a Runner,
@@ -60,6 +63,19 @@ impl<'a> Past<'a> {
             made.note = made.note.as_deref().map(without_digests);
         }
         made
+    }
+
+    /// Why a run ended as it did, beside a proposal for these targets alone.
+    pub(crate) fn reason(&self, run: &RunRecord, reason: String) -> String {
+        if reason.is_empty() {
+            reason
+        } else if !self.targets.contains_key(&run.target) {
+            ELSEWHERE.to_owned()
+        } else if self.quotes(run) {
+            SINCE.to_owned()
+        } else {
+            reason
+        }
     }
 
     /// Whether what was said in the run may quote what is sensitive by now: it changed that, or its rehearsal planned

@@ -41,7 +41,7 @@ pub(crate) fn look(
         undoes: stored.undo.as_ref().map(|undo| undo.standing(runner.policy())),
         revision: crate::revision::standing(runner, stored, targets)?,
         superseded_by: runner.revision(&stored.proposal.digest())?.as_ref().map(crate::propose::proposal_name),
-        earlier_runs: runner.earlier_runs(&document.bundle)?,
+        earlier_runs: runner.earlier_runs(&document.bundle, targets)?,
         runs: runner.runs_of(&stored.proposal.digest())?,
         at: runner.now(),
     })
