@@ -14,6 +14,9 @@ use crate::runner::Runner;
 use crate::target::Target;
 use crate::withhold::{call_of, reason};
 
+/// As many hexadecimal digits may be a name; more are a digest's.
+const LONGEST_TOLD: usize = 32;
+
 /// Said in the place of a run's words.
 pub(crate) const SINCE: &str = "withheld: it may quote what is sensitive by now, and was not then";
 
@@ -124,7 +127,7 @@ impl<'a> Past<'a> {
 
 /// The report of a run whose words may quote what is sensitive by now, with its changes as they may be told.
 pub(crate) fn report(report: RunReport, changes: &[&ReportedChange]) -> RunReport {
-    let undigested = |lines: Vec<String>| lines.iter().map(|line| without_digests(line)).collect();
+    let undigested = |lines: Vec<String>| lines.iter().map(|line| without_places(&without_digests(line))).collect();
     let mut guards = [report.guards_before, report.guards];
     for guard in guards.iter_mut().flatten() {
         guard.reason = guard.reason.is_some().then(|| SINCE.to_owned());
@@ -147,5 +150,40 @@ pub(crate) fn report(report: RunReport, changes: &[&ReportedChange]) -> RunRepor
         guards_before,
         guards,
         ..report
+    }
+}
+
+/// The text without what an image's place has of its digest: the names of its folder and its file.
+fn without_places(text: &str) -> String {
+    let part = |c: char| c.is_ascii_hexdigit() || c == '/';
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(part) {
+        let (before, found) = rest.split_at(start);
+        let (run, after) = found.split_at(found.find(|c| !part(c)).unwrap_or(found.len()));
+        out.push_str(before);
+        out.push_str(if run.chars().filter(char::is_ascii_hexdigit).count() < LONGEST_TOLD { run } else { "…" });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_an_image_is_kept_tells_no_digest() {
+        let digest = Digest::of(b"hunter2").to_string();
+        let hex = digest.strip_prefix("sha256:").expect("a digest");
+        let (folder, file) = hex.split_at(2);
+        for place in
+            [format!("/srv/blobs/{folder}/{file}"), format!("row `{hex}` of the table `images`"), digest.clone()]
+        {
+            let told = without_places(&format!("/etc/a is not as before: kept at {place}; see it"));
+            assert!(told.starts_with("/etc/a is not as before: kept at ") && told.ends_with("; see it"), "{told}");
+            assert!(!told.contains(file) && !told.contains(&format!("/{folder}")), "{told}");
+        }
     }
 }
