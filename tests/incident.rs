@@ -207,3 +207,52 @@ fn of_runs_that_start_together_one_commits_and_the_others_keep_their_use() {
         incident.deploy(0);
     }
 }
+
+/// What a run has tested stays so until it begins, however long another test takes: nobody changes the target meanwhile.
+#[test]
+fn a_run_that_still_tests_what_it_presupposes_holds_its_target() {
+    let incident = Incident::new();
+    // Between the check and the service: while it is held up, so is the check, after the drift was looked at.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let between = listener.local_addr().expect("its address").to_string();
+    let held_up = std::sync::Arc::new(std::sync::Mutex::new(()));
+    let (arrived, arrivals) = std::sync::mpsc::channel();
+    let (gate, service) = (held_up.clone(), incident.address.clone());
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let _ = arrived.send(());
+            drop(gate.lock());
+            let Ok(server) = std::net::TcpStream::connect(&service) else { return };
+            let pairs = [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))];
+            for (from, to) in pairs {
+                let (mut from, mut to) = (from.expect("cloned"), to.expect("cloned"));
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+    let config = fs::read_to_string(incident.state.config()).expect("it is text");
+    let direct = format!("\"http.read http://{}/**\"", incident.address);
+    let both = format!("{direct}, \"http.read http://{between}/**\"");
+    fs::write(incident.state.config(), config.replace(&direct, &both)).expect("it can be written");
+
+    let quick = incident.propose("pool-size");
+    let mut command = incident.state.command(&["--json", "propose", "--hypothesis", "no worker", "--key"]);
+    command.arg(incident.state.path("agent")).arg(bundle("pool-size"));
+    command.args(incident.arguments().iter().map(|argument| argument.replace(&incident.address, &between)));
+    let slow = support::Runs::ran(&mut command).expect(0).json()["proposal"].as_str().expect("a name").to_owned();
+    [&quick, &slow].into_iter().for_each(|proposal| drop(incident.approve(proposal)));
+
+    while arrivals.try_recv().is_ok() {}
+    let held = held_up.lock().expect("held up");
+    let mut command = incident.state.command(&["--json", "run", &slow]);
+    let run = std::thread::spawn(move || command.ran());
+    arrivals.recv_timeout(std::time::Duration::from_secs(60)).expect("the check is asked");
+    incident.run(&quick).expect(3).says("is held by");
+    drop(held);
+    assert_eq!(outcome(&run.join().expect("it ran").expect(0).json()), "committed");
+    incident.deploy(0);
+    incident.run(&quick).expect(0);
+}
