@@ -338,7 +338,9 @@ fn in_json() {
         keys.compare(verb, &support::countersign().arg("--json").args(words).ran().expect(0).json());
     }
     assert_eq!(keys.wrong(), Vec::<&str>::new());
-    assert_eq!(keys.unseen(&[]), Vec::<String>::new(), "what `docs/json.md` says is printed nowhere");
+    // What the story does not meet is looked at in `full_disk.rs` and `incident.rs`.
+    let elsewhere = [("change", "kept_at"), ("planned-change", "runs_as")];
+    assert_eq!(keys.unseen(&elsewhere), Vec::<String>::new(), "what `docs/json.md` says is printed nowhere");
 }
 
 /// `--help` of the program and of every command, as on a terminal of a hundred columns.
