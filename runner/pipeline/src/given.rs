@@ -71,7 +71,7 @@ pub fn committed(desk: &dyn Desk, stored: &Stored) -> Result<Vec<String>, Pipeli
     Ok(runs.into_iter().filter(|run| run.outcome == "committed").map(|run| run.run).collect())
 }
 
-/// Refuses, before anything is signed, what [`once`] would refuse afterwards.
+/// Refuses, before anything is signed, what `once` would refuse afterwards.
 ///
 /// # Errors
 /// That refusal, or when the approvals cannot be read.
