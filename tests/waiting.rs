@@ -206,15 +206,11 @@ fn what_was_changed_meanwhile_is_seen_when_it_starts() {
     let (waiting, _) = Waiting::begin(&incident, &proposal, &[]);
     let own = fs::read_to_string(incident.state.config()).expect("it is text");
     assert_ne!(own, config);
-    // The approver's command reads the old configuration; a signature made before is put there after it changed.
-    let manifest = incident.state.path("approval.json");
-    let mut write = incident.state.command(&["approve", &proposal, "--reason", "agreed", "--write-manifest"]);
-    write.arg(&manifest).ran().expect(0);
+    // The approver's command reads the old configuration; what the run reads changes while it waits.
+    let before = incident.state.config().with_file_name("before.toml");
+    fs::copy(incident.state.config(), &before).expect("it can be copied");
     fs::write(incident.state.config(), own.replace("max-calls=2", "max-calls=3")).expect("it can be written");
-    let (key, file) = (incident.state.path("alice"), manifest.to_str().expect("UTF-8"));
-    support::ssh_keygen(&["-q", "-Y", "sign", "-f", key.to_str().expect("UTF-8"), "-n", "approval@countersign", file]);
-    let mut approve = incident.state.command(&["approve", &proposal, "--manifest", file, "--signature"]);
-    approve.arg(incident.state.path("approval.json.sig")).ran().expect(0);
+    incident.approve_with(&proposal, &["--config", before.to_str().expect("UTF-8")]).expect(0);
     let (code, _, said) = waiting.end();
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("configuration"), "{said}");
