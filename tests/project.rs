@@ -60,3 +60,24 @@ fn build_refuses_grants_and_imports_that_do_not_match() {
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("http.read"), "{stderr}");
 }
+
+/// Steps of all projects have the same names: two builds into one target directory must not take each other's.
+#[test]
+fn one_build_at_a_time_in_one_target_directory() {
+    let state = State::new();
+    countersign().current_dir(state.dir.path()).args(["new", "late"]).ran().expect(0);
+    let target = state.path("target/countersign");
+    std::fs::create_dir_all(&target).expect("it can be made");
+    let lock = std::fs::File::create(target.join("build.lock")).expect("the lock can be made");
+    lock.lock().expect("it can be taken");
+    let mut build = countersign();
+    build.current_dir(state.dir.path()).args(["build", "late"]).env("CARGO_TARGET_DIR", state.path("target"));
+    let mut building = build.stderr(std::process::Stdio::piped()).spawn().expect("the binary starts");
+    let mut line = String::new();
+    let stderr = building.stderr.take().expect("its stderr");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stderr), &mut line).expect("it says something");
+    assert!(line.starts_with("waiting for another build in"), "{line}");
+    assert!(!target.join("cargo-home").exists(), "nothing is touched meanwhile");
+    building.kill().expect("it can be stopped");
+    building.wait().expect("it ends");
+}

@@ -6,6 +6,7 @@
 //! machine, rustc writes as others.
 
 use std::ffi::OsString;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,8 @@ pub(crate) struct Toolchain {
     flags: String,
     /// Packages outside of the project that it is built from.
     outside: Vec<String>,
+    /// Held until what was built has been read.
+    _lock: File,
 }
 
 impl Toolchain {
@@ -87,6 +90,7 @@ impl Toolchain {
         };
         // One of its own: to cargo the same packages from another home are others, and would replace what it has built.
         let target_dir = target_dir.join("countersign");
+        let lock = lock(&target_dir)?;
         let sysroot = sysroot(&project)?;
         let beside = sysroot.join("bin/cargo");
         let cargo = if beside.is_file() {
@@ -103,6 +107,7 @@ impl Toolchain {
             target_dir,
             flags: String::new(),
             outside: Vec::new(),
+            _lock: lock,
         };
         toolchain.remap(&sysroot, target)?;
         Ok(toolchain)
@@ -210,6 +215,19 @@ fn passed(all: impl Iterator<Item = (OsString, OsString)>) -> impl Iterator<Item
         name.to_str()
             .is_some_and(|name| PASSED.contains(&name) || PASSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
     })
+}
+
+/// One build at a time in one target directory: the steps of all projects have the same names there.
+fn lock(target_dir: &Path) -> anyhow::Result<File> {
+    let shown = target_dir.display();
+    std::fs::create_dir_all(target_dir).with_context(|| format!("`{shown}` cannot be made"))?;
+    let lock = File::create(target_dir.join("build.lock")).with_context(|| format!("`{shown}` cannot be locked"))?;
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        crate::output::complain(format_args!("waiting for another build in `{shown}`"));
+    }
+    // Taken again where it was had at once, which is nothing.
+    lock.lock().with_context(|| format!("`{shown}` cannot be locked"))?;
+    Ok(lock)
 }
 
 /// Makes a cargo home in the target directory: what was fetched is the user's own home's, the configuration is not.
