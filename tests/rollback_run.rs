@@ -87,12 +87,15 @@ fn a_committed_run_is_undone_by_an_approval_of_its_own() {
     assert_eq!(reviewed["undoes"]["not_undone"].as_array().map(Vec::len), Some(1), "the signal");
     assert!(reviewed["changes"][0]["diff"].as_str().is_some_and(|diff| diff.contains("+pool-size = 0")), "{reviewed}");
     assert_eq!(reviewed["restores"], true);
+    let success = &reviewed["targets"][0]["success"];
+    assert_eq!(success["hold-ms"], success["every-ms"], "it is looked at twice");
     let text = incident.state.run(&["review", &proposal]).expect(0).stdout;
     for words in [
         &format!("UNDOES run {run} on orders"),
         "NOT undone, since nothing undoes it: send HUP",
         "1. undo: replace",
-        "no guard on orders may be worse than before",
+        "no guard on orders may be worse than before, at one look within 10 s (a look every 250 ms), and at every look for \
+         250 ms after that",
         "the check is shown and not required",
         "the rollback step runs again",
     ] {

@@ -76,7 +76,8 @@ pub struct TargetReview {
     pub blocked: Option<String>,
     /// Why what is asked for exceeds the target's ceilings, if it does: then it cannot be approved.
     pub exceeded: Option<String>,
-    /// When check and guards are asked here: the proposal's terms, cut by the operator's own.
+    /// When check and guards are asked here: the proposal's terms, cut by the operator's own; of what undoes a run,
+    /// at two looks at least.
     pub success: Success,
     /// Whether that configuration was changed since the rehearsal: then it cannot be approved.
     pub reconfigured: bool,
@@ -281,7 +282,10 @@ fn review_target(
         description: configured.description,
         blocked: found.blocked,
         exceeded: configured.exceeded,
-        success: configured.success,
+        success: match stored.proposal.document().undoes {
+            None => configured.success,
+            Some(_) => crate::undoing::at_two_looks(configured.success),
+        },
         reconfigured,
         check_now: found.check,
         guards_now: found.guards,

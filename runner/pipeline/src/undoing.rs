@@ -23,6 +23,11 @@ pub(crate) fn apply(run: &Run<'_>, undo: &Undo) -> Result<(), String> {
     ended.result.map(drop).map_err(|failure| format!("the rollback step failed: {failure}"))
 }
 
+/// At two looks at least: what the rollback step had reloaded may take a moment to show.
+pub(crate) fn at_two_looks(success: Success) -> Success {
+    Success { hold_ms: success.hold_ms.max(success.every_ms), ..success }
+}
+
 /// Proves that every subject equals what it was before the undone run, and gives the guards the time that success was
 /// given: none may stay worse than it was. The check is asked once and shown; it was written to see the fix.
 ///
@@ -31,11 +36,8 @@ pub(crate) fn apply(run: &Run<'_>, undo: &Undo) -> Result<(), String> {
 pub(crate) fn await_proof(run: &mut Run<'_>, undo: &Undo) -> Result<(), String> {
     prove(run, undo)?;
     let runner = run.runner();
-    // At two looks at least: what the rollback step had reloaded may take a moment to show.
-    let success = run.success();
-    let success = Success { hold_ms: success.hold_ms.max(success.every_ms), ..success };
     let held = hold(
-        success,
+        at_two_looks(run.success()),
         || runner.interrupted(),
         |_| {
             let now = run.ask_guards();
