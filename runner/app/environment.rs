@@ -120,11 +120,6 @@ impl Environment {
         })
     }
 
-    /// Every target that is configured.
-    pub(crate) fn all_targets(&self) -> Vec<(&str, &Target)> {
-        self.targets.iter().map(|(name, target)| (name.as_str(), target)).collect()
-    }
-
     pub(crate) fn targets<'a>(
         &'a self,
         names: impl Iterator<Item = &'a str>,

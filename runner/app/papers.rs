@@ -160,7 +160,8 @@ impl Papers {
     pub(crate) fn review(&self) -> anyhow::Result<Review> {
         Ok(match self {
             Self::Here(environment, stored) => {
-                countersign_pipeline::review(&environment.runner, stored, &environment.targets_of(stored)?)?
+                let targets = environment.targets_of(stored)?;
+                countersign_pipeline::review(&environment.runner, stored, &targets, &environment.targets)?
             }
             Self::Away(file) => file.exported.review()?,
         })

@@ -100,6 +100,37 @@ fn what_undoes_a_run_tells_nothing_either() {
     assert_eq!(vault.read("private/password"), OLD);
 }
 
+/// A run on another target is held against what that target's own configuration says by now.
+#[test]
+fn an_earlier_run_on_another_target_is_told_unless_it_quotes_what_is_sensitive_there() {
+    let vault = Vault::with("", "");
+    let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+    let other = vault.target("other", "", "");
+    let configure = |vaults: &str| {
+        fs::write(vault.state.config(), format!("{config}{other}{vaults}")).expect("it can be written");
+    };
+    configure(&vault.target("vault", "", ""));
+    let old = vault.approved_openly("blind");
+    vault.write("private/password", OTHER);
+    vault.state.run(&["run", &old]).expect(3);
+    let elsewhere = named(&vault.revise(&old, &["--target", "other"]).expect(0).json());
+    let told = || {
+        let review = vault.state.run(&["--json", "review", &elsewhere]).expect(0).json();
+        assert_eq!(review["earlier_runs"][0]["target"], "vault");
+        review["earlier_runs"][0]["reason"].as_str().expect("a reason").to_owned()
+    };
+    assert!(told().contains(&digest(OTHER)), "{}", told());
+    let file = vault.state.path("other.proposal");
+    let file = file.to_str().expect("UTF-8");
+    vault.state.run(&["export", &elsewhere, file]).expect(0);
+    vault.state.run(&["--json", "review", file]).expect(0).shows(&told());
+
+    configure(&vault.target("vault", &vault.sensitive(), ""));
+    assert_eq!(told(), "withheld: it may quote what is sensitive by now, and was not then");
+    configure("");
+    assert_eq!(told(), "withheld: its target is not configured any more, and nobody says what is sensitive there");
+}
+
 /// Runs of before anybody said so quoted the check, and gave digests that a short content can be told by.
 #[test]
 fn runs_withhold_what_is_held_for_sensitive_since() {
@@ -109,13 +140,7 @@ fn runs_withhold_what_is_held_for_sensitive_since() {
         fs::write(vault.state.config(), format!("{config}{target}")).expect("it can be written");
     };
     configure(&vault.target("vault", "", ""));
-    let proposal = named(&vault.propose("blind").expect(0).json());
-    vault
-        .state
-        .command(&["approve", &proposal, "--reason", "agreed", "--key"])
-        .arg(vault.state.path("alice"))
-        .ran()
-        .expect(0);
+    let proposal = vault.approved_openly("blind");
     vault.write("private/password", OTHER);
     let refused = vault.state.run(&["--json", "run", &proposal]).expect(3).json();
     assert!(refused["reason"].as_str().expect("a reason").contains(&digest(OTHER)), "{refused}");
@@ -127,13 +152,7 @@ fn runs_withhold_what_is_held_for_sensitive_since() {
         OLD.replace('\n', "\\n")
     );
     configure(&vault.target("vault", "", &guard));
-    let again = named(&vault.propose("blind").expect(0).json());
-    vault
-        .state
-        .command(&["approve", &again, "--reason", "agreed", "--key"])
-        .arg(vault.state.path("alice"))
-        .ran()
-        .expect(0);
+    let again = vault.approved_openly("blind");
     let ran = vault.state.run(&["--json", "run", &again]).expect(4).json();
     let run = ran["run"].as_str().expect("a run");
     assert!(ran["reason"].as_str().expect("a reason").contains("correct-horse"), "{ran}");

@@ -144,12 +144,22 @@ expect = {{ kind = "file" }}
 
     #[track_caller]
     pub fn approve(&self, proposal: &str) {
-        self.state
-            .command(&["--json", "approve", proposal, "--reason", "agreed", "--key"])
-            .arg(self.state.path("alice"))
-            .ran()
-            .expect(0)
-            .tells_nothing();
+        self.approve_openly(proposal).tells_nothing();
+    }
+
+    #[track_caller]
+    fn approve_openly(&self, proposal: &str) -> Ran {
+        let mut approve = self.state.command(&["--json", "approve", proposal, "--reason", "agreed", "--key"]);
+        approve.arg(self.state.path("alice")).ran().expect(0)
+    }
+
+    /// Proposes and approves while nothing is sensitive; gives the proposal's name.
+    #[track_caller]
+    pub fn approved_openly(&self, way: &str) -> String {
+        let proposed = self.propose(way).expect(0).json();
+        let proposal = proposed["proposal"].as_str().expect("a name").to_owned();
+        self.approve_openly(&proposal);
+        proposal
     }
 
     /// Proposes and approves; gives the proposal's name.

@@ -29,7 +29,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let stored = Stored::load(&environment.runner, &arguments.proposal)?;
     let targets = environment.targets_of(&stored)?;
-    let bytes = countersign_pipeline::export(&environment.runner, &stored, &targets)?;
+    let bytes = countersign_pipeline::export(&environment.runner, &stored, &targets, &environment.targets)?;
     write_new(&arguments.file, &bytes)?;
 
     let name = proposal_name(&stored.proposal.digest());

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
-    let runs = environment.runner.runs(arguments.limit, &environment.all_targets())?;
+    let runs = environment.runner.runs(arguments.limit, &environment.targets)?;
     let mut rows = vec![["RUN", "OUTCOME", "TARGET", "PROPOSAL", "STARTED", "REASON"].map(str::to_owned).to_vec()];
     for run in &runs {
         rows.push(vec![

@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
-    let shown = environment.runner.show(&arguments.run, &environment.all_targets())?;
+    let shown = environment.runner.show(&arguments.run, &environment.targets)?;
     let text = render::run::shown(&shown);
     Ok(Done::new(text, serde_json::to_value(&shown)?))
 }

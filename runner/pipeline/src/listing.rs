@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use countersign_model::documents::{EarlierRun, ProposalRun};
@@ -180,7 +181,7 @@ impl Runner {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub fn runs(&self, limit: u32, targets: &[(&str, &Target)]) -> Result<Vec<ListedRun>, PipelineError> {
+    pub fn runs(&self, limit: u32, targets: &BTreeMap<String, Target>) -> Result<Vec<ListedRun>, PipelineError> {
         let past = Past::of(self, targets)?;
         let runs = self.state().runs().list(limit as usize)?;
         let listed = |run: &RunRecord| ListedRun {
@@ -201,7 +202,7 @@ impl Runner {
     ///
     /// # Errors
     /// When there is no such run, or several.
-    pub fn show(&self, name: &str, targets: &[(&str, &Target)]) -> Result<ShownRun, PipelineError> {
+    pub fn show(&self, name: &str, targets: &BTreeMap<String, Target>) -> Result<ShownRun, PipelineError> {
         let past = Past::of(self, targets)?;
         let state = self.state();
         let run = state.runs().get(name)?;
@@ -261,7 +262,7 @@ impl Runner {
     pub(crate) fn earlier_runs(
         &self,
         bundle: &Digest,
-        targets: &[(&str, &Target)],
+        targets: &BTreeMap<String, Target>,
     ) -> Result<Vec<EarlierRun>, PipelineError> {
         let past = Past::of(self, targets)?;
         let runs = self.state().runs().of_bundle(bundle, MAX_EARLIER)?;

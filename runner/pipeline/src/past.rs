@@ -20,8 +20,8 @@ const LONGEST_TOLD: usize = 32;
 /// Said in the place of a run's words.
 pub(crate) const SINCE: &str = "withheld: it may quote what is sensitive by now, and was not then";
 
-/// Said in the place of the words of a run on a target of which is not at hand what is sensitive there.
-const ELSEWHERE: &str = "withheld: it was on a target that is not proposed here, and may quote what is sensitive there";
+/// Said in the place of the words of a run on a target that is gone, beside a proposal for others.
+const GONE: &str = "withheld: its target is not configured any more, and nobody says what is sensitive there";
 
 /// What is sensitive by the present configuration, against which earlier runs are held.
 pub(crate) struct Past<'a> {
@@ -37,7 +37,8 @@ struct Known {
 }
 
 impl<'a> Past<'a> {
-    pub(crate) fn of(runner: &'a Runner, targets: &[(&str, &Target)]) -> Result<Self, PipelineError> {
+    /// `targets` are all that are configured.
+    pub(crate) fn of(runner: &'a Runner, targets: &BTreeMap<String, Target>) -> Result<Self, PipelineError> {
         let known = |target: &Target| -> Result<Known, PipelineError> {
             let sensitive = target.sensitive(runner.registry())?;
             let reads = |call: &String| {
@@ -47,7 +48,7 @@ impl<'a> Past<'a> {
             let guards = target.guards.iter().filter_map(|guard| guard.call.as_ref()).any(reads);
             Ok(Known { guards, sensitive, configuration: target.digest() })
         };
-        let known = targets.iter().map(|(name, target)| Ok(((*name).to_owned(), known(target)?)));
+        let known = targets.iter().map(|(name, target)| Ok((name.clone(), known(target)?)));
         Ok(Self { runner, targets: known.collect::<Result<_, PipelineError>>()? })
     }
 
@@ -68,12 +69,12 @@ impl<'a> Past<'a> {
         made
     }
 
-    /// Why a run ended as it did, beside a proposal for these targets alone.
+    /// Why a run ended as it did, as it may be told in a review, which leaves the host.
     pub(crate) fn reason(&self, run: &RunRecord, reason: String) -> String {
         if reason.is_empty() {
             reason
         } else if !self.targets.contains_key(&run.target) {
-            ELSEWHERE.to_owned()
+            GONE.to_owned()
         } else if self.quotes(run) {
             SINCE.to_owned()
         } else {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use countersign_model::documents::{
     EarlierRun, GuardState, RevisionStanding, RoleGrants, StandingDocument, TargetStanding, UndoStanding,
 };
@@ -197,12 +199,19 @@ pub struct Words {
     pub hypothesis: String,
 }
 
-/// Looks at everything a proposal says and at its targets as they stand now. Changes nothing.
+/// Looks at everything a proposal says and at its targets as they stand now. Changes nothing. `configured` are all
+/// targets.
 ///
 /// # Errors
 /// When the record is incomplete or damaged, or a plan is too large to be shown.
-pub fn review(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> Result<Review, PipelineError> {
-    lay_out(runner, stored, &crate::standing::look(runner, stored, targets)?, &Since::of(runner, targets)?)
+pub fn review(
+    runner: &Runner,
+    stored: &Stored,
+    targets: &[(&str, &Target)],
+    configured: &BTreeMap<String, Target>,
+) -> Result<Review, PipelineError> {
+    let standing = crate::standing::look(runner, stored, targets, configured)?;
+    lay_out(runner, stored, &standing, &Since::of(runner, targets)?)
 }
 
 /// Puts together what was signed and how the targets stood, on the host and away from it alike.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use countersign_capability::{Phase, StepContext};
 use countersign_model::documents::{
     Configured, DOCUMENT_VERSION, Found, ProposalDocument, RehearsalDocument, StandingDocument, TargetStanding,
@@ -12,7 +14,8 @@ use crate::stored::Stored;
 use crate::target::Target;
 use crate::witness::Unwitnessed;
 
-/// Looks at a proposal's targets as they stand now. Changes nothing.
+/// Looks at a proposal's targets as they stand now. Changes nothing. `configured` are all targets: earlier runs were
+/// perhaps on others.
 ///
 /// # Errors
 /// When a step is refused, or something of the runner's own fails. What cannot be read of a target is part of
@@ -21,6 +24,7 @@ pub(crate) fn look(
     runner: &Runner,
     stored: &Stored,
     targets: &[(&str, &Target)],
+    configured: &BTreeMap<String, Target>,
 ) -> Result<StandingDocument, PipelineError> {
     let document = stored.proposal.document();
     let linked = Linked::link_for(runner, &stored.bundle, document, targets)?;
@@ -28,7 +32,7 @@ pub(crate) fn look(
     for (name, target) in targets {
         standing.push(TargetStanding {
             name: (*name).to_owned(),
-            configured: configured(runner, document, target),
+            configured: self::configured(runner, document, target),
             found: found(runner, document, &linked, name, target, stored.rehearsal(name)?)?,
             shown: None,
         });
@@ -41,7 +45,7 @@ pub(crate) fn look(
         undoes: stored.undo.as_ref().map(|undo| undo.standing(runner.policy())),
         revision: crate::revision::standing(runner, stored, targets)?,
         superseded_by: runner.revision(&stored.proposal.digest())?.as_ref().map(crate::propose::proposal_name),
-        earlier_runs: runner.earlier_runs(&document.bundle, targets)?,
+        earlier_runs: runner.earlier_runs(&document.bundle, configured)?,
         runs: runner.runs_of(&stored.proposal.digest())?,
         at: runner.now(),
     })

@@ -74,11 +74,16 @@ mod name {
 }
 
 /// Looks at the targets as they stand now, signs what was found, and packs it with everything that a reviewer needs
-/// and can verify without the state. Changes nothing.
+/// and can verify without the state. Changes nothing. `configured` are all targets.
 ///
 /// # Errors
 /// When anything does not verify, something is sensitive by now and was not withheld when it was recorded, a plan is too large to be shown, or all of it is too large to be exported.
-pub fn export(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> Result<Vec<u8>, PipelineError> {
+pub fn export(
+    runner: &Runner,
+    stored: &Stored,
+    targets: &[(&str, &Target)],
+    configured: &BTreeMap<String, Target>,
+) -> Result<Vec<u8>, PipelineError> {
     let policy = Desk::policy(runner);
     if policy.digest() != runner.pinned_policy() {
         return Err(PipelineError::refused("the trust policy is not the one that the configuration pins")
@@ -88,7 +93,7 @@ pub fn export(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> 
         crate::shown::showable(runner, rehearsal)?;
     }
     Since::of(runner, targets)?.nothing(runner, stored)?;
-    let mut standing = crate::standing::look(runner, stored, targets)?;
+    let mut standing = crate::standing::look(runner, stored, targets, configured)?;
     for target in &mut standing.targets {
         target.shown = crate::withhold::rehearsal(stored.rehearsal(&target.name)?);
     }
