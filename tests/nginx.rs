@@ -153,7 +153,10 @@ fn a_stray_character_is_taken_out_and_nginx_reloads() {
     let broken = nginx.config();
     let ran = nginx.remediate("nginx-stray-character").expect(0);
     assert_eq!(ran.json()["outcome"], "committed");
-    assert!(ran.stderr.contains("validator `nginx -t` accepts"), "{}", ran.stderr);
+    // Told as it happens.
+    let told = ["  changed: replace", "validator `nginx -t` accepts", "  changed: send HUP"];
+    let places = told.map(|line| ran.stderr.find(line).expect(line));
+    assert!(places.is_sorted(), "{}", ran.stderr);
     assert_eq!((nginx.status("/"), nginx.status("/healthz")), (200, 200));
     assert_eq!(nginx.config(), broken.replace(";x\n", ";\n"));
 }

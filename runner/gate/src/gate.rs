@@ -47,6 +47,9 @@ pub trait Witness: Send {
 
     /// Told when a step reads what is sensitive, before it gets the reply: from then on its words are withheld.
     fn tainted(&mut self, _role: Option<Role>, _call: &str) {}
+
+    /// Told of a change of a run that was, or may have been, made, before the guest gets the reply.
+    fn changed(&mut self, _change: &Change) {}
 }
 
 /// What the gate does with calls.
@@ -182,6 +185,9 @@ impl Gate {
 
     /// A stop is final: the step is over and its run failed, whatever the guest makes of it.
     fn ended_by(&mut self, result: Result<Reply, Stop>) -> Result<Reply, Stop> {
+        if let Work::Live(live) = &mut self.work {
+            live.untold().for_each(|change| self.witness.changed(change));
+        }
         if let Err(Stop(why)) = &result {
             self.step = None;
             if let Work::Live(live) = &mut self.work {

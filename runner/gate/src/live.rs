@@ -27,6 +27,8 @@ pub struct Live {
     validators: Box<dyn Validators>,
     /// What was journaled as about to happen, with what became of it.
     made: Vec<Made>,
+    /// How many of these the witness has been told of.
+    told: usize,
     forward: usize,
     back: BackPlan,
     interrupted: Arc<AtomicBool>,
@@ -97,6 +99,7 @@ impl Live {
             plan: (mode == Mode::Exact).then(|| plan.clone()),
             validators,
             made: Vec::new(),
+            told: 0,
             forward: 0,
             back: BackPlan::default(),
             interrupted,
@@ -142,6 +145,12 @@ impl Live {
     /// The changes that were, or may have been, made, in order.
     pub fn made(&self) -> impl Iterator<Item = (Role, &Change)> {
         self.made.iter().filter(|made| made.fate != Fate::Missed).map(|made| (made.role, &made.change))
+    }
+
+    /// Of these, what was made since this was last asked.
+    pub(crate) fn untold(&mut self) -> impl Iterator<Item = &Change> {
+        let told = std::mem::replace(&mut self.told, self.made.len());
+        self.made.iter().skip(told).filter(|made| made.fate != Fate::Missed).map(|made| &made.change)
     }
 
     pub(crate) fn deny(&mut self, denial: Denial) {

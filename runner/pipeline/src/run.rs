@@ -129,18 +129,12 @@ impl<'a> Run<'a> {
                 ended.result.map(drop).map_err(|failure| format!("the fix failed: {failure}"))
             }
         };
-        let made = self.with_live(|live, _| {
-            let failure = live.failure().map(str::to_owned);
-            (failure, live.complete(), live.made().map(|(_, change)| change.summary.clone()).collect::<Vec<_>>())
-        })?;
-        for summary in &made.2 {
-            self.runner.note(&format!("  changed: {summary}"));
-        }
-        if let Some(failure) = made.0 {
+        let (failure, complete) = self.with_live(|live, _| (live.failure().map(str::to_owned), live.complete()))?;
+        if let Some(failure) = failure {
             return Err(failure);
         }
         ended?;
-        made.1
+        complete
     }
 
     /// Runs the validators that nothing irreversible has made run yet.

@@ -5,7 +5,7 @@ use countersign_capability::LogLine;
 use countersign_gate::{ReadRecord, Witness};
 use countersign_model::documents::{EvidenceReference, namespace};
 use countersign_model::text::{excerpt, visible_lines};
-use countersign_model::{Digest, Evidence, Fault, FaultKind, Role};
+use countersign_model::{Change, Digest, Evidence, Fault, FaultKind, Role};
 use countersign_record::{NewEvidence, State};
 use countersign_trust::SigningKey;
 use serde_json::Value;
@@ -142,7 +142,7 @@ fn cut(text: &str) -> String {
     visible_lines(&few).chars().take(MAX_EXCERPT).collect()
 }
 
-/// Passes log lines on and keeps nothing of reads: a run's reads are not evidence.
+/// Passes log lines and changes on and keeps nothing of reads: a run's reads are not evidence.
 pub(crate) struct LogWitness(Arc<dyn Progress>);
 
 impl LogWitness {
@@ -162,6 +162,10 @@ impl Witness for LogWitness {
 
     fn tainted(&mut self, role: Option<Role>, call: &str) {
         tell_tainted(self.0.as_ref(), role, call);
+    }
+
+    fn changed(&mut self, change: &Change) {
+        self.0.note(&format!("  changed: {}", change.summary));
     }
 }
 

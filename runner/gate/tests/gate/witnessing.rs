@@ -1,9 +1,9 @@
-//! Record: every read is witnessed before the guest gets the reply.
+//! Record: every read and every change is witnessed before the guest gets the reply.
 
 use countersign_capability::{LogLine, Port};
 use countersign_model::{FaultKind, Role};
 
-use crate::support::{ALL, Host, Run, get, put};
+use crate::support::{ALL, Host, Run, Trouble, get, put, ring};
 
 #[test]
 fn every_read_is_witnessed_and_what_was_denied_was_not_performed() {
@@ -63,4 +63,21 @@ fn a_steps_log_goes_to_the_witness_with_its_role() {
     log("after");
     let line = |role, message: &str| (role, message.to_owned());
     assert_eq!(bench.seen().lines, [line(None, "before"), line(Some(Role::Check), "during"), line(None, "after")]);
+}
+
+#[test]
+fn what_was_or_may_have_been_changed_is_told_once_and_at_once() {
+    let host = Host::with(&[("a", "1"), ("bell", "b")]);
+    let mut run = Run::scoped(&host);
+    run.value(put("shelf", "a", "2"));
+    assert_eq!(run.seen().changed, ["put `a`"]);
+    run.value(ring("shelf", "bell", 1));
+    assert_eq!(run.seen().changed, ["put `a`", "ring `bell`"]);
+    host.shelf.lock().trouble = Some(Trouble::Unsure);
+    run.stop(put("shelf", "a", "3"));
+    assert_eq!(run.seen().changed, ["put `a`", "ring `bell`", "put `a`"]);
+    let mut run = Run::scoped(&host);
+    host.shelf.lock().trouble = Some(Trouble::Missed);
+    run.stop(put("shelf", "a", "3"));
+    assert_eq!(run.seen().changed, [""; 0]);
 }

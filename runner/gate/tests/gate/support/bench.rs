@@ -11,7 +11,7 @@ use countersign_gate::{
     Allowance, Bounds, Gate, GatePort, Live, ReadRecord, Rehearsal, Sensitive, Sessions, Step, Witness, Work,
 };
 use countersign_model::documents::Denial;
-use countersign_model::{Call, Digest, Fault, FaultKind, Grant, Image, Plan, Reply, Role, Stop};
+use countersign_model::{Call, Change, Digest, Fault, FaultKind, Grant, Image, Plan, Reply, Role, Stop};
 
 use super::store::{Attic, Shelf, Store};
 use super::target::Target;
@@ -118,6 +118,8 @@ pub(crate) struct Seen {
     pub(crate) tainted: Vec<(Option<Role>, String)>,
     /// The calls whose reply is withheld, as they are told.
     pub(crate) withheld: Vec<String>,
+    /// The summaries of changes, as they were made.
+    pub(crate) changed: Vec<String>,
     /// Whether nothing can be recorded.
     pub(crate) fails: bool,
 }
@@ -267,6 +269,10 @@ impl Witness for Recorder {
 
     fn tainted(&mut self, role: Option<Role>, call: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).tainted.push((role, call.to_owned()));
+    }
+
+    fn changed(&mut self, change: &Change) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).changed.push(change.summary.clone());
     }
 }
 
