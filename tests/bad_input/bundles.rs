@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use countersign_model::{Digest, Role};
 use serde_json::{Value, json};
 
-use crate::place::{Place, Row, huge, modest, two_faced};
+use crate::row::{Row, huge, modest};
+use crate::support::place::{Place, two_faced};
 use crate::support::{Ran, Runs, countersign};
 
 fn copy(from: &Path, to: &Path) {

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::place::{NOON, Place, Row, name, two_faced};
+use crate::row::{NOON, Row};
+use crate::support::place::{Place, name, two_faced};
 use crate::support::{Ran, Runs};
 
 const MINUTE: u64 = 60_000;

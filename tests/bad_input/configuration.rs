@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use crate::place::{Place, Row, is_root};
+use crate::row::{Row, is_root};
 use crate::support::Runs;
+use crate::support::place::Place;
 
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode can be set");

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::place::{Place, Row, huge, modest, two_faced};
+use crate::row::{Row, huge, modest};
+use crate::support::place::{Place, two_faced};
 use crate::support::{Runs, countersign};
 
 /// Two kilobytes that nest hundreds of tables.

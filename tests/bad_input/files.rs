@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::place::{Place, Row, huge, modest, two_faced};
+use crate::row::{Row, huge, modest};
+use crate::support::place::{Place, two_faced};
 use crate::support::{Ran, countersign};
 
 /// What can stand in a file's place, with what is said of it.

@@ -18,7 +18,7 @@ mod configuration;
 mod documents;
 mod files;
 mod output;
-mod place;
+mod row;
 mod runs;
 mod signatures;
 mod state;

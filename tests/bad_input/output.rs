@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use crate::place::{Place, two_faced};
 use crate::support::Runs;
+use crate::support::place::{Place, two_faced};
 
 fn into_full(command: &mut Command) -> (i32, String) {
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
@@ -33,7 +33,7 @@ fn where_stdout_is_full() {
         assert_eq!(code, 0, "{said}");
         assert!(said.contains("what the command did stays done"), "{said}");
         let pending = place.state.run(&["--json", "pending"]).expect(0).json();
-        let proposal = crate::place::name(&pending["pending"][0]);
+        let proposal = crate::support::place::name(&pending["pending"][0]);
         let (code, said) = into_full(&mut place.approving(&proposal));
         assert_eq!(code, 0, "{said}");
 

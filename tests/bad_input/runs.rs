@@ -2,8 +2,9 @@
 
 use std::process::{Output, Stdio};
 
-use crate::place::{Place, Row, two_faced};
+use crate::row::Row;
 use crate::support::Runs;
+use crate::support::place::{Place, two_faced};
 
 #[test]
 fn of_two_at_once_one_runs_and_one_is_refused() {

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::place::{NOON, Place, Row, two_faced};
+use crate::row::{NOON, Row};
+use crate::support::place::{Place, two_faced};
 use crate::support::{Ran, Runs, ssh_keygen};
 
 struct Signed {
@@ -138,7 +139,7 @@ fn an_expired_approval() {
     let place = Place::new();
     let at = |now: u64, command: &mut std::process::Command| command.env("COUNTERSIGN_TEST_NOW", now.to_string()).ran();
     let proposed = at(NOON, &mut place.proposing(two_faced())).expect(0).json();
-    let proposal = crate::place::name(&proposed);
+    let proposal = crate::support::place::name(&proposed);
     at(NOON, &mut place.approving(&proposal)).expect(0);
     let before = place.standing();
     at(NOON + 3_600_000, &mut place.command(&["run", &proposal]))

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::place::{Place, Row, is_root, standing};
+use crate::row::{Row, is_root};
+use crate::support::place::{Place, standing};
 use crate::support::{Ran, Runs};
 
 /// Runs a script in a mount namespace of its own, if that can be had; `$1` is the state directory, `$2` the binary, the

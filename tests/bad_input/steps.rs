@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::place::{Place, Row};
+use crate::row::Row;
+use crate::support::place::Place;
 
 fn kept(place: &Place) -> usize {
     let pending = place.state.run(&["--json", "pending"]).expect(0).json();

@@ -1,13 +1,14 @@
 //! Targets that are blocked, slow, or worse off than the check says.
 
 use std::fs;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::place::{Place, Row};
+use crate::row::Row;
 use crate::support::eventually;
+use crate::support::killed::Killed;
+use crate::support::place::Place;
 
 /// The check is the agent's; the guard is not.
 #[test]
@@ -50,24 +51,12 @@ fn a_guards_call_that_is_not_answered_in_time() {
 #[test]
 fn an_unfinished_run_blocks_and_is_said_by_propose_and_review() {
     let place = Place::new();
-    let started = place.state.path("validating");
-    place.state.configure(&format!(
-        "[[targets.place.validators]]\nname = \"slow\"\npaths = [\"{}/**\"]\n\
-         command = [\"/bin/sh\", \"-c\", \"echo $$ > {}; exec sleep 60\"]\ntimeout = 90\n",
-        place.folder.display(),
-        started.display()
-    ));
+    place.state.configure(&Killed::validator(&place.state, "place", &place.folder.join("**")));
     let proposal = place.approved();
-    let mut run = place.command(&["run", &proposal]);
-    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
-    let validator =
-        eventually("the validator's start", || fs::read_to_string(&started).ok().filter(|text| text.ends_with('\n')));
+    let run = Killed::validating(&place.state, &proposal);
     // While it is at work, a second one is refused and told to wait.
     place.run(&proposal).row(3, "");
-    run.kill().expect("it can be killed");
-    run.wait().expect("it ended");
-    let validator = validator.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process");
-    let _ = rustix::process::kill_process(validator, rustix::process::Signal::KILL);
+    run.kill();
 
     let before = place.standing();
     for ran in [place.try_propose(), place.run(&proposal)] {

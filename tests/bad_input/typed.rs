@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::place::{Place, Row, two_faced};
+use crate::row::Row;
+use crate::support::place::{Place, two_faced};
 use crate::support::{Runs, countersign};
 
 #[test]

@@ -1,7 +1,8 @@
 //! Paths, arguments and hypotheses with control, bidirectional and look-alike characters.
 
-use crate::place::{Place, Row, name, two_faced};
+use crate::row::Row;
 use crate::support::Runs;
+use crate::support::place::{Place, name, two_faced};
 
 /// A Cyrillic letter that looks like an `a`.
 const LOOKALIKE: &str = "\u{430}";

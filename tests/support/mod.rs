@@ -5,7 +5,9 @@
 
 pub mod agent;
 pub mod away;
+pub mod killed;
 pub mod normal;
+pub mod place;
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,18 +1,15 @@
 //! A target that is a folder with three files, and a remediation whose steps do what a fourth file says.
 
-#![allow(unreachable_pub, reason = "as in the tests' other support")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Ran, Runs, State, bundle};
+use super::{Ran, Runs, State, bundle};
 
 pub struct Place {
     pub state: State,
@@ -24,9 +21,6 @@ pub fn two_faced() -> &'static Path {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| bundle("hostile/two-faced"));
     &BUILT
 }
-
-/// A moment in 2033, for tests that pin the clock: later than any real one.
-pub const NOON: u64 = 2_000_000_000_000;
 
 impl Place {
     pub fn new() -> Self {
@@ -143,62 +137,4 @@ pub fn standing(folder: &Path) -> BTreeMap<String, (Vec<u8>, u32)> {
 
 pub fn name(proposed: &Value) -> String {
     proposed["proposal"].as_str().expect("a proposal").to_owned()
-}
-
-/// What a row of the table asserts.
-pub trait Row {
-    /// The exit code, the message, and that something is said of what to do next.
-    fn row(self, code: i32, says: &str) -> Self;
-}
-
-impl Row for Ran {
-    #[track_caller]
-    fn row(self, code: i32, says: &str) -> Self {
-        let ran = self.expect(code).says(says);
-        assert!(ran.stderr.contains("hint: "), "it does not say what to do: {}", ran.stderr);
-        ran
-    }
-}
-
-/// The most memory that refusing bad input may take, in KiB.
-const MEMORY: u64 = 192 * 1024;
-
-/// Runs a command and insists that it took little time and memory, however much it was given.
-#[track_caller]
-pub fn modest(command: &mut Command) -> Ran {
-    let begun = Instant::now();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let status = format!("/proc/{}/status", child.id());
-    let (ended, end) = std::sync::mpsc::channel();
-    let watch = std::thread::spawn(move || {
-        let mut peak = 0;
-        while end.try_recv().is_err() {
-            let text = fs::read_to_string(&status).unwrap_or_default();
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let size = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
-            peak = peak.max(size.unwrap_or(0));
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        peak
-    });
-    let output = child.wait_with_output().expect("it ends");
-    let _ = ended.send(());
-    let peak: u64 = watch.join().expect("it was watched");
-    let ran = Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
-        stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
-    };
-    assert!(peak < MEMORY, "it took {peak} KiB: {}", ran.stderr);
-    assert!(begun.elapsed() < Duration::from_secs(20), "it took {:?}: {}", begun.elapsed(), ran.stderr);
-    ran
-}
-
-/// A file of 1 GiB that takes no room.
-pub fn huge(path: &Path) {
-    fs::File::create(path).and_then(|file| file.set_len(1 << 30)).expect("a sparse file can be made");
-}
-
-pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }
