@@ -27,8 +27,7 @@ impl Desk {
     }
 
     fn approve(&self, socket: &Path, more: &[&str]) -> Ran {
-        let mut command = self.elsewhere.command(&["approve", text(&self.file), "--reason", "seen", "--runner"]);
-        command.arg(self.incident.state.runner());
+        let mut command = self.elsewhere.signing(&self.incident, "approve", &self.file, &["--reason", "seen"]);
         command.args(more).env("SSH_AUTH_SOCK", socket).ran()
     }
 }

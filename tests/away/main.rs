@@ -8,13 +8,13 @@ mod support;
 mod tampering;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 use support::agent::Agent;
 use support::away::{Elsewhere, text};
-use support::{Incident, Ran, Runs, ssh_keygen};
+use support::{Incident, Runs, ssh_keygen};
 
 /// What a reviewer is shown is the same at both places, but for what only one of them can say.
 fn common(mut review: Value) -> Value {
@@ -47,16 +47,7 @@ fn a_fix_is_reviewed_and_approved_elsewhere_by_an_agent_and_runs_here() {
     let agent = Agent::start();
     agent.add(&incident.state.path("alice"));
     let approved = elsewhere
-        .command(&[
-            "--json",
-            "approve",
-            text(&file),
-            "--runner",
-            &incident.state.runner(),
-            "--agent",
-            "--reason",
-            "seen, agreed",
-        ])
+        .signing(&incident, "approve", &file, &["--agent", "--reason", "seen, agreed"])
         .env("SSH_AUTH_SOCK", agent.socket())
         .ran()
         .expect(0)
@@ -120,20 +111,8 @@ fn shows_the_same(incident: &Incident, elsewhere: &Elsewhere, proposal: &str) ->
 fn a_revision_and_an_undoing_show_elsewhere_what_they_show_here() {
     let incident = Incident::new();
     let elsewhere = Elsewhere::new();
-    let alice = incident.state.path("alice");
-    let approve = |file: &PathBuf| {
-        elsewhere
-            .run(&[
-                "approve",
-                text(file),
-                "--runner",
-                &incident.state.runner(),
-                "--reason",
-                "seen, agreed",
-                "--key",
-                text(&alice),
-            ])
-            .expect(0);
+    let approve = |file: &Path| {
+        elsewhere.approve(&incident, file).expect(0);
         incident.state.run(&["import", text(file)]).expect(0);
     };
     let proposed = |command: &mut Command| -> String {
@@ -154,10 +133,7 @@ fn a_revision_and_an_undoing_show_elsewhere_what_they_show_here() {
     // The one before says what took its place, there too.
     let (superseded, late) = shows_the_same(&incident, &elsewhere, &old);
     assert_eq!(superseded["superseded_by"], new.as_str());
-    elsewhere
-        .run(&["approve", text(&late), "--runner", &incident.state.runner(), "--reason", "x", "--key", text(&alice)])
-        .expect(3)
-        .says("superseded");
+    elsewhere.approve(&incident, &late).expect(3).says("superseded");
     approve(&file);
     let run = incident.run(&new).expect(0).json()["run"].as_str().expect("a run").to_owned();
 
@@ -234,22 +210,10 @@ fn a_key_file_narrows_and_ssh_keygen_signs_elsewhere_too() {
     let elsewhere = Elsewhere::new();
     let file = elsewhere.export(&incident, &proposal);
     let narrowed = file.clone();
-    let alice = incident.state.path("alice");
     let config = incident.config.display();
     let approve = |narrow: &str| {
         let narrow = format!("files.write {narrow}");
-        elsewhere.run(&[
-            "approve",
-            text(&file),
-            "--runner",
-            &incident.state.runner(),
-            "--reason",
-            "seen",
-            "--narrow",
-            &narrow,
-            "--key",
-            text(&alice),
-        ])
+        elsewhere.sign(&incident, "approve", &file, "alice", &["--reason", "seen", "--narrow", &narrow])
     };
     approve("/etc/passwd").expect(3);
     approve(&format!("{config} max-calls=1 max-bytes=1")).expect(3).says("narrowed so far");
@@ -257,49 +221,16 @@ fn a_key_file_narrows_and_ssh_keygen_signs_elsewhere_too() {
     let reviewed = elsewhere.run(&["review", text(&file)]).expect(0).stdout;
     assert!(reviewed.contains("narrowed: fix") && reviewed.contains("max-bytes=4096"), "{reviewed}");
     assert!(!reviewed.contains("narrowed: rollback"), "only what differs: {reviewed}");
-    elsewhere
-        .run(&[
-            "approve",
-            text(&file),
-            "--runner",
-            &incident.state.runner(),
-            "--reason",
-            "x",
-            "--expires",
-            "30d",
-            "--key",
-            text(&alice),
-        ])
-        .expect(3);
+    elsewhere.sign(&incident, "approve", &file, "alice", &["--reason", "x", "--expires", "30d"]).expect(3);
 
     // As on the host, OpenSSH's own tool signs a manifest that was written; in a file in which she has not approved yet.
     let file = elsewhere.export(&incident, &proposal);
     let manifest = elsewhere.path("approval.json");
     let signature = elsewhere.path("approval.json.sig");
-    elsewhere
-        .run(&[
-            "approve",
-            text(&file),
-            "--runner",
-            &incident.state.runner(),
-            "--reason",
-            "mine",
-            "--write-manifest",
-            text(&manifest),
-        ])
-        .expect(0);
-    let take = || {
-        elsewhere.run(&[
-            "approve",
-            text(&file),
-            "--runner",
-            &incident.state.runner(),
-            "--manifest",
-            text(&manifest),
-            "--signature",
-            text(&signature),
-        ])
-    };
+    let write = ["--reason", "mine", "--write-manifest", text(&manifest)];
+    elsewhere.signing(&incident, "approve", &file, &write).ran().expect(0);
+    let take = ["--manifest", text(&manifest), "--signature", text(&signature)];
+    let take = || elsewhere.signing(&incident, "approve", &file, &take).ran();
     for (key, code) in [("agent", 3), ("alice", 0)] {
         let _ = fs::remove_file(&signature);
         let key = incident.state.path(key);
@@ -322,26 +253,10 @@ fn a_denial_elsewhere_ends_the_proposal_here() {
     let elsewhere = Elsewhere::new();
     let file = elsewhere.export(&incident, &proposal);
     let late = elsewhere.export(&incident, &proposal);
-    let deny = |key: &str| {
-        let key = incident.state.path(key);
-        elsewhere.run(&[
-            "deny",
-            text(&file),
-            "--runner",
-            &incident.state.runner(),
-            "--reason",
-            "not today",
-            "--key",
-            text(&key),
-        ])
-    };
+    let deny = |key: &str| elsewhere.sign(&incident, "deny", &file, key, &["--reason", "not today"]);
     deny("agent").expect(3);
     deny("alice").expect(0);
-    let alice = incident.state.path("alice");
-    elsewhere
-        .run(&["approve", text(&file), "--runner", &incident.state.runner(), "--reason", "seen", "--key", text(&alice)])
-        .expect(3)
-        .says("not today");
+    elsewhere.approve(&incident, &file).expect(3).says("not today");
     assert!(elsewhere.run(&["review", text(&file)]).expect(0).stdout.contains("DENIED"));
 
     incident.approve(&proposal);
@@ -353,9 +268,7 @@ fn a_denial_elsewhere_ends_the_proposal_here() {
     assert_eq!(incident.status("/orders"), 503);
 
     // Whoever had not heard of it signed in vain.
-    elsewhere
-        .run(&["approve", text(&late), "--runner", &incident.state.runner(), "--reason", "late", "--key", text(&alice)])
-        .expect(0);
+    elsewhere.approve(&incident, &late).expect(0);
     incident.state.run(&["import", text(&late)]).expect(3).says("denied").says("not today");
     let reviewed = incident.state.run(&["--json", "review", &proposal]).expect(0).json();
     assert_eq!(reviewed["approvals"].as_array().map(Vec::len), Some(1), "{reviewed}");
@@ -376,13 +289,7 @@ fn several_approvers_pass_one_file_on() {
     let proposal = incident.propose("pool-size");
     let elsewhere = Elsewhere::new();
     let file = elsewhere.export(&incident, &proposal);
-    let approve = |key: &str, what: &[&str]| {
-        let key = incident.state.path(key);
-        elsewhere.run(
-            &[&["--json", "approve", text(&file), "--runner", &incident.state.runner(), "--key", text(&key)], what]
-                .concat(),
-        )
-    };
+    let approve = |key: &str, how: &[&str]| elsewhere.sign(&incident, "approve", &file, key, how);
     let first = approve("alice", &["--reason", "seen"]).expect(0).json();
     let approval = first["approval"].as_str().expect("a digest").to_owned();
     // One more approval is not the same approval.
@@ -405,19 +312,6 @@ fn what_the_host_would_refuse_is_refused_elsewhere() {
     let incident = Incident::new();
     let proposal = incident.propose("pool-size");
     let elsewhere = Elsewhere::new();
-    let alice = incident.state.path("alice");
-    let approve = |file: &PathBuf| {
-        elsewhere.run(&[
-            "approve",
-            text(file),
-            "--runner",
-            &incident.state.runner(),
-            "--reason",
-            "seen",
-            "--key",
-            text(&alice),
-        ])
-    };
 
     // An edit of the subject is drift: it is shown, and the run refuses it.
     let before = fs::read_to_string(&incident.config).expect("the configuration is there");
@@ -431,7 +325,7 @@ fn what_the_host_would_refuse_is_refused_elsewhere() {
     let config = fs::read_to_string(incident.state.config()).expect("it is text");
     fs::write(incident.state.config(), config.replace("max-calls=2", "max-calls=3")).expect("it can be written");
     let reconfigured = elsewhere.export(&incident, &proposal);
-    approve(&reconfigured).expect(3).says("configuration");
+    elsewhere.approve(&incident, &reconfigured).expect(3).says("configuration");
     // One whose ceiling was lowered cannot be approved for what exceeds it.
     fs::write(incident.state.config(), config.replace("files.write ", "files.write /elsewhere")).expect("written");
     let shown = elsewhere.run(&["review", text(&elsewhere.export(&incident, &proposal))]).expect(0).stdout;
@@ -441,17 +335,9 @@ fn what_the_host_would_refuse_is_refused_elsewhere() {
     // A proposal is open for a week, by the clock of whoever signs.
     let file = elsewhere.export(&incident, &proposal);
     let expires = elsewhere.run(&["--json", "review", text(&file)]).expect(0).json()["expires"].to_string();
+    let alice = incident.state.path("alice");
     elsewhere
-        .command(&[
-            "approve",
-            text(&file),
-            "--runner",
-            &incident.state.runner(),
-            "--reason",
-            "seen",
-            "--key",
-            text(&alice),
-        ])
+        .signing(&incident, "approve", &file, &["--reason", "seen", "--key", text(&alice)])
         .env("COUNTERSIGN_TEST_NOW", &expires)
         .ran()
         .expect(3)
@@ -463,22 +349,10 @@ fn what_the_host_would_refuse_is_refused_elsewhere() {
     let file = elsewhere.export(&incident, &proposal);
     incident.state.keygen("stranger");
     for key in ["agent", "stranger"] {
-        let key = incident.state.path(key);
-        elsewhere
-            .run(&[
-                "approve",
-                text(&file),
-                "--runner",
-                &incident.state.runner(),
-                "--reason",
-                "mine",
-                "--key",
-                text(&key),
-            ])
-            .expect(3);
+        elsewhere.sign(&incident, "approve", &file, key, &["--reason", "mine"]).expect(3);
     }
     // The policy was changed meanwhile: the approval names the one that it was given under.
-    approve(&file).expect(0);
+    elsewhere.approve(&incident, &file).expect(0);
     incident.state.policy(|policy| format!("{policy}# another one\n"));
     incident.state.run(&["import", text(&file)]).expect(0);
     incident.run(&proposal).expect(3).says("trust policy");
@@ -493,10 +367,7 @@ fn a_file_is_taken_back_where_it_came_from() {
     let proposal = incident.propose("pool-size");
     let elsewhere = Elsewhere::new();
     let file = elsewhere.export(&incident, &proposal);
-    let alice = incident.state.path("alice");
-    elsewhere
-        .run(&["approve", text(&file), "--runner", &incident.state.runner(), "--reason", "seen", "--key", text(&alice)])
-        .expect(0);
+    elsewhere.approve(&incident, &file).expect(0);
 
     let other = support::State::new();
     other.run(&["import", text(&file)]).expect(3).says("exported by the runner");
@@ -525,10 +396,7 @@ fn an_approval_that_could_not_be_given_here_any_more_is_not_kept() {
     let proposal = incident.propose("pool-size");
     let elsewhere = Elsewhere::new();
     let file = elsewhere.export(&incident, &proposal);
-    let alice = incident.state.path("alice");
-    let by = runner(&incident);
-    let how = ["--reason", "seen", "--expires", "1h", "--runner", by.as_str(), "--key", text(&alice)];
-    elsewhere.run(&[&["approve", text(&file)], how.as_slice()].concat()).expect(0);
+    elsewhere.sign(&incident, "approve", &file, "alice", &["--reason", "seen", "--expires", "1h"]).expect(0);
     let kept = || fs::read_dir(incident.state.path("state/approvals")).expect("listed").count();
 
     let config = fs::read_to_string(incident.state.config()).expect("it is text");
@@ -562,19 +430,7 @@ fn nobody_signs_a_file_that_somebody_else_is_signing() {
     let proposal = incident.propose("pool-size");
     let elsewhere = Elsewhere::new();
     let file = elsewhere.export(&incident, &proposal);
-    let approve = || -> Ran {
-        let alice = incident.state.path("alice");
-        elsewhere.run(&[
-            "approve",
-            text(&file),
-            "--runner",
-            &incident.state.runner(),
-            "--reason",
-            "seen",
-            "--key",
-            text(&alice),
-        ])
-    };
+    let approve = || elsewhere.approve(&incident, &file);
     let held = File::open(&file).expect("it can be opened");
     held.lock().expect("it can be locked");
     approve().expect(1).says("about to sign");

@@ -23,10 +23,7 @@ impl Way {
         let proposal = incident.propose("pool-size");
         let elsewhere = Elsewhere::new();
         let file = elsewhere.export(&incident, &proposal);
-        let alice = incident.state.path("alice");
-        let runner = incident.state.runner();
-        let approve = ["approve", text(&file), "--runner", &runner, "--reason", "seen", "--key", text(&alice)];
-        elsewhere.run(&approve).expect(0);
+        elsewhere.approve(&incident, &file).expect(0);
         let bytes = fs::read(&file).expect("the file is there");
         Self { incident, elsewhere, proposal, bytes }
     }
@@ -266,12 +263,12 @@ fn a_file_is_taken_whole_or_not_at_all() {
     let way = Way::new();
     let file = way.put(&way.bytes);
     let alice = way.incident.state.path("alice");
-    let runner = way.incident.state.runner();
-    let again = ["approve", text(&file), "--runner", &runner, "--reason", "again", "--key", text(&alice)];
+    let mut again =
+        way.elsewhere.signing(&way.incident, "approve", &file, &["--reason", "again", "--key", text(&alice)]);
     // The first one has expired by then.
     let later = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("the clock").as_millis();
     let later = (later + 2 * 3_600_000).to_string();
-    way.elsewhere.command(&again).env("COUNTERSIGN_TEST_NOW", later).ran().expect(0);
+    again.env("COUNTERSIGN_TEST_NOW", later).ran().expect(0);
     // Under the policy of the host as it is now, the approver has no say any more.
     way.incident.state.keygen("bob");
     let bob = fs::read_to_string(way.incident.state.path("bob.pub")).expect("bob's key");

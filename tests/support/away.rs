@@ -53,6 +53,24 @@ impl Elsewhere {
         self.command(arguments).ran()
     }
 
+    /// A command that has an exported file signed there, its runner named: `approve` or `deny`.
+    pub fn signing(&self, incident: &Incident, verb: &str, file: &Path, how: &[&str]) -> Command {
+        let runner = incident.state.runner();
+        self.command(&[&["--json", verb, text(file), "--runner", &runner], how].concat())
+    }
+
+    /// The same with one of the incident's keys, which this machine has then.
+    #[track_caller]
+    pub fn sign(&self, incident: &Incident, verb: &str, file: &Path, key: &str, how: &[&str]) -> Ran {
+        let key = incident.state.path(key);
+        self.signing(incident, verb, file, &[how, &["--key", text(&key)]].concat()).ran()
+    }
+
+    #[track_caller]
+    pub fn approve(&self, incident: &Incident, file: &Path) -> Ran {
+        self.sign(incident, "approve", file, "alice", &["--reason", "seen, agreed"])
+    }
+
     /// Whether nothing was written into the home.
     pub fn left_alone(&self) -> bool {
         fs::read_dir(self.path("home")).expect("it can be read").next().is_none()
