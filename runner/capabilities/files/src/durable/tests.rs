@@ -7,10 +7,15 @@ use std::time::{Duration, Instant};
 use countersign_capability::{Blobs, Capability, Context, Opening, Phase, Protected, Session, Stream, TypedCall};
 use countersign_model::{Digest, Image, Selector};
 
+use memory::Memory;
+
 use super::*;
 use crate::guarded::Guarded;
 use crate::handle::Opener;
 use crate::{Files, FilesCall, FilesChange, FilesSession};
+
+#[path = "../../../../../sdk/capability/tests/support/memory.rs"]
+mod memory;
 
 thread_local! {
     static STEPS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -144,35 +149,6 @@ fn what_could_not_be_staged_is_gone() {
         let fault = stage(directory, "own", b"x", &own, None, None).expect_err("taken");
         assert_eq!((fault.kind, content(root, "own").as_str()), (FaultKind::Exists, "theirs"));
     });
-}
-
-#[derive(Default)]
-struct Memory(BTreeMap<Digest, Vec<u8>>);
-
-impl Blobs for Memory {
-    fn put(&mut self, bytes: &[u8]) -> Result<Digest, Fault> {
-        self.0.insert(Digest::of(bytes), bytes.to_vec());
-        Ok(Digest::of(bytes))
-    }
-
-    fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
-        self.0.get(digest).cloned().ok_or_else(|| Fault::new(FaultKind::NotFound, "no such blob"))
-    }
-
-    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {
-        let mut bytes = Vec::new();
-        let read = from.take(size + 1).read_to_end(&mut bytes);
-        read.map_err(|error| Fault::new(FaultKind::Other, error.to_string()))?;
-        if bytes.len() as u64 != size {
-            return Err(Fault::new(FaultKind::Changed, "more or fewer bytes came"));
-        }
-        self.put(&bytes)?;
-        Ok(Image::of(&bytes))
-    }
-
-    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
-        Ok(Box::new(Cursor::new(self.get(digest)?)))
-    }
 }
 
 struct Run {

@@ -137,7 +137,7 @@ fn what_cannot_be_staged_changes_nothing() {
     let blobs = std::mem::take(&mut host.blobs);
     refused(host.apply(&change), FaultKind::NotFound, "blob");
     host.blobs = blobs;
-    host.blobs.0.insert(countersign_model::Digest::of(b"after"), b"damaged".to_vec());
+    host.blobs.kept.insert(countersign_model::Digest::of(b"after"), b"damaged".to_vec());
     refused(host.apply(&change), FaultKind::Other, "damaged");
     assert_eq!((host.content("file").as_str(), host.names().len()), ("before", 1));
 }

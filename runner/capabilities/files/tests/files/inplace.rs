@@ -2,74 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
-use countersign_capability::{Context, Phase, Prepared, Session as _};
-use countersign_files::{FilesCall, FilesChange, KEPT_END, MAX_CONTENT, MAX_CUT, MAX_RANGE};
-use countersign_model::{Digest, Fault, FaultKind, Image, Kept, Reversibility, State};
+use countersign_capability::{Context, Phase, Session as _};
+use countersign_files::{FilesCall, KEPT_END, MAX_CUT, MAX_RANGE};
+use countersign_model::{Digest, FaultKind, Image, Kept, Reversibility, State};
 
 use crate::support::{Host, is_root, refused};
-
-type Bytes = serde_bytes::ByteBuf;
-
-impl Host {
-    fn truncating(&mut self, name: &str, length: u64) -> Result<Prepared<FilesChange>, Fault> {
-        self.prepare(FilesCall::Truncate { path: self.path(name), length })
-    }
-
-    fn truncate(&mut self, name: &str, length: u64) -> Result<FilesChange, Fault> {
-        Ok(self.truncating(name, length)?.change)
-    }
-
-    fn chmod(&mut self, name: &str, mode: u32) -> Result<FilesChange, Fault> {
-        Ok(self.prepare(FilesCall::SetMode { path: self.path(name), mode })?.change)
-    }
-
-    fn discarding(&mut self, name: &str) -> Result<Prepared<FilesChange>, Fault> {
-        self.prepare(FilesCall::Discard { path: self.path(name) })
-    }
-
-    fn discard(&mut self, name: &str) -> Result<FilesChange, Fault> {
-        Ok(self.discarding(name)?.change)
-    }
-
-    fn mode(&self, name: &str) -> u32 {
-        std::fs::metadata(self.root.join(name)).expect("metadata").mode() & 0o7777
-    }
-
-    fn size(&self, name: &str) -> u64 {
-        std::fs::metadata(self.root.join(name)).expect("metadata").len()
-    }
-
-    fn modified(&self, name: &str) -> (i64, i64) {
-        let metadata = std::fs::metadata(self.root.join(name)).expect("metadata");
-        (metadata.mtime(), metadata.mtime_nsec())
-    }
-
-    fn appender(&self, name: &str) -> File {
-        OpenOptions::new().append(true).open(self.root.join(name)).expect("opened")
-    }
-
-    fn append(&self, name: &str, text: &str) {
-        self.appender(name).write_all(text.as_bytes()).expect("appended");
-    }
-
-    fn range(&mut self, name: &str, offset: u64, length: u32) -> Result<Vec<u8>, Fault> {
-        self.read::<Bytes>(FilesCall::ReadRange { path: self.path(name), offset, length }).map(Bytes::into_vec)
-    }
-
-    fn tail(&mut self, name: &str, bytes: u32) -> Result<Vec<u8>, Fault> {
-        self.read::<Bytes>(FilesCall::Tail { path: self.path(name), bytes }).map(Bytes::into_vec)
-    }
-
-    /// A file of more bytes than a read gives, that differ from place to place.
-    fn write_large(&self, name: &str) -> Vec<u8> {
-        let bytes: Vec<u8> = (0..MAX_CONTENT / 4 + 1000).flat_map(|number| (number as u32).to_le_bytes()).collect();
-        std::fs::write(self.root.join(name), &bytes).expect("written");
-        bytes
-    }
-}
 
 #[test]
 fn a_truncated_file_stays_the_same_one_and_gets_its_end_back() {
@@ -261,7 +201,7 @@ fn a_file_is_never_made_longer_and_no_more_is_cut_than_is_kept() {
     let fault = host.session.prepare(&mut cx, &scope, call).expect_err("too large");
     assert!(matches!(fault.kind, FaultKind::TimedOut | FaultKind::TooLarge) && !fault.reached, "{fault:?}");
     assert!(started.elapsed() < Duration::from_secs(20));
-    assert!(host.blobs.0.values().all(|blob| blob.len() < 100), "nothing of it was kept");
+    assert!(host.blobs.kept.values().all(|blob| blob.len() < 100), "nothing of it was kept");
 }
 
 #[test]
@@ -296,100 +236,6 @@ fn what_is_not_read_in_time_is_left_as_it_is() {
 }
 
 #[test]
-fn a_mode_is_set_in_place_and_put_back() {
-    let mut host = Host::live();
-    host.write("file", "content");
-    host.set_mode("file", 0o644);
-    let (inode, modified) = (host.inode("file"), host.modified("file"));
-    let prepared = host.prepare(FilesCall::SetMode { path: host.path("file"), mode: 0o600 }).expect("prepared");
-    assert_eq!((prepared.reversibility, prepared.kept), (Reversibility::Exact, None));
-    assert_eq!((prepared.before, prepared.after), (Some(Image::of(b"content")), Some(Image::of(b"content"))));
-    assert_eq!(
-        (&prepared.effect["before"]["mode"], &prepared.effect["after"]["mode"]),
-        (&"0644".into(), &"0600".into())
-    );
-    assert!(prepared.summary.ends_with("(0644 becomes 0600)"), "{}", prepared.summary);
-    let change = prepared.change;
-    assert_eq!(host.probe(&change), State::Before);
-    host.apply(&change).expect("applied");
-    assert_eq!((host.probe(&change), host.mode("file")), (State::After, 0o600));
-    host.reopened(Phase::Live);
-    for _ in 0..2 {
-        host.undo(&change).expect("undone");
-        assert_eq!((host.probe(&change), host.mode("file")), (State::Before, 0o644));
-    }
-    assert_eq!((host.inode("file"), host.modified("file"), host.names().len()), (inode, modified, 1));
-
-    // Somebody else's mode stays; somebody else's content is not this change's, and the proof tells of it.
-    let again = host.chmod("file", 0o600).expect("prepared");
-    host.apply(&again).expect("applied");
-    host.set_mode("file", 0o640);
-    refused(host.undo(&change), FaultKind::Changed, "mode is 0640");
-    assert_eq!(host.mode("file"), 0o640);
-    host.set_mode("file", 0o600);
-    host.append("file", "!");
-    host.undo(&change).expect("undone");
-    assert_eq!((host.mode("file"), host.content("file").as_str()), (0o644, "content!"));
-    assert!(matches!(host.probe(&change), State::Elsewhere(_)));
-}
-
-#[test]
-fn special_bits_are_kept_or_taken_away_and_never_added() {
-    let mut host = Host::live();
-    host.write("file", "x");
-    host.set_mode("file", 0o755);
-    for mode in [0o4755, 0o2755, 0o1755] {
-        refused(host.chmod("file", mode), FaultKind::Unsupported, "set-user-id");
-    }
-    refused(host.chmod("file", 0o10000), FaultKind::Invalid, "07777");
-    host.set_mode("file", 0o4755);
-    for mode in [0o4700, 0o700] {
-        let change = host.chmod("file", mode).expect("prepared");
-        host.apply(&change).expect("applied");
-        assert_eq!(host.mode("file"), mode);
-        host.undo(&change).expect("undone");
-        assert_eq!(host.mode("file"), 0o4755);
-    }
-    // A write would take them away.
-    refused(host.truncate("file", 0), FaultKind::Unsupported, "set-user-id");
-    refused(host.discard("file"), FaultKind::Unsupported, "set-user-id");
-}
-
-#[test]
-#[expect(clippy::print_stderr, reason = "says what it skips")]
-fn an_acl_follows_the_mode_and_comes_back() {
-    let mut host = Host::live();
-    host.write("file", "x");
-    // user::rw-, user:12345:rw-, group::r--, mask::rw-, other::r--
-    let acl: Vec<u8> = [
-        &2u32.to_le_bytes()[..],
-        &[1, 0, 6, 0, 255, 255, 255, 255],
-        &[2, 0, 6, 0, 57, 48, 0, 0],
-        &[4, 0, 4, 0, 255, 255, 255, 255],
-        &[16, 0, 6, 0, 255, 255, 255, 255],
-        &[32, 0, 4, 0, 255, 255, 255, 255],
-    ]
-    .concat();
-    let path = host.root.join("file");
-    let name = "system.posix_acl_access";
-    if rustix::fs::setxattr(&path, name, &acl, rustix::fs::XattrFlags::empty()).is_err() {
-        return eprintln!("skipped: the file system of temporary files has no ACLs");
-    }
-    let get = || {
-        let mut buffer = [0; 200];
-        let size = rustix::fs::getxattr(&path, name, &mut buffer).expect("an ACL");
-        buffer[..size].to_vec()
-    };
-    let before = get();
-    let change = host.chmod("file", 0o640).expect("prepared");
-    host.apply(&change).expect("applied");
-    assert_eq!(host.probe(&change), State::After);
-    assert_ne!(get(), before);
-    host.undo(&change).expect("undone");
-    assert_eq!((get(), host.probe(&change)), (before, State::Before));
-}
-
-#[test]
 fn a_discarded_file_is_empty_and_only_its_end_is_kept() {
     let mut host = Host::live();
     let bytes = host.write_large("log");
@@ -400,7 +246,7 @@ fn a_discarded_file_is_empty_and_only_its_end_is_kept() {
     assert_eq!((prepared.before, prepared.after), (Some(Image::of(&bytes)), Some(Image::of(b""))));
     let from = bytes.len() as u64 - KEPT_END;
     assert_eq!(prepared.kept, Some(Kept { from, image: Image::of(&bytes[from as usize..]) }));
-    assert!(host.blobs.0.values().all(|blob| blob.len() as u64 <= KEPT_END), "no more than the end is kept");
+    assert!(host.blobs.kept.values().all(|blob| blob.len() as u64 <= KEPT_END), "no more than the end is kept");
     assert!(prepared.summary.contains("the last 65536 are kept"), "{}", prepared.summary);
     let change = prepared.change;
     assert_eq!(host.probe(&change), State::Before);

@@ -135,7 +135,7 @@ fn several_changes_of_one_file_are_reverted_as_a_chain() {
 #[test]
 fn an_image_that_is_kept_no_longer_cannot_be_put_back() {
     let (mut host, change, _) = committed(|host| host.replace("file", "after"));
-    host.blobs.0.clear();
+    host.blobs.kept.clear();
     refused(host.revert(&change), FaultKind::NotFound, "its content before the run is not kept");
     assert_eq!(host.content("file"), "after");
 }

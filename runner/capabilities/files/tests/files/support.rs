@@ -1,46 +1,19 @@
-use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use countersign_capability::{
-    Blobs, Capability, Context, Opening, Phase, Prepared, Protected, Session, Stream, TypedCall,
-};
-use countersign_files::{Entry, Files, FilesCall, FilesChange, FilesSession, Scope, Stat};
-use countersign_model::{Access, Digest, Fault, FaultKind, Image, Selector, State};
+use countersign_capability::{Capability, Context, Opening, Phase, Prepared, Protected, Session, TypedCall};
+use countersign_files::{Entry, Files, FilesCall, FilesChange, FilesSession, MAX_CONTENT, Scope, Stat};
+use countersign_model::{Access, Fault, FaultKind, Selector, State};
+pub(crate) use memory::Memory;
 use serde::de::DeserializeOwned;
 
-/// Blobs in memory.
-#[derive(Default)]
-pub(crate) struct Memory(pub(crate) BTreeMap<Digest, Vec<u8>>);
+#[path = "../../../../../sdk/capability/tests/support/memory.rs"]
+mod memory;
 
-impl Blobs for Memory {
-    fn put(&mut self, bytes: &[u8]) -> Result<Digest, Fault> {
-        let digest = Digest::of(bytes);
-        self.0.insert(digest, bytes.to_vec());
-        Ok(digest)
-    }
-
-    fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
-        self.0.get(digest).cloned().ok_or_else(|| Fault::new(FaultKind::NotFound, "no such blob"))
-    }
-
-    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {
-        let mut bytes = Vec::new();
-        let read = from.take(size + 1).read_to_end(&mut bytes);
-        read.map_err(|error| Fault::new(FaultKind::Other, error.to_string()))?;
-        if bytes.len() as u64 != size {
-            return Err(Fault::new(FaultKind::Changed, "more or fewer bytes came"));
-        }
-        self.put(&bytes)?;
-        Ok(Image::of(&bytes))
-    }
-
-    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
-        Ok(Box::new(Cursor::new(self.get(digest)?)))
-    }
-}
+type Bytes = serde_bytes::ByteBuf;
 
 /// A session over a directory of its own.
 pub(crate) struct Host {
@@ -188,6 +161,65 @@ impl Host {
 
     pub(crate) fn settle(&mut self, change: &FilesChange) -> Result<(), Fault> {
         self.session.settle(&mut context(&mut self.blobs), change)
+    }
+}
+
+/// Changes in place, and how a file stands that they change.
+impl Host {
+    pub(crate) fn truncating(&mut self, name: &str, length: u64) -> Result<Prepared<FilesChange>, Fault> {
+        self.prepare(FilesCall::Truncate { path: self.path(name), length })
+    }
+
+    pub(crate) fn truncate(&mut self, name: &str, length: u64) -> Result<FilesChange, Fault> {
+        Ok(self.truncating(name, length)?.change)
+    }
+
+    pub(crate) fn chmod(&mut self, name: &str, mode: u32) -> Result<FilesChange, Fault> {
+        Ok(self.prepare(FilesCall::SetMode { path: self.path(name), mode })?.change)
+    }
+
+    pub(crate) fn discarding(&mut self, name: &str) -> Result<Prepared<FilesChange>, Fault> {
+        self.prepare(FilesCall::Discard { path: self.path(name) })
+    }
+
+    pub(crate) fn discard(&mut self, name: &str) -> Result<FilesChange, Fault> {
+        Ok(self.discarding(name)?.change)
+    }
+
+    pub(crate) fn mode(&self, name: &str) -> u32 {
+        std::fs::metadata(self.root.join(name)).expect("metadata").mode() & 0o7777
+    }
+
+    pub(crate) fn size(&self, name: &str) -> u64 {
+        std::fs::metadata(self.root.join(name)).expect("metadata").len()
+    }
+
+    pub(crate) fn modified(&self, name: &str) -> (i64, i64) {
+        let metadata = std::fs::metadata(self.root.join(name)).expect("metadata");
+        (metadata.mtime(), metadata.mtime_nsec())
+    }
+
+    pub(crate) fn appender(&self, name: &str) -> File {
+        OpenOptions::new().append(true).open(self.root.join(name)).expect("opened")
+    }
+
+    pub(crate) fn append(&self, name: &str, text: &str) {
+        self.appender(name).write_all(text.as_bytes()).expect("appended");
+    }
+
+    pub(crate) fn range(&mut self, name: &str, offset: u64, length: u32) -> Result<Vec<u8>, Fault> {
+        self.read::<Bytes>(FilesCall::ReadRange { path: self.path(name), offset, length }).map(Bytes::into_vec)
+    }
+
+    pub(crate) fn tail(&mut self, name: &str, bytes: u32) -> Result<Vec<u8>, Fault> {
+        self.read::<Bytes>(FilesCall::Tail { path: self.path(name), bytes }).map(Bytes::into_vec)
+    }
+
+    /// A file of more bytes than a read gives, that differ from place to place.
+    pub(crate) fn write_large(&self, name: &str) -> Vec<u8> {
+        let bytes: Vec<u8> = (0..MAX_CONTENT / 4 + 1000).flat_map(|number| (number as u32).to_le_bytes()).collect();
+        std::fs::write(self.root.join(name), &bytes).expect("written");
+        bytes
     }
 }
 

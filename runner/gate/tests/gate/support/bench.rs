@@ -1,7 +1,6 @@
 //! Gates at work on two stores, with what they let through.
 
-use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use countersign_gate::{
 use countersign_model::documents::Denial;
 use countersign_model::{Call, Change, Digest, Fault, FaultKind, Grant, Image, Plan, Reply, Role, Stop};
 
+use super::memory::Memory;
 use super::store::{Attic, Shelf, Store};
 use super::target::Target;
 
@@ -273,50 +273,6 @@ impl Witness for Recorder {
 
     fn changed(&mut self, change: &Change) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).changed.push(change.summary.clone());
-    }
-}
-
-/// Blobs in memory.
-struct Memory {
-    kept: BTreeMap<Digest, Vec<u8>>,
-    room: usize,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self { kept: BTreeMap::new(), room: usize::MAX }
-    }
-}
-
-impl Blobs for Memory {
-    fn put(&mut self, bytes: &[u8]) -> Result<Digest, Fault> {
-        let digest = Digest::of(bytes);
-        if self.kept.contains_key(&digest) {
-            return Ok(digest);
-        }
-        self.room =
-            self.room.checked_sub(bytes.len()).ok_or_else(|| Fault::new(FaultKind::Other, "there is no room"))?;
-        self.kept.insert(digest, bytes.to_vec());
-        Ok(digest)
-    }
-
-    fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
-        self.kept.get(digest).cloned().ok_or_else(|| Fault::new(FaultKind::NotFound, "no such blob"))
-    }
-
-    fn put_from(&mut self, size: u64, from: &mut dyn Read) -> Result<Image, Fault> {
-        let mut bytes = Vec::new();
-        let read = from.take(size + 1).read_to_end(&mut bytes);
-        read.map_err(|error| Fault::new(FaultKind::Other, error.to_string()))?;
-        if bytes.len() as u64 != size {
-            return Err(Fault::new(FaultKind::Changed, "more or fewer bytes came"));
-        }
-        self.put(&bytes)?;
-        Ok(Image::of(&bytes))
-    }
-
-    fn open(&mut self, digest: &Digest) -> Result<Box<dyn Stream>, Fault> {
-        Ok(Box::new(Cursor::new(self.get(digest)?)))
     }
 }
 

@@ -1,6 +1,8 @@
 //! A target in memory, the capability that reaches it, and gates to send calls through.
 
 mod bench;
+#[path = "../../../../../sdk/capability/tests/support/memory.rs"]
+mod memory;
 mod run;
 mod store;
 mod target;
