@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::agent::{Agent, Impostor, message};
+use crate::support::agent::{Agent, Impostor, identities, message};
 use crate::support::away::{Elsewhere, text};
 use crate::support::{Incident, Ran, Runs, bundle, ssh_keygen};
 
@@ -106,10 +106,8 @@ fn what_is_no_agent_is_said() {
     desk.approve(&desk.key("alice"), &["--agent"]).expect(1).says("no ssh-agent answers at");
     desk.approve(Path::new(&"x".repeat(200)), &["--agent"]).expect(1).says("no ssh-agent answers at");
 
-    let line = fs::read_to_string(desk.key("alice.pub")).expect("alice's key");
-    let key = base64(line.split(' ').nth(1).expect("base64"));
+    let identities = identities(&desk.key("alice.pub"));
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("it is short").to_be_bytes();
-    let identities = message(&[&[12], &1_u32.to_be_bytes(), &length(&key), &key, &0_u32.to_be_bytes()]);
     let signed = |signature: &[u8]| {
         let blob = [&length(b"ssh-ed25519")[..], b"ssh-ed25519", &length(signature), signature].concat();
         message(&[&[14], &length(&blob), &blob])
@@ -136,12 +134,4 @@ fn what_is_no_agent_is_said() {
     }
     assert_eq!(fs::read(&desk.file).expect("the file is there"), before);
     assert!(desk.elsewhere.left_alone());
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bits = text.bytes().filter(|c| *c != b'=').map(|c| ALPHABET.iter().position(|a| *a == c).expect("base64"));
-    let bits: String = bits.map(|six| format!("{six:06b}")).collect();
-    let bytes = bits.as_bytes().chunks_exact(8);
-    bytes.map(|byte| u8::from_str_radix(std::str::from_utf8(byte).expect("digits"), 2).expect("a byte")).collect()
 }

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
@@ -72,12 +74,15 @@ impl Drop for Agent {
 /// never answers.
 pub struct Impostor {
     dir: TempDir,
+    asked: Arc<AtomicUsize>,
 }
 
 impl Impostor {
     pub fn start(answers: Vec<Vec<u8>>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let listener = UnixListener::bind(dir.path().join("socket")).expect("a socket can be made");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let heard = Arc::clone(&asked);
         std::thread::spawn(move || {
             let mut answers = answers.into_iter();
             let mut held = Vec::new();
@@ -89,17 +94,23 @@ impl Impostor {
                 }
                 let mut request = vec![0; u32::from_be_bytes(length) as usize];
                 let _ = stream.read_exact(&mut request);
+                heard.fetch_add(1, Ordering::Relaxed);
                 match answers.next() {
                     Some(answer) => drop(stream.write_all(&answer)),
                     None => held.push(stream),
                 }
             }
         });
-        Self { dir }
+        Self { dir, asked }
     }
 
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("socket")
+    }
+
+    /// How many requests came so far.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -107,4 +118,20 @@ impl Impostor {
 pub fn message(parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     [&u32::try_from(body.len()).expect("it is short").to_be_bytes()[..], &body].concat()
+}
+
+/// The answer of an agent that holds this one key.
+pub fn identities(public: &Path) -> Vec<u8> {
+    let line = std::fs::read_to_string(public).expect("a public key");
+    let key = base64(line.split(' ').nth(1).expect("base64"));
+    let length = u32::try_from(key.len()).expect("it is short").to_be_bytes();
+    message(&[&[12], &1_u32.to_be_bytes(), &length, &key, &0_u32.to_be_bytes()])
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = text.bytes().filter(|c| *c != b'=').map(|c| ALPHABET.iter().position(|a| *a == c).expect("base64"));
+    let bits: String = bits.map(|six| format!("{six:06b}")).collect();
+    let bytes = bits.as_bytes().chunks_exact(8);
+    bytes.map(|byte| u8::from_str_radix(std::str::from_utf8(byte).expect("digits"), 2).expect("a byte")).collect()
 }
