@@ -7,10 +7,12 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use support::{Ran, Runs, State, bundle};
+use support::agent::{Impostor, identities};
+use support::{Ran, Runs, State, bundle, eventually};
 
 /// Too large for the database: it is kept as a file.
 const SIZE: usize = 3 * 1024 * 1024;
@@ -105,6 +107,14 @@ expect = {{ kind = "file" }}
         refused["reason"].as_str().expect("a reason").to_owned()
     }
 
+    /// What rehearsals put aside, and what lies beside it.
+    fn aside(&self) -> Vec<PathBuf> {
+        let scratch = self.state.path("state/blobs/scratch");
+        let mut found = if scratch.exists() { files(&scratch) } else { Vec::new() };
+        found.sort();
+        found
+    }
+
     fn large(&self) -> Vec<u8> {
         fs::read(self.home.join("large")).expect("it can be read")
     }
@@ -156,8 +166,48 @@ fn what_is_over_the_cap_is_refused_in_rehearsal_and_nothing_stays() {
     propose.says("what undo needs cannot be kept").says(words).says("raise `cap` under `[images]`");
     store.with_bundle(&["rehearse"]).ran().expect(1).shows(words);
     assert_eq!((store.used(), store.large().len()), (0, SIZE));
+    assert_eq!(store.aside(), [""; 0].map(PathBuf::from));
     store.images("cap = \"4MiB\"");
     store.propose().expect(0);
+}
+
+#[test]
+fn rehearsing_takes_nothing() {
+    let store = Store::new("cap = \"4MiB\"");
+    // Each rehearsal has images of its own, and all of them together do not fit.
+    for round in *b"abc" {
+        fs::write(store.home.join("large"), vec![round; SIZE]).expect("it can be written");
+        store.with_bundle(&["rehearse"]).ran().expect(0);
+        assert_eq!(store.used(), 0);
+        assert_eq!(files(&store.state.path("state/blobs")), [""; 0].map(PathBuf::from));
+        assert_eq!(store.aside(), [""; 0].map(PathBuf::from));
+    }
+    let proposal = store.approved();
+    assert!(store.used() >= SIZE as u64 && store.aside().is_empty(), "what is proposed is kept");
+    store.run(&proposal).expect(0);
+}
+
+#[test]
+fn what_a_killed_rehearsal_left_behind_goes_with_the_next() {
+    let store = Store::new("cap = \"4MiB\"");
+    let key = store.state.path("agent.pub");
+    // It lists its key and never signs.
+    let agent = Impostor::start(vec![identities(&key)]);
+    let mut proposing = store.with_bundle(&["propose", "--hypothesis", "it is large"]);
+    proposing.arg("--key").arg(&key).env("SSH_AUTH_SOCK", agent.socket()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut proposing = proposing.spawn().expect("the binary starts");
+    eventually("that it is to sign", || (agent.asked() == 2).then_some(()));
+    let left = store.aside();
+    assert!(left.iter().any(|path| path.metadata().expect("it is there").len() == SIZE as u64), "{left:?}");
+    // While it lives, others leave what it put aside alone, and are not in its way.
+    store.with_bundle(&["rehearse"]).ran().expect(0);
+    assert_eq!((store.used(), store.aside()), (0, left.clone()));
+
+    proposing.kill().expect("it can be killed");
+    assert_eq!(proposing.wait().expect("it ended").signal(), Some(9));
+    assert_eq!((store.used(), store.aside()), (0, left));
+    store.with_bundle(&["rehearse"]).ran().expect(0);
+    assert_eq!((store.used(), store.aside().len()), (0, 0));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod error;
 mod export;
 mod given;
 mod guards;
+mod images;
 mod investigate;
 mod link;
 mod listing;

@@ -191,7 +191,7 @@ pub fn draft_undo(runner: &Runner, bundle: &Bundle, draft: &UndoDraft<'_>) -> Re
     crate::order::within_ceilings(runner, target, &grants)?;
     target.can_be_asked(name, false)?;
     undo.unedited(runner, target)?;
-    undo.find_images(runner)?;
+    undo.has_images(runner)?;
     let (now, seed) = (runner.decisive()?, runner.random()?);
     let request = RehearsalRequest {
         bundle,

@@ -7,9 +7,9 @@ use countersign_bundle::Bundle;
 use countersign_capability::{Blobs, Phase, Protected, Registry};
 use countersign_gate::Sessions;
 use countersign_model::documents::{ProposalRun, RehearsalDocument, namespace};
-use countersign_model::{Digest, Evidence, Grant, Plan};
+use countersign_model::{Digest, Evidence, Grant};
 use countersign_record::{
-    BeginError, FileBlobs, Hold, ImagesPlace, ImagesUse, Journal, Lineage, NewProposal, RecordError, RunStart, State,
+    BeginError, Hold, ImagesPlace, Journal, Lineage, NewProposal, RecordError, RehearsalBlobs, RunStart, State,
     Unfinished,
 };
 use countersign_sandbox::{Sandbox, Settings};
@@ -99,42 +99,6 @@ impl Runner {
         &self.policy
     }
 
-    /// What images take, and what there is.
-    ///
-    /// # Errors
-    /// When it cannot be counted.
-    pub fn images(&self) -> Result<ImagesUse, PipelineError> {
-        Ok(self.state.images()?)
-    }
-
-    /// Refuses a plan whose images a run could not keep: what cannot be kept is not changed.
-    pub(crate) fn keeps_images_of(&self, plan: &Plan) -> Result<(), PipelineError> {
-        let images = plan.changes().flat_map(|planned| planned.change.images());
-        self.state.admit_images(images).map_err(|error| match error {
-            RecordError::OverCap { .. } | RecordError::UnderReserve { .. } | RecordError::Damaged { .. } => {
-                let what = format!("what undo needs could not be kept, so nothing is changed: {error}");
-                let refused = PipelineError::refused(what);
-                match error.hint() {
-                    Some(hint) => refused.with_hint(hint),
-                    None => refused,
-                }
-            }
-            error => error.into(),
-        })
-    }
-
-    /// Refuses what puts contents back that are kept no more.
-    pub(crate) fn has_what_is_put_back(&self, plan: &Plan) -> Result<(), PipelineError> {
-        for change in plan.forward.iter().filter(|change| change.before != change.after) {
-            let Some(image) = change.kept.map(|kept| kept.image).or(change.after) else { continue };
-            if self.state.place(&image)?.is_none() {
-                let what = format!("what `{}` was is not kept any more, so nothing is changed", change.subject);
-                return Err(PipelineError::refused(what).with_hint("restore the state directory from a backup"));
-            }
-        }
-        Ok(())
-    }
-
     /// The time, in milliseconds since 1970-01-01 UTC.
     #[must_use]
     pub fn now(&self) -> u64 {
@@ -217,8 +181,9 @@ impl Runner {
         self.progress.note(line);
     }
 
-    pub(crate) fn blobs(&self) -> FileBlobs {
-        self.state.blobs()
+    /// Contents by digest. What is put here is gone with this process, unless a proposal keeps it.
+    pub(crate) fn blobs(&self) -> RehearsalBlobs {
+        self.state.rehearsal_blobs()
     }
 
     /// Sessions on a target under the identity that the phase is for; nothing is opened yet. They keep from view
@@ -285,10 +250,10 @@ impl Runner {
         read_evidence(id, &record.record, record.signature.as_bytes(), self.fingerprint())
     }
 
-    /// Copies the bundle, signs the proposal with its proposer's key and keeps it.
+    /// Copies the bundle, signs the proposal with its proposer's key and keeps it with what its rehearsals put aside.
     ///
     /// # Errors
-    /// When the key's owner may not propose, or the state cannot be written.
+    /// When the key's owner may not propose, what undo needs cannot be kept, or the state cannot be written.
     pub fn keep_proposal(
         &self,
         bundle: &Bundle,
@@ -303,6 +268,7 @@ impl Runner {
             PipelineError::failed(format!("the bundle could not be kept: {error}"))
                 .with_hint("see that the state directory is writable and has room; nothing was proposed")
         })?;
+        self.keep_what_was_put_aside(&drafted.rehearsals)?;
         let read = drafted.rehearsals.iter().flat_map(|rehearsed| &rehearsed.document().evidence);
         let evidence: BTreeSet<String> =
             drafted.document.evidence.iter().chain(read).map(|reference| reference.id.clone()).collect();

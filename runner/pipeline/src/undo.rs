@@ -10,7 +10,7 @@ use countersign_bundle::Bundle;
 use countersign_capability::Phase;
 use countersign_model::documents::{ApprovalManifest, ProposalDocument, RoleGrants, UndoStanding, Undoes, namespace};
 use countersign_model::{Access, Change, Digest, Grant, Image, Outcome, Reversibility, Role, State, strict};
-use countersign_record::{ChangeState, INLINE_LIMIT, JournaledChange, RecordError, RunRecord, RunState};
+use countersign_record::{ChangeState, JournaledChange, RecordError, RehearsalBlobs, RunRecord, RunState};
 use countersign_trust::{Policy, Principal, PrincipalKind};
 use serde::Serialize;
 
@@ -221,34 +221,20 @@ impl Undo {
         if edited.is_empty() { Ok(()) } else { Err(conflict(&self.run.id, &edited.join("; "))) }
     }
 
-    /// Makes every image that is needed one that a rehearsal and a review find.
-    ///
-    /// # Errors
-    /// A refusal, where one is kept no longer.
-    pub(crate) fn find_images(&self, runner: &Runner) -> Result<(), PipelineError> {
-        let state = runner.state();
+    /// Refuses where an image that is needed is kept no longer.
+    pub(crate) fn has_images(&self, runner: &Runner) -> Result<(), PipelineError> {
+        let blobs = runner.blobs();
         for change in self.backwards() {
             for image in change.images() {
-                self.find_image(&state, change, image)?;
+                self.has_image(&blobs, change, image)?;
             }
         }
         Ok(())
     }
 
-    fn find_image(
-        &self,
-        state: &countersign_record::State,
-        change: &Change,
-        image: Image,
-    ) -> Result<(), PipelineError> {
-        let found = match state.blobs().open(&image.digest) {
-            Err(RecordError::NotFound { .. }) if image.size <= INLINE_LIMIT as u64 => {
-                state.content(&image.digest).and_then(|bytes| state.blobs().put(&bytes).map(drop))
-            }
-            other => other.map(drop),
-        };
-        match found {
-            Ok(()) => Ok(()),
+    fn has_image(&self, blobs: &RehearsalBlobs, change: &Change, image: Image) -> Result<(), PipelineError> {
+        match blobs.open(&image.digest) {
+            Ok(_) => Ok(()),
             Err(error @ (RecordError::NotFound { .. } | RecordError::Damaged { .. })) => {
                 let (subject, run) = (&change.subject, &self.run.id);
                 let what = format!("`{subject}` cannot be put back as it was before the run `{run}`: {error}");

@@ -21,7 +21,7 @@ pub const MAX_BLOB: usize = 256 * 1024 * 1024;
 pub const MAX_STREAM: u64 = 4 * 1024 * 1024 * 1024;
 /// The most that waits in memory for an intent, in bytes; what is put beyond it becomes a file.
 const MAX_PENDING: usize = 64 * 1024 * 1024;
-const MODE: u32 = 0o600;
+pub(crate) const MODE: u32 = 0o600;
 
 /// Content-addressed files, durable when `put` returns.
 #[derive(Clone)]
@@ -37,7 +37,8 @@ impl FileBlobs {
         Self { room, durable, bounded: true }
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
+    /// Where the content is put.
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
         path_in(&self.room.root, digest)
     }
 
@@ -327,7 +328,7 @@ pub(crate) fn verified(digest: &Digest, bytes: Vec<u8>) -> Result<Vec<u8>, Recor
     Err(RecordError::Damaged { path: digest.to_string(), what: format!("its bytes have the digest {found}") })
 }
 
-fn fault(error: &RecordError) -> Fault {
+pub(crate) fn fault(error: &RecordError) -> Fault {
     let kind = match error {
         RecordError::NotFound { .. } => FaultKind::NotFound,
         RecordError::TooLarge { .. } => FaultKind::TooLarge,

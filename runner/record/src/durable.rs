@@ -176,8 +176,7 @@ impl Staged<'_> {
     /// Gives it this name, durably, in the place of what has it. It must be on the same file system.
     pub(crate) fn publish(mut self, path: &Path) -> Result<(), RecordError> {
         if let Some(temporary) = &self.temporary {
-            let renamed = self.durable.disk.rename(temporary, path, true);
-            renamed.map_err(|error| RecordError::file("rename", path, error))?;
+            self.durable.rename(temporary, path)?;
             self.temporary = None;
         }
         self.durable.sync_dir(parent(path)?)
@@ -262,6 +261,16 @@ impl Durable {
             return Err(self.stop(&temporary, error));
         }
         Ok(Staged { durable: self, temporary: Some(temporary) })
+    }
+
+    /// Gives a file that was made durable another name on the same file system, in the place of what has it. The name
+    /// is durable once the directory is synced.
+    ///
+    /// # Errors
+    /// Then the file has its earlier name.
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), RecordError> {
+        self.check()?;
+        self.disk.rename(from, to, true).map_err(|error| RecordError::file("rename", to, error))
     }
 
     /// A regular file, to be read piece by piece; `None` where there is none.

@@ -347,7 +347,7 @@ impl RecordError {
             }
             Self::OverCap { .. } => Some(
                 "`countersign images` tells what they take; raise `cap` under `[images]` in the configuration, or change \
-                 smaller files: no image is removed by itself yet",
+                 smaller files: no image that is kept is removed by itself yet",
             ),
             Self::UnderReserve { .. } => Some(
                 "make room there, or set a lower `reserve` or another `directory` under `[images]` in the configuration",

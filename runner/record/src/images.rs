@@ -1,6 +1,7 @@
 //! Where images are kept, how much they may take, and what must stay free.
 
 use std::collections::BTreeSet;
+use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,8 @@ use rusqlite::Connection;
 
 use crate::blobs::INLINE_LIMIT;
 use crate::error::shown;
-use crate::state::{DIR_MODE, owned, private};
+use crate::scratch::SCRATCH;
+use crate::state::{self, DIR_MODE, owned, private};
 use crate::{Durable, RecordError};
 
 /// The place of images, as the operator's configuration says.
@@ -93,20 +95,32 @@ impl Room {
         Ok(())
     }
 
-    /// Whether images of a plan can be kept: `staying` bytes more as files, of which `passing` are needed only
-    /// while one is written, and `inline` bytes more in the database.
-    pub(crate) fn admit(&self, staying: u64, passing: u64, inline: u64) -> Result<(), RecordError> {
-        let more = staying.saturating_add(inline);
-        if more > 0 && self.cap < u64::MAX {
-            self.under_cap(more, self.count()?)?;
-        }
+    /// Whether images of a plan can be kept.
+    pub(crate) fn admit(&self, needs: &Needs) -> Result<(), RecordError> {
+        let more = needs.written.saturating_add(needs.moved).saturating_add(needs.inline);
+        self.admit_more(more)?;
         // The write-ahead log holds an image a second time until it is moved to the database.
-        let (filed, inline) = (staying.saturating_add(passing), inline.saturating_mul(2));
+        let (filed, inline) = (needs.written.saturating_add(needs.passing), needs.inline.saturating_mul(2));
         if device(&self.root)? == device(&self.state)? {
             return self.leaves_reserve(filed.saturating_add(inline), &self.root);
         }
         self.leaves_reserve(filed, &self.root)?;
         self.leaves_reserve(inline, &self.state)
+    }
+
+    /// Whether this much more stays under the cap.
+    pub(crate) fn admit_more(&self, more: u64) -> Result<(), RecordError> {
+        if more > 0 && self.cap < u64::MAX { self.under_cap(more, self.count()?) } else { Ok(()) }
+    }
+
+    /// Whether the bytes of a small image may be put aside by a rehearsal that has put `aside` bytes there before: what
+    /// could never be kept is refused there. Never counts more than once.
+    pub(crate) fn admit_aside(&self, size: u64, aside: u64) -> Result<(), RecordError> {
+        let more = aside.saturating_add(size);
+        match self.known() {
+            Some(used) if size <= INLINE_LIMIT as u64 => self.under_cap(more, used),
+            _ => self.admit_more(more),
+        }
     }
 
     /// Whether the bytes fit into a new file of the place. A small image is measured against what was counted before,
@@ -161,7 +175,8 @@ impl Room {
         Err(RecordError::OverCap { path: self.shown(), needed, used, cap: self.cap })
     }
 
-    fn leaves_reserve(&self, needed: u64, path: &Path) -> Result<(), RecordError> {
+    /// Whether the reserve stays free where so much is written.
+    pub(crate) fn leaves_reserve(&self, needed: u64, path: &Path) -> Result<(), RecordError> {
         if needed == 0 || self.reserve == 0 {
             return Ok(());
         }
@@ -188,35 +203,65 @@ impl Room {
         Ok(used)
     }
 
+    /// The bytes of an image that is kept in the database.
+    pub(crate) fn inline(&self, digest: &Digest) -> Result<Option<Vec<u8>>, RecordError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        state::image(&connection, digest).map_err(|error| RecordError::database("read an image", error))
+    }
+
+    /// Whether an image is kept in the database.
+    pub(crate) fn has_inline(&self, digest: &Digest) -> Result<bool, RecordError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        state::has_image(&connection, digest).map_err(|error| RecordError::database("look for an image", error))
+    }
+
     fn shown(&self) -> String {
         shown(self.root.parent().unwrap_or(&self.root))
     }
 }
 
-/// What the images of a plan need that are not kept yet.
+/// Where an image is already.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// As a file, for good.
+    pub(crate) filed: bool,
+    /// In the database, for good.
+    pub(crate) inline: bool,
+    /// In this process's scratch folder.
+    pub(crate) aside: bool,
+}
+
+/// What the images of a plan need that are not kept yet, in bytes.
 #[derive(Default)]
 pub(crate) struct Needs {
     seen: BTreeSet<Digest>,
-    pub(crate) staying: u64,
-    pub(crate) passing: u64,
-    pub(crate) inline: u64,
+    /// Of files that a run writes.
+    written: u64,
+    /// Of files that are there, and count once a proposal keeps them.
+    moved: u64,
+    /// Of the largest file that is written beside one that it replaces.
+    passing: u64,
+    /// In the database.
+    inline: u64,
 }
 
 impl Needs {
-    /// Adds an image; `filed` and `inline` tell whether it is kept already.
-    pub(crate) fn add(&mut self, image: Image, filed: bool, inline: bool) {
+    /// Adds an image.
+    pub(crate) fn add(&mut self, image: Image, found: Found) {
         if !self.seen.insert(image.digest) {
             return;
         }
-        if image.size <= INLINE_LIMIT as u64 {
-            if !inline {
-                self.inline = self.inline.saturating_add(image.size);
-            }
-        } else if filed {
+        let (large, filed) = (image.size > INLINE_LIMIT as u64, found.filed || found.aside);
+        if found.aside && !found.filed {
+            self.moved = self.moved.saturating_add(image.size);
+        }
+        if large && filed {
             // It is written again beside the one that is there, and takes its place.
             self.passing = self.passing.max(image.size);
-        } else {
-            self.staying = self.staying.saturating_add(image.size);
+        } else if large {
+            self.written = self.written.saturating_add(image.size);
+        } else if !found.inline {
+            self.inline = self.inline.saturating_add(image.size);
         }
     }
 }
@@ -248,17 +293,17 @@ fn made(durable: &Durable, directory: &Path) -> Result<PathBuf, RecordError> {
     if root.join("ff").is_dir() {
         return Ok(root);
     }
-    let foreign = std::fs::read_dir(&directory).map_err(failed)?.find(|entry| {
-        // What cannot be read is not ours.
-        entry.as_ref().map_or(true, |entry| entry.file_name() != "sha256")
-    });
+    let begun = root.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    let ours = |entry: &DirEntry| {
+        let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // Nothing is put aside where no folder of images was made before.
+        entry.file_name() == "sha256" || (entry.file_name() == SCRATCH && folder && begun)
+    };
+    // What cannot be read is not ours.
+    let foreign = std::fs::read_dir(&directory).map_err(failed)?.find(|entry| !entry.as_ref().is_ok_and(ours));
     if foreign.is_some() {
         return Err(no_place("it is not empty, and holds no images"));
     }
-    let existing = |error| match error {
-        RecordError::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        error => Err(error),
-    };
     durable.make_dir(&root, DIR_MODE).or_else(existing)?;
     for first in 0..=u8::MAX {
         durable.make_dir(&root.join(format!("{first:02x}")), DIR_MODE).or_else(existing)?;
@@ -266,6 +311,14 @@ fn made(durable: &Durable, directory: &Path) -> Result<PathBuf, RecordError> {
     durable.sync_dir(&root)?;
     durable.sync_dir(&directory)?;
     Ok(root)
+}
+
+/// Not to have made a directory that is there is no error.
+pub(crate) fn existing(error: RecordError) -> Result<(), RecordError> {
+    match error {
+        RecordError::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        error => Err(error),
+    }
 }
 
 /// What the files take that stand in a folder of images, staged ones included.

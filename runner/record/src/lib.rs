@@ -6,7 +6,8 @@
 //! | `durable.rs` | the only place that makes files durable, behind [`Disk`] |
 //! | `schema.sql`, `schema.rs` | the tables and how a connection is set up |
 //! | `images.rs` | [`ImagesPlace`]: where images are kept, their cap and their reserve |
-//! | `blobs.rs` | [`FileBlobs`] for rehearsals, [`RunBlobs`] for runs |
+//! | `blobs.rs` | [`FileBlobs`] for what is kept as files, [`RunBlobs`] for runs |
+//! | `scratch.rs` | [`RehearsalBlobs`]: what is put aside until a proposal keeps it |
 //! | `evidence.rs`, `rehearsals.rs`, `proposals.rs`, `approvals.rs` | signed bytes, kept exactly |
 //! | `begin.rs`, `runs.rs`, `lock.rs`, `unfinished.rs` | who may run now, and what became of each run |
 //! | `journal.rs`, `changes.rs` | [`Journal`]: the write-ahead record of one run's changes |
@@ -34,6 +35,7 @@ mod rehearsals;
 mod rows;
 mod runs;
 mod schema;
+mod scratch;
 mod state;
 mod streams;
 mod unfinished;
@@ -55,6 +57,7 @@ pub use rehearsals::{RehearsalRecord, Rehearsals};
 pub use rows::{MAX_DOCUMENT, MAX_LISTED, MAX_SIGNATURE};
 pub use runs::{RunEvent, RunRecord, RunState, Runs};
 pub use schema::FORMAT;
+pub use scratch::RehearsalBlobs;
 pub use state::State;
 pub use unfinished::Unfinished;
 pub use watch::Watch;

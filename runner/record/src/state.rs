@@ -11,10 +11,12 @@ use countersign_model::{Digest, Image};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::error::shown;
-use crate::images::{ImagesPlace, ImagesUse, Needs, Room};
+use crate::images::{Found, ImagesPlace, ImagesUse, Needs, Room};
 use crate::schema;
+use crate::scratch::Scratch;
 use crate::{
-    Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Proposals, RealDisk, RecordError, Rehearsals, Runs,
+    Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Proposals, RealDisk, RecordError, RehearsalBlobs,
+    Rehearsals, Runs,
 };
 
 /// The database's file name.
@@ -30,6 +32,7 @@ const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "ca
 /// | `countersign.db` | the database |
 /// | `runner.key`, `runner.pub`, `config.toml`, `trust-policy.toml` | written by `init` |
 /// | `blobs/sha256/XX/HEX` | contents by digest, unless another place is configured |
+/// | `blobs/scratch/` | contents of rehearsals, there or in that place, while the process runs that put them |
 /// | `bundles/HEX/` | bundles that were proposed |
 /// | `approvals/` | manifests and signatures; they are the truth, the database indexes them |
 /// | `cache/` | compiled steps; may be removed |
@@ -40,6 +43,7 @@ pub struct State {
     durable: Arc<Durable>,
     connection: Arc<Mutex<Connection>>,
     room: Arc<Room>,
+    scratch: Arc<Scratch>,
 }
 
 impl fmt::Debug for State {
@@ -135,8 +139,10 @@ impl State {
             }
         }
         let connection = Arc::new(Mutex::new(connection));
-        let room = Room::new(dir, Arc::clone(&connection), &durable, &ImagesPlace::UNBOUNDED)?;
-        Ok(Self { dir: dir.clone(), durable: Arc::new(durable), connection, room: Arc::new(room) })
+        let room = Arc::new(Room::new(dir, Arc::clone(&connection), &durable, &ImagesPlace::UNBOUNDED)?);
+        let durable = Arc::new(durable);
+        let scratch = Arc::new(Scratch::new(Arc::clone(&room), Arc::clone(&durable)));
+        Ok(Self { dir: dir.clone(), durable, connection, room, scratch })
     }
 
     /// The same with another place for images, which is made where it is missing, and bounds to what they take.
@@ -146,6 +152,7 @@ impl State {
     /// [`RecordError::NotAPlace`], or where the directory is another user's or others can reach it.
     pub fn keeping_images(mut self, place: &ImagesPlace) -> Result<Self, RecordError> {
         self.room = Arc::new(Room::new(&self.dir, Arc::clone(&self.connection), &self.durable, place)?);
+        self.scratch = Arc::new(Scratch::new(Arc::clone(&self.room), Arc::clone(&self.durable)));
         Ok(self)
     }
 
@@ -157,18 +164,28 @@ impl State {
         self.room.usage()
     }
 
-    /// Whether a run could keep all of these images, with what stays free afterwards.
+    /// Whether a run could keep all of these images, with what stays free afterwards; those that a rehearsal put aside
+    /// are kept for its proposal before.
     ///
     /// # Errors
     /// [`RecordError::OverCap`] or [`RecordError::UnderReserve`], and where it cannot be told.
     pub fn admit_images(&self, images: impl Iterator<Item = Image>) -> Result<(), RecordError> {
         let (blobs, mut needs) = (self.blobs(), Needs::default());
         for image in images {
-            let inline = self.read("look for an image", |connection| has_image(connection, &image.digest))?;
-            needs.add(image, blobs.has(&image), inline);
+            let inline = self.room.has_inline(&image.digest)?;
+            let (filed, aside) = (blobs.has(&image), self.scratch.path(&image.digest).is_some());
+            needs.add(image, Found { filed, inline, aside });
         }
         self.room.whole()?;
-        self.room.admit(needs.staying, needs.passing, needs.inline)
+        self.room.admit(&needs)
+    }
+
+    /// Keeps these images for good, durably, those that a rehearsal put aside among them.
+    ///
+    /// # Errors
+    /// [`RecordError::OverCap`], and [`RecordError::NotFound`] where one is nowhere; then nothing more is kept.
+    pub fn keep_images(&self, images: impl Iterator<Item = Image>) -> Result<(), RecordError> {
+        self.rehearsal_blobs().keep(images)
     }
 
     /// The directory, with all symbolic links resolved.
@@ -221,10 +238,17 @@ impl State {
         &self.durable
     }
 
-    /// Contents by digest, for rehearsals and proposals.
+    /// Contents by digest that are kept for good, as files.
     #[must_use]
     pub fn blobs(&self) -> FileBlobs {
         FileBlobs::new(Arc::clone(&self.room), Arc::clone(&self.durable))
+    }
+
+    /// Contents by digest, wherever they are. What is put here is put aside, and gone with this state unless
+    /// [`State::keep_images`] keeps it.
+    #[must_use]
+    pub fn rehearsal_blobs(&self) -> RehearsalBlobs {
+        RehearsalBlobs::new(Arc::clone(&self.scratch), self.blobs())
     }
 
     /// Where a content is kept, for a person who puts a target right by hand: its file's path, or its row in the
@@ -233,23 +257,11 @@ impl State {
     /// # Errors
     /// Where the database cannot be read.
     pub fn place(&self, image: &Image) -> Result<Option<String>, RecordError> {
-        if self.read("look for an image", |connection| has_image(connection, &image.digest))? {
+        if self.room.has_inline(&image.digest)? {
             let row = format!("row `{}` of the table `images` in {}", image.digest, self.database().display());
             return Ok(Some(row));
         }
         Ok(self.blobs().file(image).map(|path| path.display().to_string()))
-    }
-
-    /// A content by digest, wherever it is kept, verified.
-    ///
-    /// # Errors
-    /// Where there is none or it is damaged.
-    pub fn content(&self, digest: &Digest) -> Result<Vec<u8>, RecordError> {
-        let image = self.read("read an image", |connection| image(connection, digest))?;
-        match image {
-            Some(bytes) => crate::blobs::verified(digest, bytes),
-            None => self.blobs().get(digest),
-        }
     }
 
     /// Recorded reads.

@@ -14,7 +14,7 @@ use crate::support::{begin, change, fixture};
 
 /// Notes every operation, and fails the syncs that it is told to.
 #[derive(Clone, Default)]
-struct Watched(Arc<Mutex<Watch>>);
+pub(crate) struct Watched(Arc<Mutex<Watch>>);
 
 #[derive(Default)]
 struct Watch {
@@ -33,11 +33,11 @@ impl Watched {
         if watch.fail == Some(what) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
     }
 
-    fn fail(&self, what: Option<&'static str>) {
+    pub(crate) fn fail(&self, what: Option<&'static str>) {
         self.0.lock().expect("a watch").fail = what;
     }
 
-    fn take(&self) -> Vec<String> {
+    pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().expect("a watch").done)
     }
 }
@@ -175,9 +175,9 @@ fn damaged_blobs_are_told_and_replaced() {
     fs::write(blob(&run.state, &digest), b"other").expect("damaged");
     let error = blobs.get(&digest).expect_err("damaged");
     assert!(matches!(error, RecordError::Damaged { .. }), "{error}");
-    assert!(run.state.content(&digest).is_err());
+    assert!(run.state.rehearsal_blobs().get(&digest).is_err());
     blobs.put(b"bytes").expect("put again");
-    assert_eq!(run.state.content(&digest).expect("sound"), b"bytes");
+    assert_eq!(run.state.rehearsal_blobs().get(&digest).expect("sound"), b"bytes");
     // Through the trait that capabilities see.
     let missing = Blobs::get(&mut blobs, &Digest::of(b"missing")).expect_err("missing");
     assert_eq!((missing.kind, missing.reached), (countersign_model::FaultKind::NotFound, false));
@@ -194,8 +194,8 @@ fn large_images_are_synced_files_before_the_intent() {
     journal.intend(countersign_model::Role::Fix, &change).expect("intended");
     let inline: i64 = run.second().query_row("SELECT count(*) FROM images", [], |row| row.get(0)).expect("a count");
     assert_eq!(inline, 1);
-    assert_eq!(run.state.content(&Digest::of(&large)).expect("large"), large);
-    assert_eq!(run.state.content(&Digest::of(&small)).expect("small"), small);
+    assert_eq!(run.state.rehearsal_blobs().get(&Digest::of(&large)).expect("large"), large);
+    assert_eq!(run.state.rehearsal_blobs().get(&Digest::of(&small)).expect("small"), small);
     assert_eq!(journal.blobs().get(&Digest::of(&large)).expect("large"), large);
     assert_eq!(journal.blobs().get(&Digest::of(&small)).expect("small"), small);
 }
@@ -217,7 +217,7 @@ impl Read for Numbers {
     }
 }
 
-fn numbers(size: u64) -> Numbers {
+pub(crate) fn numbers(size: u64) -> impl Read {
     Numbers { next: 0, size }
 }
 

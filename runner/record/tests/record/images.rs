@@ -9,14 +9,14 @@ use tempfile::TempDir;
 
 use crate::support::{change, fixture};
 
-const MIB: u64 = 1024 * 1024;
+pub(crate) const MIB: u64 = 1024 * 1024;
 
-fn place(directory: Option<PathBuf>, cap: u64) -> ImagesPlace {
+pub(crate) fn place(directory: Option<PathBuf>, cap: u64) -> ImagesPlace {
     ImagesPlace { directory, cap, reserve: 0 }
 }
 
 /// A state whose images stand beside it.
-fn state(cap: u64) -> (TempDir, PathBuf, State) {
+pub(crate) fn state(cap: u64) -> (TempDir, PathBuf, State) {
     let dir = tempfile::tempdir().expect("a directory");
     let images = dir.path().join("images");
     let state = State::create(&dir.path().join("state")).expect("a state");
@@ -25,11 +25,11 @@ fn state(cap: u64) -> (TempDir, PathBuf, State) {
 }
 
 /// A content of its own for every name.
-fn content(name: u8, size: u64) -> Vec<u8> {
+pub(crate) fn content(name: u8, size: u64) -> Vec<u8> {
     vec![name; usize::try_from(size).expect("small")]
 }
 
-fn over_cap<T: std::fmt::Debug>(result: Result<T, RecordError>) -> (u64, u64) {
+pub(crate) fn over_cap<T: std::fmt::Debug>(result: Result<T, RecordError>) -> (u64, u64) {
     match result {
         Err(RecordError::OverCap { needed, used, .. }) => (needed, used),
         other => panic!("it is not over the cap: {other:?}"),
@@ -37,12 +37,12 @@ fn over_cap<T: std::fmt::Debug>(result: Result<T, RecordError>) -> (u64, u64) {
 }
 
 /// Everything in the place that is no directory.
-fn files(folder: &Path) -> usize {
+pub(crate) fn files(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).expect("it can be read").map(|entry| entry.expect("it is there").path());
     entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
 }
 
-struct Untouched;
+pub(crate) struct Untouched;
 
 impl Read for Untouched {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -138,7 +138,7 @@ fn images_of_before_are_found() {
     let digest = state.blobs().put(b"kept before").expect("kept");
     let images = dir.path().join("images");
     let state = state.keeping_images(&place(Some(images.clone()), MIB)).expect("a place");
-    assert_eq!(state.content(&digest).expect("it is found"), b"kept before");
+    assert_eq!(state.rehearsal_blobs().get(&digest).expect("it is found"), b"kept before");
     let mut read = Vec::new();
     state.blobs().open(&digest).expect("it is found").read_to_end(&mut read).expect("read");
     assert_eq!((read.as_slice(), files(&images)), (&b"kept before"[..], 0));

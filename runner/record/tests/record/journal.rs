@@ -32,7 +32,7 @@ fn an_intent_is_durable_with_its_images_before_it_returns() {
     assert_eq!(count(&other, "images"), 2);
     let found = run.state.runs().changes(journal.run()).expect("changes");
     assert_eq!((found[0].seq, found[0].role, &found[0].change), (1, Role::Fix, &change));
-    assert_eq!(run.state.content(&Digest::of(b"before")).expect("an image"), b"before");
+    assert_eq!(run.state.rehearsal_blobs().get(&Digest::of(b"before")).expect("an image"), b"before");
 }
 
 #[test]

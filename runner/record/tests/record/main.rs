@@ -18,4 +18,5 @@ mod journal;
 mod lineage;
 mod outcomes;
 mod processes;
+mod scratch;
 mod support;

@@ -159,7 +159,7 @@ fn a_run_whose_process_was_killed_is_unfinished_and_keeps_its_images() {
     let states: Vec<_> = blocked.changes().iter().map(|change| (change.seq, change.state)).collect();
     assert_eq!(states, [(1, ChangeState::Done), (2, ChangeState::Done), (3, ChangeState::Intended)]);
     let before = blocked.changes()[2].change.before.expect("a before-image");
-    assert_eq!(run.state.content(&before.digest).expect("the image"), b"the bytes before");
+    assert_eq!(run.state.rehearsal_blobs().get(&before.digest).expect("the image"), b"the bytes before");
     assert_eq!(run.state.runs().get(&id).expect("found").state, RunState::Unfinished);
     match run.begin(1).expect_err("blocked") {
         BeginError::Unfinished(unfinished) => assert_eq!(unfinished.changes().len(), 3),
@@ -221,6 +221,6 @@ fn a_disk_that_fails_under_the_journal_ends_all_writing() {
     assert!(intended > 0);
     assert_eq!(blocked.changes().len(), intended, "exactly what was intended is durable");
     for change in blocked.changes() {
-        run.state.content(&change.change.before.expect("a before-image").digest).expect("readable");
+        run.state.rehearsal_blobs().get(&change.change.before.expect("a before-image").digest).expect("readable");
     }
 }
