@@ -9,7 +9,7 @@ pub(crate) mod run;
 use std::fmt::Write as _;
 
 use countersign_model::documents::{Denial, RoleGrants};
-use countersign_model::text::{excerpt, visible, visible_lines};
+use countersign_model::text::{exact_lines, excerpt, visible};
 use countersign_model::{Grant, Reversibility, Role, Verdict};
 use countersign_pipeline::{ChangeReview, GuardState, Sizes};
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ pub(crate) fn changes_by(
                 writeln!(text, "       {what:<6} {digest}")?;
             }
         }
-        let diff = visible_lines(&reviewed.diff);
+        let diff = exact_lines(&reviewed.diff);
         if let Some(sizes) = change.withheld {
             writeln!(text, "       {}", withheld(sizes))?;
         } else if !diff.is_empty() {

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use countersign_model::Digest;
 use countersign_model::documents::{ChangeDifference, Differs, RevisionStanding, TargetDifference};
-use countersign_model::text::{excerpt, visible, visible_lines};
+use countersign_model::text::{exact_lines, excerpt, visible};
 
 use super::verdict;
 
@@ -57,7 +57,7 @@ fn one_change(text: &mut String, change: &ChangeDifference) -> std::fmt::Result 
     }
     line(text, "  signed with it", change.effect.as_ref(), |effect| visible(&effect.to_string()))?;
     for diff in [&change.drifted, &change.rewritten] {
-        for shown in visible_lines(diff).lines() {
+        for shown in exact_lines(diff).lines() {
             writeln!(text, "       {shown}")?;
         }
     }

@@ -18,6 +18,13 @@ pub fn visible_lines(text: &str) -> String {
     escaped(text, |c| c == '\n' || c == '\t')
 }
 
+/// Like [`visible_lines`], for a content as it is: what only reads like an escape is escaped too, so that no two
+/// contents are shown as one. Not for a text of which a part was made visible before.
+#[must_use]
+pub fn exact_lines(content: &str) -> String {
+    content.split("\\u{").map(visible_lines).collect::<Vec<_>>().join("\\u{5c}u{")
+}
+
 /// Whether the text holds a character that cannot be seen, or that changes how others are seen. What only looks like
 /// something else hides nothing: it is a name that somebody may have given.
 #[must_use]
@@ -110,11 +117,14 @@ fn imitates(c: char) -> bool {
 
 /// Characters that are not what they look like or do not look like anything: Unicode's `Cc`, the
 /// bidirectional controls, the zero-width and tag characters, separators other than the space,
-/// variation selectors, and private use.
+/// variation selectors, marks that sit on what is beside them, overlays, and private use.
 fn hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{00a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{205f}' | '\u{3000}' | '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            '\u{0334}'..='\u{0338}' | '\u{0600}'..='\u{0605}' | '\u{06dd}' | '\u{070f}' | '\u{0890}' | '\u{0891}' | '\u{08e2}'
+            | '\u{20d2}' | '\u{20d3}' | '\u{20d8}'..='\u{20da}' | '\u{20dd}'..='\u{20e0}' | '\u{20e2}'..='\u{20e6}' | '\u{20ea}' | '\u{20eb}'
+            | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{00a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{205f}' | '\u{3000}' | '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
             | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e000}'..='\u{f8ff}'
@@ -131,6 +141,14 @@ mod tests {
         assert_eq!(visible("a\u{1b}[31mb\u{202e}c\r\n"), "a\\u{1b}[31mb\\u{202e}c\\u{d}\\u{a}");
         assert_eq!(visible_lines("a\n\tb\r"), "a\n\tb\\u{d}");
         assert_eq!(visible("grün 漢字"), "grün 漢字");
+        assert_eq!(visible("pass\u{338}ed \u{13430}"), "pass\\u{338}ed \\u{13430}");
+    }
+
+    #[test]
+    fn no_two_contents_are_shown_as_one() {
+        assert_eq!(exact_lines("\\u{430}\n\u{430}"), "\\u{5c}u{430}\n\\u{430}");
+        assert_eq!(exact_lines(r"\.php$ and C:\users"), r"\.php$ and C:\users");
+        assert_eq!(exact_lines("p\u{430}y"), "p\\u{430}y");
     }
 
     #[test]

@@ -124,7 +124,8 @@ fn text(blobs: &mut dyn Blobs, image: Option<Image>) -> Result<String, String> {
 fn readable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
+        // What only reads like such a byte is none.
+        text.push_str(&chunk.valid().replace("\\x{", "\\x{5c}x{"));
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{{{byte:02x}}}"));
         }
