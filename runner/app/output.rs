@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use countersign_model::text::{visible, visible_lines};
+use countersign_model::text::{hides, visible, visible_lines};
 use countersign_pipeline::PipelineError;
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ pub(crate) type CommandResult = anyhow::Result<Done>;
 pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
     match result {
         Ok(done) => {
-            let text = if json { done.json.to_string() } else { done.text };
+            let text = if json { printable_json(&done.json) } else { visible_lines(&done.text) };
             if let Err(error) = print(&text) {
                 // Whoever closed the pipe, such as `head`, has what they wanted.
                 if error.kind() == std::io::ErrorKind::BrokenPipe {
@@ -94,7 +94,7 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
                     fields.insert("rollback_owner".to_owned(), json!(run.map(|run| &run.rollback_owner)));
                     fields.insert("changes".to_owned(), json!(changes));
                 }
-                let _ = print(&object.to_string());
+                let _ = print(&printable_json(&object));
             }
             ExitCode::from(code)
         }
@@ -151,7 +151,7 @@ pub(crate) fn usage_error(json: bool, rendered: &str) {
     }
     if json {
         let error = error_object(&usage_message(rendered), Some(&hint), 2);
-        let _ = print(&json!({ "error": error }).to_string());
+        let _ = print(&printable_json(&json!({ "error": error })));
     }
 }
 
@@ -195,6 +195,21 @@ pub(crate) fn hinted_by(
     anyhow::Error::new(cause).context(Hinted { what: what.into(), hint: hint.into() })
 }
 
+/// The object as it may be printed on a terminal: what would move its cursor, or is not seen, only stands in strings,
+/// where an escape is the same to a program.
+fn printable_json(object: &Value) -> String {
+    let mut printable = String::new();
+    let mut units = [0; 2];
+    for c in object.to_string().chars() {
+        if hides(c.encode_utf8(&mut [0; 4])) {
+            printable.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}
+
 fn print(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
@@ -205,4 +220,17 @@ fn print(text: &str) -> std::io::Result<()> {
 /// One line on stderr; a closed stderr is no reason to fail.
 pub(crate) fn complain(line: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{}", visible_lines(&line.to_string()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_reads_what_a_terminal_is_spared() {
+        let object = json!({ "a\u{9b}": "x\u{1b}[2J\u{202e}\u{7f}\u{e0001}grün" });
+        let printed = printable_json(&object);
+        assert!(!hides(&printed), "{printed}");
+        assert_eq!(serde_json::from_str::<Value>(&printed).expect("it is JSON"), object);
+    }
 }

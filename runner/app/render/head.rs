@@ -11,13 +11,13 @@ use crate::time::{moment, span};
 /// What a review is about, in a few lines.
 pub(crate) fn write(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
     let proposer = &review.proposer;
-    let targets: Vec<_> = review.targets.iter().map(|target| target.name.as_str()).collect();
+    let targets = super::names(review.targets.iter().map(|target| &target.name));
     writeln!(
         text,
         "{}{} on {}, proposed by {} ({}) {} ago; expires {}",
         if review.undoes.is_some() { "undoing of " } else { "" },
         visible(&review.words.name),
-        targets.join(", "),
+        targets,
         visible(&proposer.name),
         proposer.kind,
         span(now.saturating_sub(review.created)),
@@ -33,13 +33,14 @@ pub(crate) fn write(text: &mut String, review: &Review, now: u64) -> std::fmt::R
     }
     for target in &review.targets {
         if target.blocked.is_some() {
-            writeln!(text, "BLOCKED: an unfinished run blocks {}, and a run will be refused", target.name)?;
+            writeln!(text, "BLOCKED: an unfinished run blocks {}, and a run will be refused", visible(&target.name))?;
         }
         if target.guards_now.is_empty() {
-            writeln!(text, "NO GUARDS on {}: a run will be refused", target.name)?;
+            writeln!(text, "NO GUARDS on {}: a run will be refused", visible(&target.name))?;
         }
         if passes(review, target) {
-            writeln!(text, "THE CHECK ALREADY PASSES on {}: its passing afterwards proves nothing", target.name)?;
+            let name = visible(&target.name);
+            writeln!(text, "THE CHECK ALREADY PASSES on {name}: its passing afterwards proves nothing")?;
         }
     }
     Ok(())
@@ -56,19 +57,19 @@ pub(crate) fn closed(review: &Review, now: u64) -> Option<String> {
         return Some("it was denied".to_owned());
     }
     if let Some(by) = &review.superseded_by {
-        return Some(format!("it was superseded by {by}"));
+        return Some(format!("it was superseded by {}", visible(by)));
     }
     if let Some(by) = review.undoes.as_ref().and_then(|undoes| undoes.undone_by.as_ref()) {
-        return Some(format!("the run was undone already, by {by}"));
+        return Some(format!("the run was undone already, by {}", visible(by)));
     }
     if now >= review.expires {
         return Some("it expired".to_owned());
     }
     if let Some(target) = review.targets.iter().find(|target| target.reconfigured) {
-        return Some(format!("the configuration of {} was changed since it was proposed", target.name));
+        return Some(format!("the configuration of {} was changed since it was proposed", visible(&target.name)));
     }
     if let Some(target) = review.targets.iter().find(|target| target.exceeded.is_some()) {
-        return Some(format!("it exceeds a ceiling of {}", target.name));
+        return Some(format!("it exceeds a ceiling of {}", visible(&target.name)));
     }
     let unnamed = review.exported.as_ref().is_some_and(|exported| !exported.runner_pinned);
     unnamed.then(|| "until you name the runner with `--runner`".to_owned())

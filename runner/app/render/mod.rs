@@ -76,6 +76,11 @@ pub(crate) fn narrowed(requested: &RoleGrants, given: &RoleGrants) -> Vec<(Role,
     lines
 }
 
+/// Names in a row, from a file that may be anybody's.
+pub(crate) fn names<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    names.into_iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")
+}
+
 /// Changes with their diffs.
 pub(crate) fn changes(text: &mut String, changes: &[&ChangeReview]) -> std::fmt::Result {
     changes_by(text, changes, step)
@@ -188,9 +193,28 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
 pub(crate) fn guards(text: &mut String, guards: &[GuardState]) -> std::fmt::Result {
     for guard in guards {
         match &guard.reason {
-            None => writeln!(text, "  guard `{}`: holds", guard.name)?,
-            Some(reason) => writeln!(text, "  guard `{}`: does not hold: {}", guard.name, visible(reason))?,
+            None => writeln!(text, "  guard `{}`: holds", visible(&guard.name))?,
+            Some(reason) => {
+                writeln!(text, "  guard `{}`: does not hold: {}", visible(&guard.name), visible(reason))?;
+            }
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_in_its_line() {
+        let name = "up`: holds\n  guard `two\u{1b}[2J".to_owned();
+        for reason in [None, Some("down\nand out".to_owned())] {
+            let mut text = String::new();
+            let guard = GuardState { name: name.clone(), holds: reason.is_none(), reason };
+            guards(&mut text, &[guard]).expect("writing to a string does not fail");
+            assert_eq!((text.lines().count(), text.contains('\u{1b}')), (1, false), "{text}");
+        }
+        assert_eq!(names(&["a\nb".to_owned(), "c".to_owned()]), "a\\u{a}b, c");
+    }
 }

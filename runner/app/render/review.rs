@@ -43,7 +43,7 @@ fn write(text: &mut String, review: &Review, named: &str, now: u64) -> std::fmt:
         provenance(text, exported, now)?;
     }
     if let Some(by) = &review.superseded_by {
-        writeln!(text, "SUPERSEDED by {by}: this can no longer be approved or run")?;
+        writeln!(text, "SUPERSEDED by {}: this can no longer be approved or run", visible(by))?;
     }
     if let Some(revision) = &review.revision {
         super::revision::write(text, revision)?;
@@ -79,16 +79,17 @@ fn next(text: &mut String, review: &Review, named: &str, now: u64) -> std::fmt::
 }
 
 fn undone(text: &mut String, undoes: &UndoStanding) -> std::fmt::Result {
-    writeln!(text, "\nUNDOES run {} on {}, committed {}", undoes.run, undoes.target, moment(undoes.committed))?;
+    let (run, target) = (visible(&undoes.run), visible(&undoes.target));
+    writeln!(text, "\nUNDOES run {run} on {target}, committed {}", moment(undoes.committed))?;
     if let Some(by) = &undoes.undone_by {
-        writeln!(text, "  UNDONE already, by run {by}: this can no longer be approved or run")?;
+        writeln!(text, "  UNDONE already, by run {}: this can no longer be approved or run", visible(by))?;
     }
     writeln!(
         text,
         "  it ran {}, by {}, approved by {}",
-        undoes.proposal,
-        undoes.proposer,
-        undoes.approvers.join(", ")
+        visible(&undoes.proposal),
+        visible(&undoes.proposer),
+        super::names(&undoes.approvers)
     )?;
     writeln!(
         text,
@@ -127,7 +128,7 @@ fn provenance(text: &mut String, exported: &Provenance, now: u64) -> std::fmt::R
 }
 
 fn standing(text: &mut String, target: &TargetReview, exported: Option<&Provenance>, now: u64) -> std::fmt::Result {
-    writeln!(text, "\nTARGET {}", target.name)?;
+    writeln!(text, "\nTARGET {}", visible(&target.name))?;
     if !target.description.is_empty() {
         writeln!(text, "  {}", visible(&target.description))?;
     }
@@ -158,7 +159,7 @@ fn standing(text: &mut String, target: &TargetReview, exported: Option<&Provenan
 }
 
 fn effects(text: &mut String, target: &TargetReview, undoing: bool) -> std::fmt::Result {
-    writeln!(text, "\nEFFECTS on {}, plan {}", target.name, target.plan)?;
+    writeln!(text, "\nEFFECTS on {}, plan {}", visible(&target.name), target.plan)?;
     let (back, forward): (Vec<_>, Vec<_>) =
         target.changes.iter().partition(|reviewed| reviewed.change.role == Role::Rollback);
     let by = if undoing { super::undoing } else { super::step };
@@ -208,10 +209,14 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
         Mode::Scoped => writeln!(text, "  ANYTHING inside the grants was done (mode scoped);")?,
     }
     if let Some(undoes) = &review.undoes {
-        writeln!(text, "  every subject equals what it was before run {}, read back from the target;", undoes.run)?;
+        writeln!(
+            text,
+            "  every subject equals what it was before run {}, read back from the target;",
+            visible(&undoes.run)
+        )?;
     }
     for target in &review.targets {
-        let (success, name) = (target.success, &target.name);
+        let (success, name) = (target.success, visible(&target.name));
         let what = match review.undoes {
             Some(_) => format!("no guard on {name} may be worse than before,"),
             None => format!("the check and every guard must hold on {name}, all at once,"),
@@ -233,12 +238,13 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
         for validator in target.validators.iter().filter(|_| review.undoes.is_none()) {
             writeln!(
                 text,
-                "  validator `{validator}` must accept what is written, before anything irreversible (it is not asked in \
-                 the rehearsal)"
+                "  validator `{}` must accept what is written, before anything irreversible (it is not asked in the \
+                 rehearsal)",
+                visible(validator)
             )?;
         }
         if target.validators.is_empty() && review.undoes.is_none() {
-            writeln!(text, "  no validator tests what is written on {}", target.name)?;
+            writeln!(text, "  no validator tests what is written on {}", visible(&target.name))?;
         }
         if super::head::passes(review, target) {
             let then = if target.success.may_pass_before {
@@ -249,7 +255,7 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
             writeln!(
                 text,
                 "  NOTE: the check already passes on {}: its passing afterwards proves nothing; {then}",
-                target.name
+                visible(&target.name)
             )?;
         }
     }
@@ -257,7 +263,7 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
         writeln!(
             text,
             "  in the rehearsal on {}, the check said before {}: {}",
-            target.name,
+            visible(&target.name),
             if review.undoes.is_some() { "anything was put back" } else { "the fix" },
             spoken(&target.check_before)
         )?;
@@ -274,7 +280,7 @@ fn outcome(text: &mut String, review: &Review) -> std::fmt::Result {
         Some(undoes) => writeln!(
             text,
             "  any trap, limit, denial or deviation, a subject that is not as before run {}, or a guard that is worse:",
-            undoes.run
+            visible(&undoes.run)
         )?,
     }
     writeln!(text, "  the target is put back, and each subject is read back and compared with what it was")
@@ -299,7 +305,8 @@ fn rollback(text: &mut String, review: &Review) -> std::fmt::Result {
             (RollbackBy::Step, false) => "NOT rehearsed",
         };
         let restores = if target.restores { "every subject came back" } else { "NOT every subject came back" };
-        writeln!(text, "  {}: owner {}; {rehearsed}; {restores}", target.name, visible(&target.rollback_owner))?;
+        let (name, owner) = (visible(&target.name), visible(&target.rollback_owner));
+        writeln!(text, "  {name}: owner {owner}; {rehearsed}; {restores}")?;
         for subject in &target.unrestored {
             writeln!(text, "    not restored: {}", visible(subject))?;
         }
@@ -332,14 +339,15 @@ fn history(text: &mut String, review: &Review) -> std::fmt::Result {
     writeln!(text, "\nEARLIER RUNS of this bundle")?;
     let (refused, ran): (Vec<_>, Vec<_>) = review.earlier_runs.iter().partition(|run| run.outcome == "refused");
     for run in ran {
-        writeln!(text, "  {}  {:<20} {}  {}", run.run, run.outcome, moment(run.started), run.target)?;
+        let (name, outcome, target) = (visible(&run.run), visible(&run.outcome), visible(&run.target));
+        writeln!(text, "  {name}  {outcome:<20} {}  {target}", moment(run.started))?;
         if !run.reason.is_empty() {
             writeln!(text, "      {}", excerpt(&run.reason, 200))?;
         }
     }
     if let Some(last) = refused.first() {
         let (when, why) = (moment(last.started), excerpt(&last.reason, 200));
-        writeln!(text, "  {} refused, the last: {when}  {}  {why}", refused.len(), last.target)?;
+        writeln!(text, "  {} refused, the last: {when}  {}  {why}", refused.len(), visible(&last.target))?;
     }
     if review.earlier_runs.is_empty() {
         writeln!(text, "  none")?;
@@ -361,7 +369,7 @@ fn evidence(text: &mut String, review: &Review) -> std::fmt::Result {
             writeln!(
                 text,
                 "  {}  {}  {}  {size}{failed}, {} for {}",
-                record.id,
+                visible(&record.id),
                 moment(record.at),
                 visible(&record.call),
                 visible(&record.purpose),
@@ -409,15 +417,15 @@ fn approvals(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
     for given in &review.approvals {
         let used = match (given.used_by.as_slice(), given.used_up) {
             ([], _) => String::new(),
-            (runs, true) => format!(", USED by {}", runs.join(", ")),
-            (runs, false) => format!(", used by {}, with runs left", runs.join(", ")),
+            (runs, true) => format!(", USED by {}", super::names(runs)),
+            (runs, false) => format!(", used by {}, with runs left", super::names(runs)),
         };
         let expired = if now >= given.expires { ", EXPIRED" } else { "" };
         writeln!(
             text,
             "  {}  by {}, good until {}{expired}{used}, for {} run{}",
             given.approval.short(),
-            given.approvers.join(", "),
+            super::names(&given.approvers),
             moment(given.expires),
             given.uses,
             if given.uses == 1 { "" } else { "s" }

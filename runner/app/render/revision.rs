@@ -8,7 +8,7 @@ use super::verdict;
 
 /// What differs from the proposal before, for whoever has seen that one.
 pub(crate) fn write(text: &mut String, revision: &RevisionStanding) -> std::fmt::Result {
-    writeln!(text, "\nREVISES {}, which can no longer be approved or run. What differs:", revision.revises)?;
+    writeln!(text, "\nREVISES {}, which can no longer be approved or run. What differs:", visible(&revision.revises))?;
     if let Some(reason) = &revision.denied {
         writeln!(text, "  that one was DENIED: {}", visible(reason))?;
     }
@@ -28,7 +28,7 @@ pub(crate) fn write(text: &mut String, revision: &RevisionStanding) -> std::fmt:
     for target in &revision.targets {
         differences(text, target)?;
     }
-    line(text, "evidence cited", revision.evidence.as_ref(), |ids| ids.join(", "))?;
+    line(text, "evidence cited", revision.evidence.as_ref(), |ids| super::names(ids))?;
     if revision.hypothesis.is_some() {
         writeln!(text, "  the hypothesis, which stands with the agent's own words")?;
     }
@@ -39,7 +39,7 @@ pub(crate) fn write(text: &mut String, revision: &RevisionStanding) -> std::fmt:
 }
 
 fn differences(text: &mut String, target: &TargetDifference) -> std::fmt::Result {
-    let on = |what: &str| format!("{what} on {}", target.name);
+    let on = |what: &str| format!("{what} on {}", visible(&target.name));
     line(text, &on("configuration"), target.configuration.as_ref(), Digest::to_string)?;
     line(text, &on("plan"), target.plan.as_ref(), Digest::to_string)?;
     line(text, &on("check before the fix"), target.check_before.as_ref(), verdict)?;

@@ -40,7 +40,7 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
         writeln!(text, "  none")?;
     }
     if let Some(denial) = &report.denied {
-        writeln!(text, "denied: {}: {}", visible(&denial.call), denial.why)?;
+        writeln!(text, "denied: {}: {}", visible(&denial.call), visible(&denial.why))?;
         if let Some(grant) = &denial.grant {
             writeln!(text, "  would have been allowed by: {grant}")?;
         }

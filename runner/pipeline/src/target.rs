@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use countersign_capability::{Protected, Registry};
 use countersign_gate::Sensitive;
+use countersign_model::text::{excerpt, hides};
 use countersign_model::{Access, Digest, Fault, Grant, Success};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use crate::paths;
 const MOST_SELDOM: u64 = 5000;
 /// The longest `hold`, in seconds.
 const MAX_HOLD: u64 = 3600;
+/// The longest name of a guard or a validator, in bytes.
+pub(crate) const MAX_NAME: usize = 256;
 /// The longest time of a command, in seconds.
 const MAX_TIMEOUT: u64 = 300;
 
@@ -70,7 +73,7 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Guard {
-    /// What people call it.
+    /// What people call it: at most 256 bytes, all of which can be seen.
     pub name: String,
     /// A read through the gate, e.g. `http.get http://127.0.0.1:8080/healthz`.
     #[serde(default)]
@@ -91,7 +94,7 @@ pub struct Guard {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Validator {
-    /// What people call it.
+    /// What people call it: at most 256 bytes, all of which can be seen.
     pub name: String,
     /// Paths whose writing it tests, as in `files.write`.
     pub paths: Vec<String>,
@@ -162,9 +165,11 @@ impl Target {
         self.remediation.ceiling = ceiling(registry, protected, &self.remediation.ceiling)
             .map_err(|why| format!("remediation ceiling: {why}"))?;
         for guard in &self.guards {
+            named("guard", &guard.name)?;
             guard.validate(registry).map_err(|why| format!("guard `{}`: {why}", guard.name))?;
         }
         for validator in &self.validators {
+            named("validator", &validator.name)?;
             let in_validator = |why| format!("validator `{}`: {why}", validator.name);
             command(&validator.command, validator.timeout).map_err(in_validator)?;
             for grant in validator.grants() {
@@ -192,7 +197,7 @@ impl Target {
                     Err(error) => error.to_string(),
                 },
             };
-            let program = countersign_model::text::excerpt(program, 200);
+            let program = excerpt(program, 200);
             return Err(PipelineError::refused(format!(
                 "{what} `{named}` of `{name}` cannot be asked: `{program}` cannot be executed: {why}"
             ))
@@ -233,6 +238,15 @@ impl Guard {
     pub(crate) const fn time(&self) -> Duration {
         Duration::from_secs(self.timeout)
     }
+}
+
+/// Refuses what could not be shown as the name that it is.
+fn named(what: &str, name: &str) -> Result<(), String> {
+    if hides(name) || name.len() > MAX_NAME {
+        let name = excerpt(name, 80);
+        return Err(format!("{what} `{name}`: a name has at most {MAX_NAME} bytes, all of which can be seen"));
+    }
+    Ok(())
 }
 
 fn command(command: &[String], timeout: u64) -> Result<(), String> {

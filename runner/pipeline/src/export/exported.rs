@@ -117,6 +117,7 @@ impl Exported {
             denials: contents.denials()?,
         };
         contents.end()?;
+        super::names::plain(&standing, &stored)?;
         let exported = Self { entries, runner, policy, provenance, standing, stored, papers, registry, clock };
         exported.hangs_together()?;
         Ok(exported)

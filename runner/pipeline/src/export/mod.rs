@@ -5,12 +5,14 @@
 //! | `container.rs` | the file's outer form, strictly |
 //! | `contents.rs` | what stands in it |
 //! | `exported.rs` | the file opened and verified: a desk to review and sign at, away from the host |
+//! | `names.rs` | names, which say no more than they seem to |
 //! | `import.rs` | what people signed, taken back by the runner |
 
 mod container;
 mod contents;
 mod exported;
 mod import;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
