@@ -131,6 +131,35 @@ fn an_earlier_run_on_another_target_is_told_unless_it_quotes_what_is_sensitive_t
     assert_eq!(told(), "withheld: its target is not configured any more, and nobody says what is sensitive there");
 }
 
+/// A rollback that a guard does not follow, and whose lines have that guard's words.
+#[test]
+fn what_is_not_as_before_is_withheld_once_it_is_held_for_sensitive() {
+    let vault = Vault::with("", "");
+    let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+    let (secret, seen) = (vault.secret(), vault.state.path("seen"));
+    let (secret, seen) = (secret.display(), seen.display());
+    // It holds until the fix has been there, and never again.
+    let script = format!("grep -q correct {secret} && touch {seen}; test ! -e {seen} || {{ cat {secret}; exit 1; }}");
+    let guard = format!("[[targets.vault.guards]]\nname = \"g\"\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]");
+    let configure = |sensitive: &str| {
+        let target = vault.target("vault", sensitive, &guard);
+        fs::write(vault.state.config(), format!("{config}{target}")).expect("it can be written");
+    };
+    configure("");
+    let proposal = named(&vault.propose("blind").expect(0).json());
+    let approve = ["approve", &proposal, "--reason", "agreed", "--key"];
+    vault.state.command(&approve).arg(vault.state.path("alice")).ran().expect(0);
+    let report = vault.state.run(&["--json", "run", &proposal]).expect(5).json();
+    let run = report["run"].as_str().expect("a run");
+    assert!(report["left"].to_string().contains("hunter2"), "{report}");
+    assert_eq!(vault.read("private/password"), OLD);
+    vault.state.run(&["show", run]).expect(0).shows("not as before: ").shows("hunter2");
+
+    configure(&vault.sensitive());
+    vault.state.run(&["show", run]).expect(0).tells_nothing().shows("not as before: withheld: it may quote");
+    vault.state.run(&["--json", "show", run]).expect(0).tells_nothing();
+}
+
 /// Runs of before anybody said so quoted the check, and gave digests that a short content can be told by.
 #[test]
 fn runs_withhold_what_is_held_for_sensitive_since() {

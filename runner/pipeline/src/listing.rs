@@ -3,7 +3,7 @@ use std::path::Path;
 
 use countersign_model::documents::{EarlierRun, ProposalRun};
 use countersign_model::{Change, Digest, Outcome};
-use countersign_record::{JournaledChange, RunRecord, RunState};
+use countersign_record::{ChangeState, JournaledChange, RunRecord, RunState};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -208,6 +208,8 @@ impl Runner {
         let run = state.runs().get(name)?;
         let changes = state.runs().changes(&run.id)?.into_iter().map(|made| past.journaled(&run.target, made));
         let changes: Vec<_> = changes.collect();
+        let made = changes.iter().filter(|made| made.state != ChangeState::NotApplied);
+        let made: Vec<_> = made.map(|made| ReportedChange::new(made.role, &made.change)).collect();
         let report = state.runs().report(&run.id)?;
         let quotes = past.quotes(&run);
         let unfinished = run.state == RunState::Unfinished;
@@ -229,8 +231,7 @@ impl Runner {
         let reported = report.as_ref().and_then(|report| serde_json::from_value::<RunReport>(report.clone()).ok());
         let (report, left) = match (reported, quotes) {
             (Some(reported), true) => {
-                let told: Vec<_> = changes.iter().map(|made| &made.change).collect();
-                let told = crate::past::report(reported, &told);
+                let told = crate::past::report(reported, &made);
                 (
                     Some(serde_json::to_value(&told).map_err(|error| PipelineError::failed(error.to_string()))?),
                     told.left,

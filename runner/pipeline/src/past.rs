@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use countersign_gate::Sensitive;
-use countersign_model::documents::ProposalDocument;
+use countersign_model::documents::{Denial, ProposalDocument};
 use countersign_model::text::without_digests;
-use countersign_model::{Change, Digest, Evidence};
+use countersign_model::{Change, Digest, Evidence, Role};
 use countersign_record::{JournaledChange, RunRecord};
 
 use crate::error::PipelineError;
-use crate::report::{ReportedChange, RunReport};
+use crate::report::{ReportedChange, RunReport, UndoneRun};
 use crate::runner::Runner;
 use crate::target::Target;
 use crate::withhold::{call_of, reason};
@@ -22,6 +22,9 @@ pub(crate) const SINCE: &str = "withheld: it may quote what is sensitive by now,
 
 /// Said in the place of the words of a run on a target that is gone, beside a proposal for others.
 const GONE: &str = "withheld: its target is not configured any more, and nobody says what is sensitive there";
+
+/// What follows a subject in the line that says how it is left.
+pub(crate) const NOT_AS_BEFORE: &str = " is not as before: ";
 
 /// What is sensitive by the present configuration, against which earlier runs are held.
 pub(crate) struct Past<'a> {
@@ -126,32 +129,60 @@ impl<'a> Past<'a> {
     }
 }
 
-/// The report of a run whose words may quote what is sensitive by now, with its changes as they may be told.
-pub(crate) fn report(report: RunReport, changes: &[&ReportedChange]) -> RunReport {
+/// The report of a run whose words may quote what is sensitive by now. `made` are its changes as they may be told, those
+/// that were or may have been made, in order.
+pub(crate) fn report(report: RunReport, made: &[ReportedChange]) -> RunReport {
     let undigested = |lines: Vec<String>| lines.iter().map(|line| without_places(&without_digests(line))).collect();
     let mut guards = [report.guards_before, report.guards];
     for guard in guards.iter_mut().flatten() {
         guard.reason = guard.reason.is_some().then(|| SINCE.to_owned());
     }
     let [guards_before, guards] = guards;
-    let told = |reported: ReportedChange| {
-        let same = |made: &&&ReportedChange| (made.role, &made.subject) == (reported.role, &reported.subject);
-        changes
-            .iter()
-            .find(same)
-            .filter(|made| made.withheld.is_some())
-            .map_or(reported.clone(), |made| (*made).clone())
-    };
+    let mut left: Vec<String> = report.left.iter().map(|line| not_as_before(line, &report.changes)).collect();
+    left.dedup();
     RunReport {
         reason: SINCE.to_owned(),
-        changes: report.changes.into_iter().map(told).collect(),
-        left: undigested(report.left),
+        changes: told(report.changes, made),
+        left,
         irreversible: undigested(report.irreversible),
+        denied: report.denied.map(|denied| unquoted(denied.role)),
+        undoes: report.undoes.map(|undone| UndoneRun { not_undone: undigested(undone.not_undone), ..undone }),
         check: report.check.map(|check| reason(&check, SINCE)),
         guards_before,
         guards,
         ..report
     }
+}
+
+/// What is not as before: which subject it is, and nothing of how it stands. The line may have the words of a guard, of
+/// a step or of what could not be undone in it.
+fn not_as_before(line: &str, changes: &[ReportedChange]) -> String {
+    let begins =
+        |subject: &&String| line.strip_prefix(subject.as_str()).is_some_and(|rest| rest.starts_with(NOT_AS_BEFORE));
+    match changes.iter().map(|change| &change.subject).find(begins) {
+        Some(subject) => format!("{subject}{NOT_AS_BEFORE}{SINCE}"),
+        None => SINCE.to_owned(),
+    }
+}
+
+/// A denial of which nothing is told: the call is a step's own words, and so is the grant that would have allowed it.
+fn unquoted(role: Role) -> Denial {
+    Denial { role, call: SINCE.to_owned(), why: SINCE.to_owned(), grant: None }
+}
+
+/// The changes of a report, in which those that are withheld stand as they were made: each in its own place, since a
+/// step may write to one subject several times.
+fn told(reported: Vec<ReportedChange>, made: &[ReportedChange]) -> Vec<ReportedChange> {
+    let same = |one: &ReportedChange, other: &ReportedChange| (one.role, &one.subject) == (other.role, &other.subject);
+    let mut told: Vec<ReportedChange> = Vec::new();
+    for change in reported {
+        let place = told.iter().filter(|known| same(known, &change)).count();
+        let of_subject: Vec<_> = made.iter().filter(|made| same(made, &change)).collect();
+        // What stands in no place of its own is told as the last one was.
+        let made = of_subject.get(place).or(of_subject.last()).filter(|made| made.withheld.is_some());
+        told.push(made.map_or(change, |made| (*made).clone()));
+    }
+    told
 }
 
 /// The text without what an image's place has of its digest: the names of its folder and its file.
@@ -172,7 +203,11 @@ fn without_places(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use countersign_model::documents::GuardState;
+    use countersign_model::{Outcome, Reversibility, Verdict};
+
     use super::*;
+    use crate::report::Sizes;
 
     #[test]
     fn where_an_image_is_kept_tells_no_digest() {
@@ -186,5 +221,73 @@ mod tests {
             assert!(told.starts_with("/etc/a is not as before: kept at ") && told.ends_with("; see it"), "{told}");
             assert!(!told.contains(file) && !told.contains(&format!("/{folder}")), "{told}");
         }
+    }
+
+    fn change(size: u64, withheld: bool) -> ReportedChange {
+        let sizes = withheld.then_some(Sizes { before: None, after: Some(size) });
+        let digest = (!withheld).then(|| Digest::of(&size.to_le_bytes()));
+        ReportedChange {
+            role: Role::Fix,
+            subject: "/etc/a".to_owned(),
+            summary: format!("{size} bytes"),
+            reversibility: Reversibility::Exact,
+            before: None,
+            after: digest,
+            kept: None,
+            withheld: sizes,
+        }
+    }
+
+    fn reported() -> RunReport {
+        let secret = || "hunter2".to_owned();
+        let guard = || vec![GuardState { name: "up".to_owned(), holds: false, reason: Some(secret()) }];
+        RunReport {
+            run: "r-1".to_owned(),
+            target: "web".to_owned(),
+            outcome: Outcome::RollbackIncomplete,
+            reason: secret(),
+            changes: vec![change(1, false), change(2, false)],
+            left: vec![
+                "the rollback step failed: hunter2".to_owned(),
+                "guard `up` does not hold: hunter2 (it held before the run)".to_owned(),
+                "/etc/a is not as before: it holds hunter2".to_owned(),
+            ],
+            unrecorded: None,
+            left_behind: Vec::new(),
+            irreversible: Vec::new(),
+            denied: Some(Denial {
+                role: Role::Rollback,
+                call: "http.get http://127.0.0.1/hunter2".to_owned(),
+                why: "no grant covers `hunter2`".to_owned(),
+                grant: Some("http.read http://127.0.0.1/hunter2".parse().expect("a grant")),
+            }),
+            check: Some(Verdict::Unhealthy(secret())),
+            guards_before: guard(),
+            guards: guard(),
+            approvers: Vec::new(),
+            independent: true,
+            rollback_owner: "alice".to_owned(),
+            undoes: None,
+        }
+    }
+
+    #[test]
+    fn nothing_that_was_said_in_the_run_is_left() {
+        let told = report(reported(), &[change(1, true), change(2, true)]);
+        let json = told.to_json().to_string();
+        assert!(!json.contains("hunter2"), "{json}");
+        assert_eq!(told.left, [SINCE.to_owned(), format!("/etc/a is not as before: {SINCE}")]);
+        assert_eq!(told.denied.map(|denied| denied.role), Some(Role::Rollback));
+    }
+
+    #[test]
+    fn each_write_to_a_subject_is_told_in_its_own_place() {
+        let told = report(reported(), &[change(1, true), change(2, true)]);
+        assert_eq!(told.changes, [change(1, true), change(2, true)]);
+        // One that the journal has no place for is not told by its digest either.
+        let told = report(reported(), &[change(1, true)]);
+        assert_eq!(told.changes, [change(1, true), change(1, true)]);
+        let told = report(reported(), &[change(1, false), change(2, false)]);
+        assert_eq!(told.changes, [change(1, false), change(2, false)]);
     }
 }

@@ -3,6 +3,7 @@ use countersign_model::Role;
 
 use crate::error::PipelineError;
 use crate::listing::kept_at;
+use crate::past::NOT_AS_BEFORE;
 use crate::run::{Run, lost};
 
 /// The host's undo, the rollback step and the proof, in this order. Adds what is not restored to
@@ -48,10 +49,10 @@ pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) 
     }
     for (subject, why) in unrestored {
         let rest = rest_of(run, &subject).map_err(lost)?;
-        left.push(format!("{subject} is not as before: {why}{rest}"));
+        left.push(format!("{subject}{NOT_AS_BEFORE}{why}{rest}"));
     }
     for (subject, why) in lost_for_good {
-        left.push(format!("{subject} is not as before: {why}"));
+        left.push(format!("{subject}{NOT_AS_BEFORE}{why}"));
     }
     Ok(in_doubt)
 }
