@@ -297,6 +297,20 @@ fn story(json: bool) -> Story {
     let unfinished = Story::name(&story.incident.state.run(&["runs"]), "r-");
     story.step("show-unfinished", 0, &["show", &unfinished]);
 
+    // Somebody denies elsewhere what was approved there.
+    let ended = story.propose("propose-to-end", "pool-size", "orders", &[]);
+    let quietly = |words: &[&str]| {
+        let mut command = story.incident.state.command(words);
+        command.env("COUNTERSIGN_TEST_NOW", story.now().to_string()).current_dir(story.incident.state.dir.path());
+        command.ran().expect(0);
+    };
+    quietly(&["export", &ended, "ended.proposal"]);
+    for verb in ["approve", "deny"] {
+        let runner = ["--runner", "state/runner.pub", "--key", &alice, "--reason", "not during the sale"];
+        quietly(&[&[verb, "ended.proposal"], runner.as_slice()].concat());
+    }
+    story.step("import-denied", 0, &["import", "ended.proposal"]);
+
     // The service is gone: neither check nor guard can tell that all is well.
     story.incident.stop();
     story.step("review-down", 0, &["review", &slow]);

@@ -187,14 +187,14 @@ impl Papers {
     pub(crate) fn keep(&mut self, manifest: &[u8], signature: &str) -> anyhow::Result<Kept> {
         let (approver, files) = match self {
             Self::Here(environment, stored) => {
-                let Approved { approver, manifest, signature, .. } = countersign_pipeline::keep_approval(
+                let Approved { approver, files } = countersign_pipeline::keep_approval(
                     &environment.runner,
                     stored,
                     &environment.targets_of(stored)?,
                     manifest,
                     signature,
                 )?;
-                (approver, Some((manifest, signature)))
+                (approver, Some((files.manifest, files.signature)))
             }
             Self::Away(file) => (file.change(|exported| exported.add_approval(manifest, signature))?, None),
         };

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod agents;
+mod denials;
 mod forged;
 #[path = "../support/mod.rs"]
 mod support;

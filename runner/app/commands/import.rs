@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use countersign_pipeline::{ImportedPaper, MAX_EXPORT};
+use countersign_pipeline::{ImportedPaper, MAX_EXPORT, NotKept};
 
 use crate::cli::Global;
 use crate::environment::Environment;
@@ -30,10 +30,21 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     };
     list("approval ", &imported.approvals)?;
     list("denial   ", &imported.denials)?;
+    for NotKept { what, digest, why } in &imported.not_kept {
+        write!(text, "\n{what:<8}  {digest}: not kept: {why}")?;
+    }
     if imported.approvals.is_empty() && imported.denials.is_empty() {
         text.push_str("\nnobody has signed it: there was nothing to keep");
-    } else if imported.denials.is_empty() {
-        write!(text, "\nnext      countersign run {}", imported.proposal)?;
+    } else if let Some(approval) = &imported.approval {
+        let name = &imported.proposal;
+        match imported.quorum.saturating_sub(imported.signed) {
+            0 => write!(text, "\nnext      countersign run {name}")?,
+            missing => write!(
+                text,
+                "\nnext      {missing} more must sign this approval: countersign approve {name} --cosign {}",
+                approval.short()
+            )?,
+        }
     }
     Ok(Done::new(text, serde_json::to_value(&imported)?).acted())
 }

@@ -1,8 +1,7 @@
-use std::path::PathBuf;
-
 use countersign_capability::Registry;
 use countersign_model::documents::{ApprovalManifest, Configured, RoleGrants, Terms, namespace};
 use countersign_model::{Access, Digest, Grant};
+use countersign_record::KeptFiles;
 use countersign_trust::{ApprovalDraft, Principal, Refusal, Signatory, SignatureError, SignedApproval, SignedDenial};
 
 use crate::desk::Desk;
@@ -25,16 +24,12 @@ pub struct ApprovalTerms<'a> {
     pub valid_for: u64,
 }
 
-/// What was approved and where it is kept.
+/// Who approved and where it is kept.
 pub struct Approved {
-    /// Digest of the manifest's bytes.
-    pub digest: Digest,
     /// Who signed.
     pub approver: String,
-    /// The manifest's file.
-    pub manifest: PathBuf,
-    /// The signature's file.
-    pub signature: PathBuf,
+    /// The manifest and the signature.
+    pub files: KeptFiles,
 }
 
 /// Writes the approval manifest that the approver signs.
@@ -96,13 +91,18 @@ pub(crate) fn still_given<'m>(
 ) -> Result<(), PipelineError> {
     let now = open(runner, stored)?;
     as_proposed(stored, &configured(runner, stored, targets))?;
-    manifests.try_for_each(|manifest| match terms(manifest)?.expires {
+    manifests.try_for_each(|manifest| unexpired(manifest, now))
+}
+
+/// Refuses an approval that can start no run any more.
+pub(crate) fn unexpired(manifest: &[u8], now: u64) -> Result<(), PipelineError> {
+    match terms(manifest)?.expires {
         at if at > now => Ok(()),
         at => {
             let refusal = Refusal::Expired { at, now };
             Err(PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))
         }
-    })
+    }
 }
 
 /// The manifest, on the host and away from it alike.
@@ -164,8 +164,9 @@ pub fn keep_approval(
     let approver = acceptable(runner, stored, manifest, signature.as_bytes())?;
     still_given(runner, stored, targets, [manifest].into_iter())?;
     crate::given::once(runner, stored, manifest, &approver)?;
-    let kept = runner.keep_approval(&stored.proposal.digest(), manifest, signature)?;
-    Ok(Approved { approver: approver.name().to_owned(), ..kept })
+    let kept = runner.keep_approvals(&stored.proposal.digest(), &[(manifest, signature)])?;
+    let files = kept.into_iter().next().ok_or_else(|| PipelineError::failed("the approval was not kept"))?;
+    Ok(Approved { approver: approver.name().to_owned(), files })
 }
 
 /// Who a signature on a manifest counts for, if it is an approval of this very proposal by somebody who may

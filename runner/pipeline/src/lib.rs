@@ -51,7 +51,7 @@ pub use cautions::cautions;
 pub use countersign_model::documents::{EarlierRun, GuardState};
 pub use desk::Desk;
 pub use error::{BlockingRun, PipelineError};
-pub use export::{Exported, Imported, ImportedPaper, MAX_EXPORT, Pins, export, import};
+pub use export::{Exported, Imported, ImportedPaper, MAX_EXPORT, NotKept, Pins, export, import};
 pub use given::{Given, committed, given, may_sign};
 pub use investigate::{Investigated, ReadResult, investigate, read};
 pub use link::Linked;

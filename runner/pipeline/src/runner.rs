@@ -9,13 +9,12 @@ use countersign_gate::Sessions;
 use countersign_model::documents::{ProposalRun, RehearsalDocument, namespace};
 use countersign_model::{Digest, Evidence, Grant};
 use countersign_record::{
-    BeginError, Hold, ImagesPlace, Journal, Lineage, NewProposal, RecordError, RehearsalBlobs, RunStart, State,
-    Unfinished,
+    BeginError, Hold, ImagesPlace, Journal, KeptFiles, Lineage, NewProposal, RecordError, RehearsalBlobs, RunStart,
+    State, Unfinished,
 };
 use countersign_sandbox::{Sandbox, Settings};
 use countersign_trust::{Policy, Proposal, Signatory, SignedApproval, SignedDenial, SigningKey};
 
-use crate::approve::Approved;
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::progress::Progress;
@@ -321,18 +320,13 @@ impl Runner {
         Ok(bundle)
     }
 
-    pub(crate) fn keep_approval(
+    /// Keeps signatures on approvals, each with its manifest: all or none.
+    pub(crate) fn keep_approvals(
         &self,
         proposal: &Digest,
-        manifest: &[u8],
-        signature: &str,
-    ) -> Result<Approved, PipelineError> {
-        let approvals = self.state.approvals();
-        let digest = approvals.add_manifest(proposal, manifest)?;
-        let signature = approvals.add_signature(&digest, signature)?;
-        let kept = approvals.of(proposal)?.into_iter().find(|approval| approval.digest == digest);
-        let kept = kept.ok_or_else(|| PipelineError::failed("the approval was not kept"))?;
-        Ok(Approved { digest, manifest: kept.path, signature, approver: String::new() })
+        signed: &[(&[u8], &str)],
+    ) -> Result<Vec<KeptFiles>, PipelineError> {
+        Ok(self.state.approvals().add_all(proposal, signed)?)
     }
 
     /// Every approval of a proposal as it is on disk, for the decider to verify.

@@ -13,6 +13,7 @@ pub const MAX_SIGNATURES: usize = 64;
 /// The most manifests or denials of one proposal that are kept.
 const MAX_PER_PROPOSAL: usize = 64;
 const MODE: u32 = 0o600;
+const RECORD_MANIFEST: &str = "record the approval manifest";
 
 /// Approval manifests with their signatures, and denials; see [`State::approvals`].
 ///
@@ -33,6 +34,15 @@ pub struct Approval {
     pub signatures: Vec<String>,
 }
 
+/// Where a signature and its manifest are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFiles {
+    /// The manifest's file.
+    pub manifest: PathBuf,
+    /// The signature's file.
+    pub signature: PathBuf,
+}
+
 /// A denial, as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
@@ -51,26 +61,50 @@ impl Approvals<'_> {
     /// [`RecordError::NotFound`] where there is no such proposal; [`RecordError::Damaged`] where its
     /// file holds something else.
     pub fn add_manifest(&self, proposal: &Digest, manifest: &[u8]) -> Result<Digest, RecordError> {
+        self.0.write(RECORD_MANIFEST, |tx| self.index(tx, proposal, manifest))
+    }
+
+    /// Keeps signatures, each with its manifest: all of them, or none where any cannot be kept. Gives for each the
+    /// files of both. Where the power fails meanwhile, no manifest counts that was new; a signature on one that was
+    /// there may.
+    ///
+    /// # Errors
+    /// As for [`Approvals::add_manifest`] and [`Approvals::add_signature`].
+    pub fn add_all(&self, proposal: &Digest, signed: &[(&[u8], &str)]) -> Result<Vec<KeptFiles>, RecordError> {
+        let mut fresh = Vec::new();
+        let kept = self.0.write(RECORD_MANIFEST, |tx| {
+            let mut kept = Vec::new();
+            for (manifest, armored) in signed {
+                let digest = self.index(tx, proposal, manifest)?;
+                let (signature, new) = self.sign(&digest, armored)?;
+                fresh.extend(new.then(|| signature.clone()));
+                kept.push(KeptFiles { manifest: self.path(&digest, "json"), signature });
+            }
+            Ok(kept)
+        });
+        kept.inspect_err(|_| fresh.iter().for_each(|path| self.0.durable().tidy(path)))
+    }
+
+    /// Writes a manifest's file and its entry in the index, by which it counts.
+    fn index(&self, tx: &rusqlite::Transaction<'_>, proposal: &Digest, manifest: &[u8]) -> Result<Digest, RecordError> {
         rows::bounded("bytes of an approval manifest", manifest.len(), MAX_DOCUMENT)?;
         let digest = Digest::of(manifest);
-        let failed = |error| RecordError::database("record the approval manifest", error);
-        self.0.write("record the approval manifest", |tx| {
-            let text = digest.to_string();
-            let sql = "SELECT proposal FROM manifests WHERE digest = ?1";
-            let earlier: Option<String> = tx.query_row(sql, [&text], |row| row.get(0)).optional().map_err(failed)?;
-            match earlier {
-                Some(earlier) if earlier != proposal.to_string() => {
-                    return Err(RecordError::Duplicate { noun: "approval manifest", name: text });
-                }
-                Some(_) => {}
-                None => self.room(tx, "manifests", proposal)?,
+        let failed = |error| RecordError::database(RECORD_MANIFEST, error);
+        let text = digest.to_string();
+        let sql = "SELECT proposal FROM manifests WHERE digest = ?1";
+        let earlier: Option<String> = tx.query_row(sql, [&text], |row| row.get(0)).optional().map_err(failed)?;
+        match earlier {
+            Some(earlier) if earlier != proposal.to_string() => {
+                return Err(RecordError::Duplicate { noun: "approval manifest", name: text });
             }
-            // The file first: an index entry without a file would block the proposal.
-            self.keep(&self.path(&digest, "json"), manifest)?;
-            let sql = "INSERT INTO manifests (digest, proposal) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING";
-            tx.execute(sql, params![text, proposal.to_string()]).map_err(failed)?;
-            Ok(digest)
-        })
+            Some(_) => {}
+            None => self.room(tx, "manifests", proposal)?,
+        }
+        // The file first: an index entry without a file would block the proposal.
+        self.keep(&self.path(&digest, "json"), manifest)?;
+        let sql = "INSERT INTO manifests (digest, proposal) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING";
+        tx.execute(sql, params![text, proposal.to_string()]).map_err(failed)?;
+        Ok(digest)
     }
 
     /// Keeps a signature of a manifest durably as a file and gives its path. The same one twice is kept once.
@@ -78,7 +112,6 @@ impl Approvals<'_> {
     /// # Errors
     /// [`RecordError::NotFound`] where there is no such manifest; [`RecordError::TooLarge`] beyond [`MAX_SIGNATURES`].
     pub fn add_signature(&self, manifest: &Digest, armored: &str) -> Result<PathBuf, RecordError> {
-        rows::bounded("bytes of a signature", armored.len(), MAX_SIGNATURE)?;
         let sql = "SELECT 1 FROM manifests WHERE digest = ?1";
         let known: Option<i64> = self.0.read("find the approval manifest", |connection| {
             connection.query_row(sql, [manifest.to_string()], |row| row.get(0)).optional()
@@ -86,10 +119,16 @@ impl Approvals<'_> {
         if known.is_none() {
             return Err(RecordError::NotFound { noun: "approval manifest", name: manifest.to_string() });
         }
+        Ok(self.sign(manifest, armored)?.0)
+    }
+
+    /// Writes a signature's file; whether it is new.
+    fn sign(&self, manifest: &Digest, armored: &str) -> Result<(PathBuf, bool), RecordError> {
+        rows::bounded("bytes of a signature", armored.len(), MAX_SIGNATURE)?;
         for n in 1..=MAX_SIGNATURES {
             let path = self.path(manifest, &format!("{n}.sig"));
             match self.keep(&path, armored.as_bytes()) {
-                Ok(()) => return Ok(path),
+                Ok(new) => return Ok((path, new)),
                 // Another signature has this number.
                 Err(RecordError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
@@ -176,15 +215,16 @@ impl Approvals<'_> {
         self.0.dir().join("approvals").join(format!("{}.{suffix}", manifest.hex()))
     }
 
-    /// Writes a file, or finds it with these bytes already.
-    fn keep(&self, path: &std::path::Path, bytes: &[u8]) -> Result<(), RecordError> {
+    /// Writes a file, or finds it with these bytes already; whether it is new.
+    fn keep(&self, path: &std::path::Path, bytes: &[u8]) -> Result<bool, RecordError> {
         match self.0.durable().write_new(path, bytes, MODE) {
             Err(RecordError::Duplicate { .. }) => {}
-            other => return other,
+            other => return other.map(|()| true),
         }
         if self.0.durable().read(path, MAX_DOCUMENT)?.as_deref() == Some(bytes) {
             // Whoever wrote it may have died before its name was durable.
-            return path.parent().map_or(Ok(()), |folder| self.0.durable().sync_dir(folder));
+            path.parent().map_or(Ok(()), |folder| self.0.durable().sync_dir(folder))?;
+            return Ok(false);
         }
         Err(RecordError::Damaged { path: shown(path), what: "it holds something else".to_owned() })
     }

@@ -335,7 +335,7 @@ impl Durable {
         error
     }
 
-    fn tidy(&self, path: &Path) {
+    pub(crate) fn tidy(&self, path: &Path) {
         // The error that led here is the one to report; what stays behind is never read.
         let _ = self.disk.remove(path);
     }

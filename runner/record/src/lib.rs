@@ -41,7 +41,7 @@ mod streams;
 mod unfinished;
 mod watch;
 
-pub use approvals::{Approval, Approvals, Denial, MAX_SIGNATURES};
+pub use approvals::{Approval, Approvals, Denial, KeptFiles, MAX_SIGNATURES};
 pub use begin::{BeginError, Hold, Refusal, RunStart};
 pub use blobs::{FileBlobs, INLINE_LIMIT, MAX_BLOB, MAX_STREAM, RunBlobs};
 pub use changes::{ChangeState, JournaledChange};

@@ -215,8 +215,9 @@ impl Exported {
     /// As [`keep_approval`](crate::keep_approval), or when there are too many approvals.
     pub fn add_approval(&self, manifest: &[u8], signature: &str) -> Result<(String, Self), PipelineError> {
         self.signable()?;
-        crate::approve::open(self, &self.stored)?;
+        let now = crate::approve::open(self, &self.stored)?;
         let approver = acceptable(self, &self.stored, manifest, signature.as_bytes())?;
+        crate::approve::unexpired(manifest, now)?;
         crate::given::once(self, &self.stored, manifest, &approver)?;
         let added = self.with_paper(name::APPROVALS, manifest, signature.as_bytes())?;
         Ok((approver.name().to_owned(), added))

@@ -21,6 +21,14 @@ pub struct Imported {
     pub approvals: Vec<ImportedPaper>,
     /// The denials.
     pub denials: Vec<ImportedPaper>,
+    /// What a file with a denial holds besides, and does not count any more.
+    pub not_kept: Vec<NotKept>,
+    /// The approval that is good still and that most people signed, here or in the file.
+    pub approval: Option<Digest>,
+    /// How many they are.
+    pub signed: usize,
+    /// How many must be.
+    pub quorum: usize,
 }
 
 /// One signature that was brought back.
@@ -34,12 +42,26 @@ pub struct ImportedPaper {
     pub new: bool,
 }
 
-/// Takes back what people signed on an exported proposal. Each is verified as if it were given on this host; one
-/// that does not verify refuses the file whole, and nothing is kept. The same file twice is taken once.
+/// Something signed that was not kept.
+#[derive(Debug, Serialize)]
+pub struct NotKept {
+    /// `approval` or `denial`.
+    pub what: &'static str,
+    /// Digest of what was signed.
+    pub digest: Digest,
+    /// Why it was not.
+    pub why: String,
+}
+
+/// Takes back what people signed on an exported proposal. A file that does not verify is refused whole. Each
+/// signature is verified again as if it were given on this host, denials first: with one that counts, the proposal
+/// has ended, and whatever became of the approvals, none of them is kept. Without one, approvals are kept all or none.
+/// The same file twice is taken once.
 ///
 /// # Errors
-/// When the file does not verify, is another runner's, is of a proposal that is not known here, or an approval or a
-/// denial in it does not count here, now: the proposal or the approval expired, or a target was reconfigured.
+/// When the file does not verify, is another runner's, is of a proposal that is not known here, or, in a file without
+/// a denial that counts, something does not count here, now: the proposal or an approval expired, or a target was
+/// reconfigured. Nothing is kept then.
 pub fn import<'t>(
     runner: &Runner,
     target: &dyn Fn(&str) -> Option<&'t Target>,
@@ -61,29 +83,99 @@ pub fn import<'t>(
     }
     // From here on only what this host has and what people signed counts.
     let stored = Stored::load(runner, &proposal.to_string())?;
-    let kept = (Desk::approvals(runner, &proposal)?, Desk::denials(runner, &proposal)?);
+    let mut imported = Imported {
+        proposal: proposal_name(&proposal),
+        approvals: Vec::new(),
+        denials: Vec::new(),
+        not_kept: Vec::new(),
+        approval: None,
+        signed: 0,
+        quorum: runner.policy().quorum(),
+    };
+    let uncounted = keep_denials(runner, &exported, &stored, &mut imported)?;
+    match uncounted {
+        _ if !imported.denials.is_empty() => list_approvals(runner, &exported, &mut imported)?,
+        Some(error) => return Err(error),
+        None => keep_approvals(runner, &exported, &stored, target, &mut imported)?,
+    }
+    Ok(imported)
+}
 
-    let mut approvals = Vec::new();
-    for SignedApproval { manifest, signatures } in exported.signed_approvals() {
-        for signature in signatures {
-            let by = acceptable(runner, &stored, manifest, signature)?.name().to_owned();
-            let same = |known: &SignedApproval| known.manifest == *manifest && known.signatures.contains(signature);
-            approvals.push((
-                ImportedPaper { digest: Digest::of(manifest), by, new: !kept.0.iter().any(same) },
-                manifest,
-                signature,
-            ));
+/// Keeps every denial that counts here; gives why the last one does not that does not.
+fn keep_denials(
+    runner: &Runner,
+    exported: &Exported,
+    stored: &Stored,
+    imported: &mut Imported,
+) -> Result<Option<PipelineError>, PipelineError> {
+    let proposal = stored.proposal.digest();
+    let kept = Desk::denials(runner, &proposal)?;
+    let mut uncounted = None;
+    for denial in exported.signed_denials() {
+        let digest = Digest::of(&denial.document);
+        match deniable(runner, stored, denial) {
+            Ok(by) => {
+                let same =
+                    |known: &SignedDenial| known.document == denial.document && known.signature == denial.signature;
+                let new = !kept.iter().any(same);
+                if new {
+                    runner.keep_denial(&proposal, denial)?;
+                }
+                imported.denials.push(ImportedPaper { digest, by: by.name().to_owned(), new });
+            }
+            Err(error) => {
+                imported.not_kept.push(NotKept { what: "denial", digest, why: error.to_string() });
+                uncounted = Some(error);
+            }
         }
     }
-    let mut denials = Vec::new();
-    for denial in exported.signed_denials() {
-        let by = deniable(runner, &stored, denial)?.name().to_owned();
-        let same = |known: &SignedDenial| known.document == denial.document && known.signature == denial.signature;
-        denials
-            .push((ImportedPaper { digest: Digest::of(&denial.document), by, new: !kept.1.iter().any(same) }, denial));
+    Ok(uncounted)
+}
+
+/// Lists the approvals of a denied proposal: those that were kept before, and those that come too late.
+fn list_approvals(runner: &Runner, exported: &Exported, imported: &mut Imported) -> Result<(), PipelineError> {
+    let kept = Desk::approvals(runner, &exported.stored().proposal.digest())?;
+    for SignedApproval { manifest, signatures } in exported.signed_approvals() {
+        for signature in signatures {
+            let digest = Digest::of(manifest);
+            match acceptable(exported, exported.stored(), manifest, signature) {
+                Ok(by) if has(&kept, manifest, signature) => {
+                    imported.approvals.push(ImportedPaper { digest, by: by.name().to_owned(), new: false });
+                }
+                _ => {
+                    let why = "the proposal is denied".to_owned();
+                    imported.not_kept.push(NotKept { what: "approval", digest, why });
+                }
+            }
+        }
     }
-    let new: Vec<&[u8]> =
-        approvals.iter().filter(|(paper, ..)| paper.new).map(|(_, manifest, _)| manifest.as_slice()).collect();
+    Ok(())
+}
+
+/// Keeps the approvals of a proposal that nobody denies, all or none.
+fn keep_approvals<'t>(
+    runner: &Runner,
+    exported: &Exported,
+    stored: &Stored,
+    target: &dyn Fn(&str) -> Option<&'t Target>,
+    imported: &mut Imported,
+) -> Result<(), PipelineError> {
+    let proposal = stored.proposal.digest();
+    let kept = Desk::approvals(runner, &proposal)?;
+    let mut new: Vec<(&[u8], &str)> = Vec::new();
+    for SignedApproval { manifest, signatures } in exported.signed_approvals() {
+        for signature in signatures {
+            let by = acceptable(runner, stored, manifest, signature)?.name().to_owned();
+            let known = has(&kept, manifest, signature);
+            if !known {
+                let armored =
+                    std::str::from_utf8(signature).map_err(|error| PipelineError::failed(error.to_string()))?;
+                new.push((manifest, armored));
+            }
+            imported.approvals.push(ImportedPaper { digest: Digest::of(manifest), by, new: !known });
+        }
+    }
+    let all = together(runner, exported, stored)?;
     if !new.is_empty() {
         let configured = |name: &'_ str| {
             target(name).ok_or_else(|| {
@@ -93,32 +185,25 @@ pub fn import<'t>(
         };
         let names = stored.proposal.document().targets.iter().map(|target| target.name.as_str());
         let targets: Vec<_> = names.map(|name| Ok((name, configured(name)?))).collect::<Result<_, PipelineError>>()?;
-        still_given(runner, &stored, &targets, new.into_iter())?;
-        once(runner, &exported, &stored, approvals.iter().map(|(paper, ..)| paper))?;
+        still_given(runner, stored, &targets, new.iter().map(|(manifest, _)| *manifest))?;
+        once(runner, &all, &imported.approvals)?;
     }
-
-    for (_, manifest, signature) in approvals.iter().filter(|(paper, ..)| paper.new) {
-        runner.keep_approval(&proposal, manifest, &String::from_utf8_lossy(signature))?;
+    let now = runner.decisive()?;
+    if let Some(most) = all.iter().filter(|given| given.open(now)).max_by_key(|given| given.approvers.len()) {
+        imported.approval = Some(most.approval);
+        imported.signed = most.approvers.len();
     }
-    for (_, denial) in denials.iter().filter(|(paper, _)| paper.new) {
-        runner.keep_denial(&proposal, denial)?;
-    }
-    Ok(Imported {
-        proposal: proposal_name(&proposal),
-        approvals: approvals.into_iter().map(|(paper, ..)| paper).collect(),
-        denials: denials.into_iter().map(|(paper, _)| paper).collect(),
-    })
+    runner.keep_approvals(&proposal, &new)?;
+    Ok(())
 }
 
-/// Refuses a file by which somebody would have given two approvals that could both start a run. One that waits for
-/// others still does no harm: it is tested again when they sign.
-fn once<'p>(
-    runner: &Runner,
-    exported: &Exported,
-    stored: &Stored,
-    papers: impl Iterator<Item = &'p ImportedPaper>,
-) -> Result<(), PipelineError> {
-    let (now, quorum) = (runner.decisive()?, runner.policy().quorum());
+/// Whether this very signature is among those that were kept.
+fn has(kept: &[SignedApproval], manifest: &[u8], signature: &Vec<u8>) -> bool {
+    kept.iter().any(|known| known.manifest == manifest && known.signatures.contains(signature))
+}
+
+/// The approvals given here and in the file.
+fn together(runner: &Runner, exported: &Exported, stored: &Stored) -> Result<Vec<Given>, PipelineError> {
     let mut all = given(runner, stored)?;
     for brought in given(exported, stored)? {
         match all.iter_mut().find(|known| known.approval == brought.approval) {
@@ -126,8 +211,15 @@ fn once<'p>(
             None => all.push(brought),
         }
     }
+    Ok(all)
+}
+
+/// Refuses a file by which somebody would have given two approvals that could both start a run. One that waits for
+/// others still does no harm: it is tested again when they sign.
+fn once(runner: &Runner, all: &[Given], papers: &[ImportedPaper]) -> Result<(), PipelineError> {
+    let (now, quorum) = (runner.decisive()?, runner.policy().quorum());
     let starts = |given: &&Given| given.open(now) && given.approvers.len() >= quorum;
-    for paper in papers.filter(|paper| paper.new) {
+    for paper in papers.iter().filter(|paper| paper.new) {
         let theirs: Vec<&Given> =
             all.iter().filter(starts).filter(|given| given.approvers.contains(&paper.by)).collect();
         let other = theirs.iter().find(|given| given.approval != paper.digest);

@@ -33,7 +33,7 @@ use container::Entries;
 
 pub use container::MAX_EXPORT;
 pub use exported::{Exported, Pins};
-pub use import::{Imported, ImportedPaper, import};
+pub use import::{Imported, ImportedPaper, NotKept, import};
 
 /// The most bytes of images that a file carries.
 const MAX_IMAGES: usize = 64 * 1024 * 1024;
