@@ -122,3 +122,35 @@ fn a_path_that_was_typed_is_printed_as_it_is() {
     init(&[], "a").shows("s\\u{1b}[2J");
     assert!(init(&["--json"], "b").json()["state"].as_str().expect("a path").contains("s\u{1b}[2J"));
 }
+
+/// An approver who lost that right, and somebody's signature that was put there by hand.
+#[test]
+fn what_does_not_count_any_more_keeps_no_file_back() {
+    let incident = Incident::new();
+    let proposal = incident.propose("pool-size");
+    let elsewhere = Elsewhere::new();
+    let approval = incident.approve(&proposal);
+    let approval = approval["approval"].as_str().and_then(|digest| digest.strip_prefix("sha256:")).expect("a digest");
+    let kept = incident.state.path("state/approvals").join(approval);
+    incident.state.keygen("stranger");
+    let manifest = fs::read(kept.with_extension("json")).expect("the manifest is kept");
+    let stranger = signed(&elsewhere, &incident.state.path("stranger"), "approval@countersign", &manifest);
+    fs::write(kept.with_extension("2.sig"), stranger).expect("it can be written");
+    let approvals = || {
+        let file = elsewhere.export(&incident, &proposal);
+        let shown = elsewhere.run(&["--json", "review", text(&file)]).expect(0).json();
+        assert_eq!(shown["denied"], Value::Null);
+        shown["approvals"].clone()
+    };
+    assert_eq!(approvals()[0]["approvers"], serde_json::json!(["alice"]));
+
+    let deny = ["deny", &proposal, "--reason", "not today", "--key"];
+    incident.state.command(&deny).arg(incident.state.path("alice")).ran().expect(0);
+    incident.state.keygen("bob");
+    incident.state.policy(|policy| {
+        let [alice, bob] =
+            ["alice.pub", "bob.pub"].map(|key| fs::read_to_string(incident.state.path(key)).expect("a key"));
+        policy.replace(alice.split(' ').nth(1).expect("base64"), bob.split(' ').nth(1).expect("base64"))
+    });
+    assert_eq!(approvals(), Value::Array(Vec::new()));
+}

@@ -12,7 +12,7 @@ use countersign_trust::{Policy, Proposal, PublicKey, Signatory, SignedApproval, 
 
 use super::container::{self, Entries, damaged};
 use super::contents::Contents;
-use super::{name, put_paper, runner_line, shown_images};
+use super::{Unshown, name, put_paper, runner_line, shown_images};
 use crate::approve::{ApprovalTerms, acceptable, deniable};
 use crate::desk::Desk;
 use crate::error::PipelineError;
@@ -125,8 +125,10 @@ impl Exported {
 
     /// What is left to verify when everything is read.
     fn hangs_together(&self) -> Result<(), PipelineError> {
-        let shown = shown_images(self, &self.stored)
-            .map_err(|error| if error.hint().is_some() { error } else { damaged(error) })?;
+        let shown = shown_images(self, &self.stored).map_err(|unshown| match unshown {
+            Unshown::Image(error) => damaged(error),
+            Unshown::Plan(error) => error,
+        })?;
         if let Some(stranger) = self.papers.images.keys().find(|digest| !shown.contains_key(digest)) {
             return Err(damaged(format!("no change is shown by the image `{stranger}`")));
         }

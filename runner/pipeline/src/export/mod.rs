@@ -22,6 +22,7 @@ use countersign_capability::{Blobs, Stream};
 use countersign_model::documents::namespace;
 use countersign_model::{Digest, Fault, Image};
 
+use crate::approve::{acceptable, deniable};
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::runner::Runner;
@@ -129,11 +130,17 @@ pub fn export(
     for (path, bytes) in stored.bundle.files() {
         put(&format!("{}{path}", name::BUNDLE), &bytes);
     }
-    for approval in runner.approvals(&stored.proposal.digest())? {
-        put_paper(&mut entries, name::APPROVALS, &approval.manifest, &approval.signatures);
+    // One that does not count here would refuse the file to everybody, and says nothing to them.
+    for mut approval in runner.approvals(&stored.proposal.digest())? {
+        approval.signatures.retain(|signature| acceptable(runner, stored, &approval.manifest, signature).is_ok());
+        if !approval.signatures.is_empty() {
+            put_paper(&mut entries, name::APPROVALS, &approval.manifest, &approval.signatures);
+        }
     }
     for denial in runner.denials(&stored.proposal.digest())? {
-        put_paper(&mut entries, name::DENIALS, &denial.document, &[denial.signature]);
+        if deniable(runner, stored, &denial).is_ok() {
+            put_paper(&mut entries, name::DENIALS, &denial.document, &[denial.signature]);
+        }
     }
     let packed = container::pack(&entries)?;
     // What could not be opened again is not given to anybody.
@@ -169,24 +176,44 @@ fn put_paper(entries: &mut Entries, folder: &str, document: &[u8], signatures: &
 }
 
 /// The images that the diffs of a proposal are made of, and no others: what a review does not read is not carried.
-fn shown_images(desk: &dyn Desk, stored: &Stored) -> Result<BTreeMap<Digest, Arc<[u8]>>, PipelineError> {
-    let mut images = Recording { images: desk.images(), read: BTreeMap::new(), bytes: 0 };
+fn shown_images(desk: &dyn Desk, stored: &Stored) -> Result<BTreeMap<Digest, Arc<[u8]>>, Unshown> {
+    let mut images = Recording { images: desk.images(), read: BTreeMap::new(), bytes: 0, missing: false };
     for rehearsal in stored.rehearsals() {
         for planned in rehearsal.plan.changes() {
-            crate::shown::change(&mut images, planned.role, planned.change)?;
+            if let Err(error) = crate::shown::change(&mut images, planned.role, planned.change) {
+                return Err(if images.missing { Unshown::Image(error) } else { Unshown::Plan(error) });
+            }
             if images.bytes > MAX_IMAGES {
-                return Err(PipelineError::refused(format!(
-                    "the proposal is too large to be exported: what it changes has over {MAX_IMAGES} bytes"
-                ))
-                .with_hint("review and approve it on the host"));
+                let what =
+                    format!("the proposal is too large to be exported: what it changes has over {MAX_IMAGES} bytes");
+                let error = PipelineError::refused(what).with_hint("review and approve it on the host");
+                return Err(Unshown::Plan(error));
             }
         }
     }
     Ok(images.read)
 }
 
+/// Why a change cannot be shown.
+enum Unshown {
+    /// An image of it cannot be had.
+    Image(PipelineError),
+    /// The change itself, or all of them, is too much.
+    Plan(PipelineError),
+}
+
+impl From<Unshown> for PipelineError {
+    fn from(unshown: Unshown) -> Self {
+        match unshown {
+            Unshown::Image(error) | Unshown::Plan(error) => error,
+        }
+    }
+}
+
 /// Images, with those that were asked for.
 struct Recording<'a> {
+    /// Whether one could not be had.
+    missing: bool,
     images: Box<dyn Blobs + 'a>,
     read: BTreeMap<Digest, Arc<[u8]>>,
     bytes: usize,
@@ -198,7 +225,7 @@ impl Blobs for Recording<'_> {
     }
 
     fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, Fault> {
-        let bytes = self.images.get(digest)?;
+        let bytes = self.images.get(digest).inspect_err(|_| self.missing = true)?;
         if self.read.insert(*digest, bytes.as_slice().into()).is_none() {
             self.bytes = self.bytes.saturating_add(bytes.len());
         }
