@@ -95,14 +95,14 @@ fn approvals_are_kept_all_or_none() {
         sign(&incident, &elsewhere, "approve", &file, key).expect(0);
     }
     let entries = unpack(&fs::read(&file).expect("the file is there"));
-    let last = entries.keys().rfind(|name| name.starts_with("approvals/") && name.ends_with(".sig")).expect("two");
+    let last = entries.keys().rfind(|name| name.starts_with("approvals/") && name.ends_with(".json")).expect("two");
     let in_the_way = incident.state.path("state").join(last);
-    fs::create_dir_all(in_the_way.join("something")).expect("a folder");
-    incident.state.run(&["import", text(&file)]).expect(1);
+    fs::write(&in_the_way, "something else").expect("it can be written");
+    incident.state.run(&["import", text(&file)]).expect(1).says("it holds something else");
     let reviewed = incident.state.run(&["--json", "review", &proposal]).expect(0).json();
     assert_eq!(reviewed["approvals"], Value::Array(Vec::new()), "{reviewed}");
 
-    fs::remove_dir_all(&in_the_way).expect("it can be removed");
+    fs::remove_file(&in_the_way).expect("it can be removed");
     let imported = incident.state.run(&["import", text(&file)]).expect(0);
     // Two approvals, and one of two people for each.
     imported.shows("next      1 more must sign this approval: countersign approve p-").shows(" --cosign ");
