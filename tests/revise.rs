@@ -191,3 +191,43 @@ fn what_undoes_a_run_is_planned_again_and_not_revised() {
     let undoing = proposed["proposal"].as_str().expect("a proposal");
     revise(&incident, undoing, "second", &[]).expect(3).says(&format!("countersign rollback {run}"));
 }
+
+/// The one before is compared with, and is not what anybody signs: who may propose by now does not matter to that, and
+/// what of it is lost is said.
+#[test]
+fn a_revision_is_reviewed_though_what_it_revises_could_not_be_proposed_any_more() {
+    let incident = Incident::new();
+    let old = incident.propose("pool-size");
+    // The agent has two keys, and loses the first of them.
+    incident.state.policy(|policy| policy.replace("\"]\n\n[[agents]]\nname = \"second\"\nkeys = [\"", "\", \""));
+    let new = revise(&incident, &old, "second", &["--arg", "pool-size=4"]).expect(0).json();
+    let new = new["proposal"].as_str().expect("a proposal").to_owned();
+    let key = fs::read_to_string(incident.state.path("agent.pub")).expect("a key");
+    incident.state.policy(|policy| policy.replace(&format!("\"{}\", ", key.trim()), ""));
+    let reviewed = || incident.state.run(&["--json", "review", &new]).expect(0).json()["revision"].clone();
+    let whole = reviewed();
+    assert_eq!((&whole["revises"], &whole["missing"]), (&old.as_str().into(), &serde_json::json!([])));
+    assert_eq!(whole["arguments"][0]["was"], 8);
+    assert_eq!(whole["targets"][0]["changes"].as_array().map(Vec::len), Some(1), "{whole}");
+
+    let database = rusqlite::Connection::open(incident.state.path("state/countersign.db")).expect("the database");
+    let rehearsal: String = database
+        .query_row("SELECT digest FROM rehearsals ORDER BY rowid LIMIT 1", [], |row| row.get(0))
+        .expect("the first rehearsal");
+    database.execute("DELETE FROM rehearsals WHERE digest = ?1", [rehearsal]).expect("it is lost");
+    let cut = reviewed();
+    assert!(cut["missing"][0].as_str().is_some_and(|line| line.starts_with("the rehearsal on `orders`: ")), "{cut}");
+    assert_eq!(cut["arguments"], whole["arguments"]);
+    assert_eq!(
+        (&cut["targets"][0]["plan"], &cut["targets"][0]["changes"][0]),
+        (&whole["targets"][0]["plan"], &serde_json::Value::Null)
+    );
+    incident.state.run(&["review", &new]).expect(0).shows("CANNOT BE COMPARED: the rehearsal on `orders`");
+    let file = incident.state.path("revised.proposal");
+    incident.state.command(&["export", &new]).arg(&file).ran().expect(0);
+
+    database.execute("UPDATE proposals SET document = ?1 WHERE rowid = 1", [&b"{}"[..]]).expect("it is damaged");
+    let lost = reviewed();
+    assert!(lost["missing"][0].as_str().is_some_and(|line| line.contains("it was changed since")), "{lost}");
+    assert_eq!(lost["revises"], old.as_str());
+}

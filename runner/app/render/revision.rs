@@ -32,6 +32,9 @@ pub(crate) fn write(text: &mut String, revision: &RevisionStanding) -> std::fmt:
     if revision.hypothesis.is_some() {
         writeln!(text, "  the hypothesis, which stands with the agent's own words")?;
     }
+    for missing in &revision.missing {
+        writeln!(text, "  CANNOT BE COMPARED: {}", visible(missing))?;
+    }
     if text.len() == start {
         writeln!(text, "  nothing but the time at which it was rehearsed")?;
     }

@@ -1,13 +1,13 @@
 //! A proposal that takes the place of an earlier one of its proposer, and what differs between the two.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_bundle::Bundle;
 use countersign_capability::Blobs;
 use countersign_gate::Sensitive;
 use countersign_model::documents::{
-    ArgumentDifference, ChangeDifference, Differs, GrantDifference, ProposalDocument, RehearsalDocument,
-    RevisionStanding, TargetDifference,
+    ArgumentDifference, ChangeDifference, Differs, GrantDifference, ProposalDocument, ProposedTarget,
+    RehearsalDocument, RevisionStanding, TargetDifference,
 };
 use countersign_model::text::without_digests;
 use countersign_model::{Change, Digest, Grant, Role, Verdict};
@@ -18,6 +18,7 @@ use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::propose::proposal_name;
 use crate::runner::Runner;
+use crate::signed::read_proposal;
 use crate::stored::Stored;
 use crate::target::Target;
 use crate::withhold::Since;
@@ -76,10 +77,11 @@ impl Revised {
     }
 }
 
-/// What differs from the proposal before, where there is one.
+/// What differs from the proposal before, where there is one. What cannot be read of that one is a part of the answer:
+/// it is not what anybody signs.
 ///
 /// # Errors
-/// When something of the proposal before is missing or damaged.
+/// When the state cannot be read.
 pub(crate) fn standing(
     runner: &Runner,
     stored: &Stored,
@@ -87,8 +89,28 @@ pub(crate) fn standing(
 ) -> Result<Option<RevisionStanding>, PipelineError> {
     let is = stored.proposal.document();
     let Some(revises) = &is.revises else { return Ok(None) };
-    let before = Stored::load(runner, &revises.to_string())?;
-    let was = before.proposal.document();
+    let name = proposal_name(revises);
+    let denied = runner.denial_reason(revises)?;
+    let read = runner
+        .signed_proposal(revises)
+        .map_err(|error| error.to_string())
+        .and_then(|(bytes, signature)| read_proposal(&bytes, signature.as_bytes(), revises));
+    let was = match read {
+        Ok(was) => was,
+        Err(why) => {
+            let missing = vec![format!("the proposal `{name}`: {why}")];
+            return Ok(Some(RevisionStanding { denied, missing, ..RevisionStanding::of(name) }));
+        }
+    };
+    let mut missing = Vec::new();
+    let mut before = BTreeMap::new();
+    for target in &was.targets {
+        match runner.rehearsal(&target.rehearsal) {
+            Ok(rehearsal) if rehearsal.target == target.name => _ = before.insert(target.name.as_str(), rehearsal),
+            Ok(_) => missing.push(format!("the rehearsal on `{}`: it is of another target", target.name)),
+            Err(error) => missing.push(format!("the rehearsal on `{}`: {error}", target.name)),
+        }
+    }
     let names: BTreeSet<&String> = was.arguments.keys().chain(is.arguments.keys()).collect();
     let arguments = names.into_iter().filter_map(|name| {
         let Differs { was, is } = Differs::between(was.arguments.get(name), is.arguments.get(name))?;
@@ -98,15 +120,16 @@ pub(crate) fn standing(
         document.evidence.iter().map(|reference| reference.id.clone()).collect()
     };
     Ok(Some(RevisionStanding {
-        revises: proposal_name(revises),
-        denied: runner.denial_reason(revises)?,
+        revises: name,
+        denied,
         bundle: Differs::between(Some(&was.bundle), Some(&is.bundle)),
         arguments: arguments.collect(),
-        grants: grants(was, is),
-        terms: Differs::between(Some(&terms(was)), Some(&terms(is))),
-        evidence: Differs::between(Some(&cited(was)), Some(&cited(is))),
+        grants: grants(&was, is),
+        terms: Differs::between(Some(&terms(&was)), Some(&terms(is))),
+        evidence: Differs::between(Some(&cited(&was)), Some(&cited(is))),
         hypothesis: Differs::between(Some(&was.hypothesis), Some(&is.hypothesis)),
-        targets: targets(runner, &before, stored, configured)?,
+        targets: targets(runner, (&was, &before), stored, configured)?,
+        missing,
     }))
 }
 
@@ -131,17 +154,26 @@ fn grants(was: &ProposalDocument, is: &ProposalDocument) -> Vec<GrantDifference>
 
 fn targets(
     runner: &Runner,
-    before: &Stored,
-    now: &Stored,
+    (earlier, before): (&ProposalDocument, &BTreeMap<&str, RehearsalDocument>),
+    stored: &Stored,
     configured: &[(&str, &Target)],
 ) -> Result<Vec<TargetDifference>, PipelineError> {
     let since = Since::of(runner, configured)?;
-    let names = before.rehearsals().chain(now.rehearsals()).map(|rehearsal| rehearsal.target.clone());
-    let names: BTreeSet<String> = names.collect();
+    let later = stored.proposal.document();
+    let names: BTreeSet<&String> = earlier.targets.iter().chain(&later.targets).map(|target| &target.name).collect();
     let mut differences = Vec::new();
-    for name in names {
-        let (was, is) = (before.rehearsal(&name).ok(), now.rehearsal(&name).ok());
-        let plan = |rehearsal: Option<&RehearsalDocument>| rehearsal.map(|rehearsal| rehearsal.plan.digest());
+    for name in names.into_iter().cloned() {
+        let (was, is) = (before.get(name.as_str()), stored.rehearsal(&name).ok());
+        let proposed = |document: &ProposalDocument| -> Option<ProposedTarget> {
+            document.targets.iter().find(|target| target.name == name).cloned()
+        };
+        let (proposed_before, proposed) = (proposed(earlier), proposed(later));
+        let of = |target: &Option<ProposedTarget>, of: fn(&ProposedTarget) -> Digest| target.as_ref().map(of);
+        let side = |digest: fn(&ProposedTarget) -> Digest| {
+            Differs::between(of(&proposed_before, digest).as_ref(), of(&proposed, digest).as_ref())
+        };
+        // What cannot be compared does not differ; that it is missing is said.
+        let is = is.filter(|_| was.is_some() || proposed_before.is_none());
         // A step of either may have read what has come to be sensitive since. Of a target that is proposed no longer,
         // nobody has said what is.
         let now = configured.iter().find(|(known, _)| *known == name).map(|(_, target)| target.digest());
@@ -155,11 +187,8 @@ fn targets(
         let verdict =
             |of: fn(&RehearsalDocument) -> &Verdict| Differs::between(field(was, of).as_ref(), field(is, of).as_ref());
         let difference = TargetDifference {
-            configuration: Differs::between(
-                was.map(|rehearsal| &rehearsal.configuration),
-                is.map(|rehearsal| &rehearsal.configuration),
-            ),
-            plan: Differs::between(plan(was).as_ref(), plan(is).as_ref()),
+            configuration: side(|target| target.configuration),
+            plan: side(|target| target.plan),
             check_before: verdict(|rehearsal| &rehearsal.check_before),
             check_after: verdict(|rehearsal| &rehearsal.check_after),
             changes: changes(&mut runner.blobs(), was, is, sensitive),

@@ -1,6 +1,6 @@
 //! What a runner signed, read again.
 
-use countersign_model::documents::namespace;
+use countersign_model::documents::{ProposalDocument, namespace};
 use countersign_model::{Digest, Evidence, strict};
 use serde::de::DeserializeOwned;
 
@@ -22,6 +22,21 @@ pub(crate) fn verified<T: DeserializeOwned>(
     strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| {
         PipelineError::refused(format!("{what}: {error}")).with_hint("propose it again with this version")
     })
+}
+
+/// What somebody proposed once, as they signed it. Whether they may propose still does not matter: what was proposed
+/// does not become another.
+pub(crate) fn read_proposal(bytes: &[u8], signature: &[u8], digest: &Digest) -> Result<ProposalDocument, String> {
+    if Digest::of(bytes) != *digest {
+        return Err("it was changed since".to_owned());
+    }
+    let signer = countersign_trust::verify(namespace::PROPOSAL, bytes, signature).map_err(|error| error.to_string())?;
+    let document: ProposalDocument =
+        strict::from_slice(bytes, countersign_trust::MAX_PROPOSAL).map_err(|error| error.to_string())?;
+    if document.proposer != signer.fingerprint() {
+        return Err("it is signed by another than it names".to_owned());
+    }
+    Ok(document)
 }
 
 /// The evidence record of this id, and the digest of its signed bytes.

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use countersign_bundle::Bundle;
 use countersign_capability::Phase;
-use countersign_model::documents::{ApprovalManifest, ProposalDocument, RoleGrants, UndoStanding, Undoes, namespace};
+use countersign_model::documents::{ApprovalManifest, ProposalDocument, RoleGrants, UndoStanding, Undoes};
+use countersign_model::text::without_digests;
 use countersign_model::{Access, Change, Digest, Grant, Image, Outcome, Reversibility, Role, State, strict};
 use countersign_record::{ChangeState, JournaledChange, RecordError, RehearsalBlobs, RunRecord, RunState};
 use countersign_trust::{Policy, Principal, PrincipalKind};
@@ -143,7 +144,11 @@ impl Undo {
     #[must_use]
     pub fn not_undone(&self) -> Vec<String> {
         let sent = self.changes.iter().filter(|change| change.reversibility == Reversibility::Irreversible);
-        sent.map(|change| change.summary.clone()).collect()
+        let told = |change: &Change| match change.withheld {
+            true => without_digests(&change.summary),
+            false => change.summary.clone(),
+        };
+        sent.map(told).collect()
     }
 
     /// Refuses what was undone already.
@@ -320,24 +325,13 @@ fn record(run: &RunRecord, manifest: Digest, journaled: &[JournaledChange]) -> D
 /// who lost that right must be possible.
 fn proposal(runner: &Runner, run: &RunRecord) -> Result<ProposalDocument, PipelineError> {
     let record = runner.state().proposals().get(&run.proposal)?;
-    let changed = |why: String| {
+    crate::signed::read_proposal(&record.document, record.signature.as_bytes(), &run.proposal).map_err(|why| {
         PipelineError::refused(format!(
             "the proposal `{}` of the run cannot be used: {why}",
             proposal_name(&run.proposal)
         ))
         .with_hint("nothing changed; restore the state directory from a backup, or undo it by hand")
-    };
-    if Digest::of(&record.document) != run.proposal {
-        return Err(changed("it was changed since".to_owned()));
-    }
-    let signer = countersign_trust::verify(namespace::PROPOSAL, &record.document, record.signature.as_bytes())
-        .map_err(|error| changed(error.to_string()))?;
-    let document: ProposalDocument = strict::from_slice(&record.document, countersign_trust::MAX_PROPOSAL)
-        .map_err(|error| changed(error.to_string()))?;
-    if document.proposer != signer.fingerprint() {
-        return Err(changed("it is signed by another than it names".to_owned()));
-    }
-    Ok(document)
+    })
 }
 
 /// What the approval that the run used had allowed.

@@ -67,6 +67,28 @@ pub struct RevisionStanding {
     pub hypothesis: Option<Differs<String>>,
     /// Targets on which something differs.
     pub targets: Vec<TargetDifference>,
+    /// What of the proposal before cannot be read any more, so that nobody can say how it differs; and why.
+    #[serde(default)]
+    pub missing: Vec<String>,
+}
+
+impl RevisionStanding {
+    /// Of a proposal of which nothing more can be said.
+    #[must_use]
+    pub const fn of(revises: String) -> Self {
+        Self {
+            revises,
+            denied: None,
+            bundle: None,
+            arguments: Vec::new(),
+            grants: Vec::new(),
+            terms: None,
+            evidence: None,
+            hypothesis: None,
+            targets: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
 }
 
 /// One argument that is another.
