@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use support::{Incident, bundle, bundle_with, eventually};
+use support::{Incident, Runs, bundle, bundle_with, eventually};
 
 fn may_pass_before(manifest: &str) -> String {
     manifest.replace("[steps.check]", "[steps.check]\nmay-pass-before = true")
@@ -66,6 +66,11 @@ fn a_check_may_pass_before_the_fix_where_its_manifest_says_so() {
     let incident = Incident::new();
     incident.deploy(4);
     let lenient = bundle_with("pool-size", &incident.state.path("lenient"), may_pass_before);
+    // Its rehearsal says of a proposal what becomes of it.
+    for (bundle, then) in [(&lenient, "it may, as its author asks"), (&bundle("pool-size"), "a proposal is refused")] {
+        let mut rehearse = incident.state.command(&["rehearse"]);
+        rehearse.arg(bundle).args(incident.arguments()).ran().expect(0).shows(&format!("prove nothing; {then}"));
+    }
     let proposed = incident.propose_with(&lenient, &[]).expect(0).json();
     let proposal = proposed["proposal"].as_str().expect("a proposal").to_owned();
     let reviewed = incident.state.run(&["review", &proposal]).expect(0);

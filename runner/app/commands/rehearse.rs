@@ -50,7 +50,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     )?;
     let document = rehearsed.document();
     let changes = countersign_pipeline::planned_changes(runner, document)?;
-    let text = render::rehearsal::text(document, &changes);
+    let text = render::rehearsal::text(document, &changes, bundle.manifest().success());
     let (code, error) = match document.denied.first() {
         Some(denial) => (3, Some(render::denied_error(denial))),
         None => match document.fix_failure.as_ref().or(document.rollback_failure.as_ref()) {

@@ -2,27 +2,33 @@ use std::fmt::Write as _;
 
 use countersign_model::documents::RehearsalDocument;
 use countersign_model::text::visible;
-use countersign_model::{Role, Verdict};
+use countersign_model::{Role, Success, Verdict};
 use countersign_pipeline::ChangeReview;
 
 use super::{changes, verdict};
 
 /// A rehearsal as an author reads it: what would change, what it needs, whether it comes back.
-pub(crate) fn text(document: &RehearsalDocument, planned: &[ChangeReview]) -> String {
+pub(crate) fn text(document: &RehearsalDocument, planned: &[ChangeReview], success: Success) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = write(&mut text, document, planned);
+    let _ = write(&mut text, document, planned, success);
     text.trim_end().to_owned()
 }
 
-fn write(text: &mut String, document: &RehearsalDocument, planned: &[ChangeReview]) -> std::fmt::Result {
+fn write(
+    text: &mut String,
+    document: &RehearsalDocument,
+    planned: &[ChangeReview],
+    success: Success,
+) -> std::fmt::Result {
     writeln!(text, "rehearsal on {} (nothing was changed)", document.target)?;
     writeln!(text, "check, untouched target: {}", verdict(&document.check_before))?;
     if document.check_before == Verdict::Healthy {
-        writeln!(
-            text,
-            "  the check passes before the fix: passing afterwards would prove nothing, and a proposal is refused"
-        )?;
+        let then = match success.may_pass_before {
+            true => "it may, as its author asks, and the guards alone decide",
+            false => "a proposal is refused",
+        };
+        writeln!(text, "  the check passes before the fix: passing afterwards would prove nothing; {then}")?;
     }
     writeln!(text, "check, on the overlay:   {}", verdict(&document.check_after))?;
     writeln!(text, "\nplan {}", document.plan.digest())?;
