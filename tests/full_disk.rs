@@ -282,6 +282,25 @@ fn what_is_logged_after_the_rehearsal_refuses_the_run() {
     assert!(full.size() > size && full.text().contains("level = debug"));
 }
 
+/// What cannot be written whole is not there, so that it can be tried again.
+#[test]
+fn a_file_that_does_not_fit_is_exported_once_there_is_room() {
+    let incident = support::Incident::new();
+    let proposal = incident.propose("pool-size");
+    let point = incident.state.path("small");
+    let Some(_mount) = Mount::new(&point, 1) else { return };
+    let filler = point.join("filler");
+    let mut fill = File::create(&filler).expect("a file");
+    while fill.write_all(&[0; 4096]).is_ok() {}
+    fill.set_len(fill.metadata().expect("it is there").len() - 16 * 1024).expect("it can be cut");
+    let file = point.join("orders.proposal");
+    let export = || incident.state.command(&["export", &proposal]).arg(&file).ran();
+    export().expect(1).says("cannot be written, and is not there").says("make room, and try again");
+    assert_eq!(fs::read_dir(&point).expect("listed").count(), 1, "only what filled it");
+    fs::remove_file(&filler).expect("it can be removed");
+    export().expect(0);
+}
+
 #[test]
 fn of_what_cannot_be_put_back_whole_it_is_known_where_the_rest_is() {
     let Some(full) = Full::new(24) else { return };

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
@@ -168,16 +168,36 @@ pub(crate) fn open_bundle(path: &Path) -> anyhow::Result<Bundle> {
     Ok(Bundle::open(path)?)
 }
 
-/// Writes a file that does not exist yet.
+/// Writes a file that does not exist yet: all of it, or nothing.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write_new_with(path, bytes, |_| Ok(()))
+}
+
+/// The same, and it is there after a power cut, too.
+pub(crate) fn write_new_durably(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write_new_with(path, bytes, File::sync_all)?;
+    // It is written; what is left is to make sure that its name stays.
+    if let Err(error) = File::open(folder_of(path)).and_then(|folder| folder.sync_all()) {
+        crate::output::note(&format!("`{}` may be gone after a power cut: copy it: {error}", shown(path)));
+    }
+    Ok(())
+}
+
+fn write_new_with(path: &Path, bytes: &[u8], sync: fn(&File) -> std::io::Result<()>) -> anyhow::Result<()> {
     let shown = shown(path);
-    let mut options = std::fs::OpenOptions::new();
-    // It may hold what the target's files say.
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+    let unmade = |error: std::io::Error| {
         hinted_by(error, format!("`{shown}` cannot be made"), "name a file that is not there yet, where you may write")
+    };
+    // Only its owner can read it, since it may hold what the target's files say.
+    let mut fresh = tempfile::NamedTempFile::new_in(folder_of(path)).map_err(unmade)?;
+    fresh.write_all(bytes).and_then(|()| sync(fresh.as_file())).map_err(|error| {
+        hinted_by(error, format!("`{shown}` cannot be written, and is not there"), "make room, and try again")
     })?;
-    file.write_all(bytes)
-        .map_err(|error| hinted_by(error, format!("`{shown}` cannot be written"), "make room, and try again"))
+    fresh.persist_noclobber(path).map(drop).map_err(|error| unmade(error.error))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::Global;
 use crate::environment::Environment;
-use crate::files::{shown, write_new};
+use crate::files::{shown, write_new_durably};
 use crate::output::{CommandResult, Done};
 
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let stored = Stored::load(&environment.runner, &arguments.proposal)?;
     let targets = environment.targets_of(&stored)?;
     let bytes = countersign_pipeline::export(&environment.runner, &stored, &targets, &environment.targets)?;
-    write_new(&arguments.file, &bytes)?;
+    write_new_durably(&arguments.file, &bytes)?;
 
     let name = proposal_name(&stored.proposal.digest());
     let (runner, policy) = (environment.runner.fingerprint(), environment.runner.policy().digest());
