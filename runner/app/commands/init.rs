@@ -23,6 +23,18 @@ pub(crate) struct Arguments {
     proposer: Vec<PathBuf>,
 }
 
+/// What the configuration below holds for sensitive.
+const SENSITIVE: [&str; 8] = [
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/ssh/ssh_host_*_key",
+    "/etc/ssl/private/**",
+    "/root/.ssh/**",
+    "/home/*/.ssh/**",
+];
+
 const CONFIG: &str = "\
 # Countersign's configuration. Only the operator may write it.
 version = 1
@@ -85,7 +97,12 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         .context("no trust policy can be made of these keys")?;
     let names = Policy::parse(policy.as_bytes()).context("no trust policy can be made of these keys")?;
     let digest = Digest::of(policy.as_bytes());
-    let config = CONFIG.replace("{digest}", &digest.to_string());
+    let mut config = CONFIG.replace("{digest}", &digest.to_string());
+    for pattern in SENSITIVE {
+        if let Some(real) = resolved(pattern) {
+            config = config.replace(&format!("\"{pattern}\""), &toml::Value::String(real).to_string());
+        }
+    }
     let key = SigningKey::generate("countersign runner")?;
     let private = key.to_openssh()?;
 
@@ -128,6 +145,20 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     Ok(Done::new(text, json).acted())
 }
 
+/// The pattern with the links on its way followed, as they are on some systems for `/home` and `/root`: files are known
+/// by the path without them. `None` where there is no link, or the way to where it leads is no pattern's.
+fn resolved(pattern: &str) -> Option<String> {
+    let mut path = PathBuf::from("/");
+    let mut segments = pattern.split('/').filter(|segment| !segment.is_empty()).peekable();
+    while let Some(segment) = segments.next_if(|segment| !segment.contains('*')) {
+        let next = path.join(segment);
+        path = next.canonicalize().unwrap_or(next);
+    }
+    let real = path.to_str().filter(|real| !real.contains('*'))?;
+    let real = segments.fold(real.trim_end_matches('/').to_owned(), |real, segment| format!("{real}/{segment}"));
+    (real != pattern).then_some(real)
+}
+
 /// Why no state directory could be made there.
 fn occupied(directory: &Path, error: RecordError) -> anyhow::Error {
     match error {
@@ -158,4 +189,28 @@ fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
     }
     let text = String::from_utf8(bytes).with_context(|| format!("`{}` is not a public key", path.display()))?;
     PublicKey::from_openssh(text.trim()).with_context(|| format!("`{}` cannot be used", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_that_is_sensitive_is_looked_for_where_it_really_is() {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let place = place.path().canonicalize().expect("it is there");
+        let (root, users) = (place.join("root"), place.join("usr/home"));
+        std::fs::create_dir_all(&users).expect("folders");
+        std::os::unix::fs::symlink("usr/home", place.join("home")).expect("a link");
+        std::os::unix::fs::symlink(&users, &root).expect("a link");
+        let shown = |name: &str| format!("{}/{name}", place.display());
+        assert_eq!(resolved(&shown("home/*/.ssh/**")), Some(shown("usr/home/*/.ssh/**")));
+        assert_eq!(resolved(&shown("root/.ssh/**")), Some(shown("usr/home/.ssh/**")));
+        assert_eq!(resolved(&shown("usr/home/.ssh/**")), None);
+        assert_eq!(resolved("/*/x"), None);
+        // Each of the list is in the configuration, or nothing would be put in its place.
+        for pattern in SENSITIVE {
+            assert_eq!(CONFIG.matches(&format!("\"{pattern}\"")).count(), 1, "{pattern}");
+        }
+    }
 }
