@@ -222,11 +222,15 @@ fn lock(target_dir: &Path) -> anyhow::Result<File> {
     let shown = target_dir.display();
     std::fs::create_dir_all(target_dir).with_context(|| format!("`{shown}` cannot be made"))?;
     let lock = File::create(target_dir.join("build.lock")).with_context(|| format!("`{shown}` cannot be locked"))?;
-    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-        crate::output::complain(format_args!("waiting for another build in `{shown}`"));
-    }
-    // Taken again where it was had at once, which is nothing.
-    lock.lock().with_context(|| format!("`{shown}` cannot be locked"))?;
+    let taken = match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            crate::output::complain(format_args!("waiting for another build in `{shown}`"));
+            lock.lock()
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+        Ok(()) => Ok(()),
+    };
+    taken.with_context(|| format!("`{shown}` cannot be locked"))?;
     Ok(lock)
 }
 
