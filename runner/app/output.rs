@@ -128,6 +128,14 @@ pub(crate) fn explain(error: &PipelineError) {
     }
 }
 
+/// What was looked at once something had been done, which stays done: that it could not be is worth a note, and no error.
+pub(crate) fn noted<T: Default, E: Display>(notes: &mut Vec<String>, what: &str, looked: Result<T, E>) -> T {
+    looked.unwrap_or_else(|error| {
+        notes.push(format!("{what}: {error}"));
+        T::default()
+    })
+}
+
 /// What is worth knowing beside a result.
 pub(crate) fn note(what: &str) {
     complain(format_args!("note: {what}"));
@@ -225,6 +233,15 @@ pub(crate) fn complain(line: impl Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_done_stays_done_though_nobody_can_look_at_it() {
+        let mut notes = Vec::new();
+        let error = || anyhow::anyhow!("it is gone");
+        assert_eq!(noted(&mut notes, "the runs", Ok::<_, anyhow::Error>(vec![1])), [1]);
+        assert_eq!(noted(&mut notes, "the runs", Err::<Vec<u8>, _>(error())), Vec::<u8>::new());
+        assert_eq!(notes, ["the runs: it is gone"]);
+    }
 
     #[test]
     fn a_program_reads_what_a_terminal_is_spared() {

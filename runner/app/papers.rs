@@ -1,7 +1,7 @@
 //! A proposal that a command names: one of this host's, or an exported file, which needs neither state nor
 //! configuration.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use countersign_trust::{PublicKey, Signatory};
 
 use crate::cli::Global;
 use crate::environment::{Environment, registry};
-use crate::files::{read_bounded, shown};
-use crate::output::{hinted, hinted_by};
+use crate::files::{read_private, shown};
+use crate::output::{hinted, hinted_by, noted};
 
 /// What a reviewer knows of an exported file from somewhere else.
 #[derive(Args)]
@@ -52,7 +52,8 @@ impl PinArguments {
 /// The fingerprints of the public keys in a file, one a line; what begins with `#` is no key.
 fn known_runners(path: &Path) -> anyhow::Result<Vec<String>> {
     let shown = shown(path);
-    let bytes = read_bounded(path, 1024 * 1024)?;
+    // Whoever can write it says which runner the reviewer trusts.
+    let bytes = read_private(path, 1024 * 1024)?;
     let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let keys = lines.map(|line| Ok(PublicKey::from_openssh(line)?.fingerprint().to_owned()));
@@ -77,18 +78,31 @@ pub(crate) enum Papers {
 /// Where an approval is kept.
 pub(crate) struct Kept {
     pub(crate) approver: String,
-    /// The same approval as it stands now, with everybody who signed it.
-    pub(crate) given: Given,
+    pub(crate) approval: Digest,
+    /// The same approval as it stands now, with everybody who signed it; none where that could not be read again.
+    pub(crate) given: Option<Given>,
     pub(crate) quorum: usize,
+    /// What could not be done once it was kept.
+    pub(crate) notes: Vec<String>,
     /// Manifest and signature, where they are files of this host.
     pub(crate) files: Option<(PathBuf, PathBuf)>,
 }
 
 impl Papers {
+    /// Opens what is to be signed, which nobody else signs meanwhile.
+    pub(crate) fn to_sign(global: &Global, name: &str, pins: &PinArguments) -> anyhow::Result<Self> {
+        Self::open(global, name, pins, File::try_lock)
+    }
+
+    /// Opens what is to be looked at, as others may.
+    pub(crate) fn to_review(global: &Global, name: &str, pins: &PinArguments) -> anyhow::Result<Self> {
+        Self::open(global, name, pins, File::try_lock_shared)
+    }
+
     /// Opens what is named: a name with a `/` or a `.` in it is a file's, since no proposal's has one.
-    pub(crate) fn open(global: &Global, name: &str, pins: &PinArguments) -> anyhow::Result<Self> {
+    fn open(global: &Global, name: &str, pins: &PinArguments, lock: Lock) -> anyhow::Result<Self> {
         if name.contains(['/', '.']) {
-            return Ok(Self::Away(Box::new(ExportedFile::open(Path::new(name), &pins.pins()?)?)));
+            return Ok(Self::Away(Box::new(ExportedFile::open(Path::new(name), &pins.pins()?, lock)?)));
         }
         if pins.runner.is_some() || pins.policy.is_some() {
             return Err(hinted(
@@ -125,6 +139,22 @@ impl Papers {
         match self {
             Self::Here(..) => None,
             Self::Away(file) => Some(&file.path),
+        }
+    }
+
+    /// The runner that exported the file, where it is one.
+    pub(crate) fn runner(&self) -> Option<&str> {
+        match self {
+            Self::Here(..) => None,
+            Self::Away(file) => Some(file.exported.runner()),
+        }
+    }
+
+    /// What could not be done once something was signed.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Here(..) => Vec::new(),
+            Self::Away(file) => file.notes.clone(),
         }
     }
 
@@ -198,15 +228,11 @@ impl Papers {
             }
             Self::Away(file) => (file.change(|exported| exported.add_approval(manifest, signature))?, None),
         };
-        let approval = Digest::of(manifest);
-        let given = countersign_pipeline::given(self.desk(), self.stored())?;
+        let (approval, mut notes) = (Digest::of(manifest), self.notes());
+        let given = countersign_pipeline::given(self.desk(), self.stored());
+        let given = noted(&mut notes, "the approval was kept, and cannot be read again", given);
         let given = given.into_iter().find(|given| given.approval == approval);
-        Ok(Kept {
-            approver,
-            given: given.with_context(|| format!("the approval `{approval}` was kept, and cannot be found again"))?,
-            quorum: self.desk().policy().quorum(),
-            files,
-        })
+        Ok(Kept { approver, approval, given, quorum: self.desk().policy().quorum(), notes, files })
     }
 
     /// Signs and keeps a denial; gives who denied.
@@ -229,10 +255,14 @@ pub(crate) struct ExportedFile {
     /// Holds the lock.
     file: File,
     exported: Exported,
+    notes: Vec<String>,
 }
 
+/// How a file is locked: for oneself, or beside others who only look at it.
+type Lock = fn(&File) -> Result<(), TryLockError>;
+
 impl ExportedFile {
-    fn open(path: &Path, pins: &Pins) -> anyhow::Result<Self> {
+    fn open(path: &Path, pins: &Pins, lock: Lock) -> anyhow::Result<Self> {
         let shown = shown(path);
         let meant = "name the file that `countersign export` wrote";
         let unreadable = |error: std::io::Error| hinted_by(error, format!("`{shown}` cannot be read"), meant);
@@ -248,16 +278,21 @@ impl ExportedFile {
             let what = format!("`{shown}` is larger than the {limit} bytes that an exported proposal may have");
             return Err(hinted(what, meant));
         }
-        file.try_lock().map_err(|_| {
-            hinted(
-                format!("somebody else is about to sign `{shown}`"),
+        lock(&file).map_err(|error| match error {
+            TryLockError::WouldBlock => hinted(
+                format!("somebody else is about to sign `{shown}`, or looks at it"),
                 "nothing was signed; try again when they are done",
-            )
+            ),
+            TryLockError::Error(error) => hinted_by(
+                error,
+                format!("`{shown}` cannot be locked, so others could sign it meanwhile"),
+                "nothing was signed; copy it to a file system that has locks, and name it there",
+            ),
         })?;
         let mut bytes = Vec::new();
         (&mut file).take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         let exported = Exported::open(&bytes, Arc::new(registry()), crate::time::now, pins)?;
-        Ok(Self { path: path.to_owned(), resolved, file, exported })
+        Ok(Self { path: path.to_owned(), resolved, file, exported, notes: Vec::new() })
     }
 
     /// Puts a file with more signatures in this one's place.
@@ -271,7 +306,7 @@ impl ExportedFile {
         Ok(who)
     }
 
-    fn replace(&self, bytes: &[u8]) -> anyhow::Result<()> {
+    fn replace(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let shown = shown(&self.path);
         let failed = |error: std::io::Error| {
             hinted_by(
@@ -297,8 +332,11 @@ impl ExportedFile {
         prepare().map_err(failed)?.persist(&self.resolved).map_err(|error| failed(error.error))?;
         // It has been replaced; what is left is to make sure that it stays so.
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|error| {
-            hinted_by(error, format!("`{shown}` was signed, and may be as before after a power cut"), "copy it")
-        })
+        noted(
+            &mut self.notes,
+            &format!("`{shown}` was signed, and may be as before after a power cut: copy it"),
+            synced,
+        );
+        Ok(())
     }
 }

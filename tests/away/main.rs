@@ -10,6 +10,7 @@ mod support;
 mod tampering;
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -178,6 +179,15 @@ fn whose_runner_it_is_is_said_and_can_be_pinned() {
     let another = format!("sha256:{}", "0".repeat(64));
     review(&["--policy", &another]).expect(3).says("the trust policy of the exported proposal is").says(&policy);
     review(&["--runner", "/nowhere"]).expect(1);
+    // What others can write tells nobody whom to trust.
+    let known = elsewhere.path("known-runners");
+    fs::copy(incident.state.path("state/runner.pub"), &known).expect("it can be copied");
+    review(&["--runner", text(&known)]).expect(0);
+    let mode = |mode| fs::set_permissions(&known, fs::Permissions::from_mode(mode)).expect("its mode can be set");
+    for open in [0o622, 0o666] {
+        mode(open);
+        review(&["--runner", text(&known)]).expect(1).says("can be written by others");
+    }
     // Whoever names no runner signs nothing, and whoever pins one nothing of another's.
     let before = fs::read(&file).expect("the file is there");
     for verb in ["approve", "deny"] {
@@ -230,7 +240,15 @@ fn a_key_file_narrows_and_ssh_keygen_signs_elsewhere_too() {
     let manifest = elsewhere.path("approval.json");
     let signature = elsewhere.path("approval.json.sig");
     let write = ["--reason", "mine", "--write-manifest", text(&manifest)];
-    elsewhere.signing(&incident, "approve", &file, &write).ran().expect(0);
+    elsewhere.signing(&incident, "approve", &file, &write).ran().expect(0).shows(&format!(
+        "countersign approve {} --runner {} --manifest ",
+        file.display(),
+        runner(&incident)
+    ));
+    let again = elsewhere.path("again.json");
+    let by = incident.state.runner();
+    let write = ["--json", "approve", text(&file), "--runner", &by, "--reason", "x", "--write-manifest", text(&again)];
+    assert_eq!(elsewhere.run(&write).expect(0).json()["proposal"], proposal.as_str());
     let take = ["--manifest", text(&manifest), "--signature", text(&signature)];
     let take = || elsewhere.signing(&incident, "approve", &file, &take).ran();
     for (key, code) in [("agent", 3), ("alice", 0)] {
@@ -386,7 +404,6 @@ fn a_file_is_taken_back_where_it_came_from() {
     assert_eq!(inspected, bundle);
     // Nothing is overwritten, and others cannot read what the target's files say.
     incident.state.run(&["export", &proposal, text(&file)]).expect(1).says("cannot be made");
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
     incident.state.run(&["import", text(&file)]).expect(0);
 }
@@ -436,6 +453,12 @@ fn nobody_signs_a_file_that_somebody_else_is_signing() {
     let held = File::open(&file).expect("it can be opened");
     held.lock().expect("it can be locked");
     approve().expect(1).says("about to sign");
+    elsewhere.run(&["review", text(&file)]).expect(1).says("about to sign");
+    held.unlock().expect("it was locked");
+    // Who only looks keeps nobody from looking.
+    held.lock_shared().expect("it can be locked");
+    approve().expect(1).says("or looks at it");
+    elsewhere.run(&["review", text(&file)]).expect(0);
     drop(held);
     approve().expect(0);
     approve().expect(3).says("alice has approved this already").says("nothing was signed");

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::Global;
 use crate::files::{read_bounded, shown, write_new};
-use crate::output::{CommandResult, Done};
+use crate::output::{CommandResult, Done, noted};
 use crate::papers::{Kept, Papers, PinArguments};
 use crate::render;
 use crate::signing::SignerArguments;
@@ -59,13 +59,13 @@ pub(crate) struct Arguments {
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let mut papers = Papers::open(global, &arguments.proposal, &arguments.pins)?;
+    let mut papers = Papers::to_sign(global, &arguments.proposal, &arguments.pins)?;
     papers.signable()?;
     if let (Some(manifest), Some(signature)) = (&arguments.manifest, &arguments.signature) {
         let manifest = read_bounded(manifest, MAX_FILE)?;
         let signature = String::from_utf8_lossy(&read_bounded(signature, MAX_FILE)?).into_owned();
         let kept = papers.keep(&manifest, &signature)?;
-        return approved(&papers, &kept);
+        return Ok(approved(&papers, &kept));
     }
     let manifest = match &arguments.cosign {
         Some(approval) => papers.given(approval)?,
@@ -78,18 +78,19 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     if let Some(file) = &arguments.write_manifest {
         write_new(file, &manifest)?;
         let shown = shown(file);
+        let runner = papers.runner().map_or_else(String::new, |runner| format!(" --runner {runner}"));
         let text = format!(
             "manifest {shown}\nnext     ssh-keygen -Y sign -f KEY -n approval@countersign {shown}\n         \
-             countersign approve {} --manifest {shown} --signature {shown}.sig",
+             countersign approve {}{runner} --manifest {shown} --signature {shown}.sig",
             arguments.proposal
         );
-        return Ok(Done::new(text, json!({ "manifest": shown, "proposal": arguments.proposal })));
+        return Ok(Done::new(text, json!({ "manifest": shown, "proposal": papers.name() })));
     }
     let signatory = arguments.signer.signatory()?;
     papers.may_sign(&manifest, &*signatory)?;
     let signature = countersign_pipeline::sign_approval(&*signatory, &manifest)?;
     let kept = papers.keep(&manifest, &signature)?;
-    approved(&papers, &kept)
+    Ok(approved(&papers, &kept))
 }
 
 /// What is approved, in one line: how much of it, where, until when and how often.
@@ -111,26 +112,55 @@ fn scope(papers: &Papers, given: &Given) -> anyhow::Result<String> {
     Ok(format!("{}, good until {}, {runs}{each}{narrowed}", targets.join(", "), moment(terms.expires)))
 }
 
-fn approved(papers: &Papers, kept: &Kept) -> CommandResult {
-    let given = &kept.given;
+fn approved(papers: &Papers, kept: &Kept) -> Done {
+    let given = kept.given.as_ref();
     // It is signed and kept: what cannot be looked at now does not undo that.
-    let mut notes = papers.cautions().unwrap_or_else(|error| vec![format!("the targets were not looked at: {error}")]);
-    let committed = papers.committed()?;
+    let mut notes = kept.notes.clone();
+    let cautions = noted(&mut notes, "the targets were not looked at", papers.cautions());
+    notes.extend(cautions);
+    let committed = noted(&mut notes, "the proposal's runs were not looked at", papers.committed());
+    let scope = given.map(|given| scope(papers, given)).transpose();
+    let scope = noted(&mut notes, "what is approved was not looked at", scope);
     notes.extend(committed.iter().map(|run| format!("{run} was committed already: this allows another run")));
     for note in &notes {
         crate::output::note(note);
     }
     let (name, file) = (papers.name(), papers.file().map(shown));
-    let mut text =
-        format!("approved by {}\napproves  {}\napproval  {}", kept.approver, scope(papers, given)?, given.approval);
+    let mut text = format!("approved by {}", kept.approver);
+    if let Some(scope) = scope {
+        text.push_str(&format!("\napproves  {scope}"));
+    }
+    text.push_str(&format!("\napproval  {}", kept.approval));
     if let Some((manifest, signature)) = &kept.files {
         text.push_str(&format!("\nmanifest  {}\nsignature {}", manifest.display(), signature.display()));
     }
     if let Some(file) = &file {
         text.push_str(&format!("\nfile      {file}"));
     }
-    let missing = kept.quorum.saturating_sub(given.approvers.len());
-    let next = match (missing, &file) {
+    if let Some(given) = given {
+        text.push_str(&format!("\nnext      {}", next(&name, file.as_deref(), kept.quorum, given)));
+    }
+    let json = json!({
+        "proposal": name,
+        "approver": kept.approver,
+        "approval": kept.approval,
+        "approvers": given.map(|given| &given.approvers),
+        "quorum": kept.quorum,
+        "manifest": kept.files.as_ref().map(|(manifest, _)| shown(manifest)),
+        "signature": kept.files.as_ref().map(|(_, signature)| shown(signature)),
+        "file": file,
+        "expires": given.map(|given| given.terms.expires),
+        "uses": given.map(|given| given.terms.uses),
+        "committed": committed,
+        "notes": notes,
+    });
+    Done::new(text, json).acted()
+}
+
+/// What is to be done with an approval that was given.
+fn next(name: &str, file: Option<&str>, quorum: usize, given: &Given) -> String {
+    let missing = quorum.saturating_sub(given.approvers.len());
+    match (missing, file) {
         (0, None) => match given.terms.targets.as_slice() {
             [_] => format!("countersign run {name}"),
             several => {
@@ -147,21 +177,5 @@ fn approved(papers: &Papers, kept: &Kept) -> CommandResult {
             "{missing} more must sign this approval: countersign approve {name} --cosign {}",
             given.approval.short()
         ),
-    };
-    text.push_str(&format!("\nnext      {next}"));
-    let json = json!({
-        "proposal": name,
-        "approver": kept.approver,
-        "approval": given.approval,
-        "approvers": given.approvers,
-        "quorum": kept.quorum,
-        "manifest": kept.files.as_ref().map(|(manifest, _)| shown(manifest)),
-        "signature": kept.files.as_ref().map(|(_, signature)| shown(signature)),
-        "file": file,
-        "expires": given.terms.expires,
-        "uses": given.terms.uses,
-        "committed": committed,
-        "notes": notes,
-    });
-    Ok(Done::new(text, json).acted())
+    }
 }

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use crate::cli::Global;
 use crate::files::shown;
-use crate::output::{CommandResult, Done};
+use crate::output::{CommandResult, Done, noted};
 use crate::papers::{Papers, PinArguments};
 use crate::signing::SignerArguments;
 
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let mut papers = Papers::open(global, &arguments.proposal, &arguments.pins)?;
+    let mut papers = Papers::to_sign(global, &arguments.proposal, &arguments.pins)?;
     papers.signable()?;
     let who = papers.deny(&*arguments.signer.signatory()?, &arguments.reason)?;
     let (name, file) = (papers.name(), papers.file().map(shown));
@@ -36,7 +36,10 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             "denied by {who}: {name} can no longer be approved from {file}\nnext      on its host: countersign import {file}"
         ),
     };
-    let committed = papers.committed()?;
+    // It is signed and kept: what cannot be looked at now does not undo that.
+    let mut notes = papers.notes();
+    let committed = noted(&mut notes, "the proposal's runs were not looked at", papers.committed());
+    notes.iter().for_each(|note| crate::output::note(note));
     for run in &committed {
         text.push_str(&format!("\n{run} stays as it is: countersign rollback {run}"));
     }

@@ -1,4 +1,3 @@
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
@@ -10,7 +9,7 @@ use super::StepArguments;
 use crate::cli::Global;
 use crate::environment::Environment;
 use crate::files::open_bundle;
-use crate::output::{CommandResult, Done};
+use crate::output::{CommandResult, Done, noted};
 use crate::render;
 use crate::signing::SignerArguments;
 
@@ -83,48 +82,51 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         },
     )?;
     let digest = runner.keep_proposal(bundle, &drafted, &*signatory)?;
-    proposed(runner, digest, &drafted)
+    Ok(proposed(runner, digest, &drafted))
 }
 
 /// What was proposed, as both verbs that propose say it.
-pub(super) fn proposed(runner: &Runner, digest: Digest, drafted: &Drafted) -> CommandResult {
+pub(super) fn proposed(runner: &Runner, digest: Digest, drafted: &Drafted) -> Done {
     let document = &drafted.document;
     let name = proposal_name(&digest);
 
     let mut text = format!("proposal {name}\ndigest   {digest}\nbundle   {}\n", document.bundle);
     if let Some(undoes) = &document.undoes {
-        writeln!(text, "undoes   {}", undoes.run)?;
+        text.push_str(&format!("undoes   {}\n", undoes.run));
     }
     if let Some(revises) = &document.revises {
-        writeln!(text, "revises  {}, which can no longer be approved or run", proposal_name(revises))?;
+        text.push_str(&format!("revises  {}, which can no longer be approved or run\n", proposal_name(revises)));
     }
     for rehearsed in &drafted.rehearsals {
         let rehearsal = rehearsed.document();
         let count = rehearsal.plan.forward.len();
-        writeln!(
-            text,
-            "target   {}: {count} change{}, restores: {}, plan {}",
+        text.push_str(&format!(
+            "target   {}: {count} change{}, restores: {}, plan {}\n",
             rehearsal.target,
             if count == 1 { "" } else { "s" },
             if rehearsal.restores { "yes" } else { "no" },
             rehearsal.plan.digest()
-        )?;
+        ));
     }
-    write!(text, "next     an approver runs `countersign review {name}`")?;
+    text.push_str(&format!("next     an approver runs `countersign review {name}`"));
+    // It is proposed: what cannot be looked at now does not undo that.
+    let mut notes = Vec::new();
     let plans: Vec<_> = drafted
         .rehearsals
         .iter()
         .map(|rehearsed| {
             let rehearsal = rehearsed.document();
-            let changes = countersign_pipeline::planned_changes(runner, rehearsal)?;
-            Ok(json!({
+            let changes = countersign_pipeline::planned_changes(runner, rehearsal);
+            let changes = noted(&mut notes, "the plan cannot be shown", changes);
+            json!({
                 "target": rehearsal.target,
                 "digest": rehearsal.plan.digest(),
                 "changes": changes,
                 "restores": rehearsal.restores,
-            }))
+            })
         })
-        .collect::<anyhow::Result<_>>()?;
+        .collect();
+    notes.iter().for_each(|note| crate::output::note(note));
     let json = json!({
         "proposal": name,
         "digest": digest,
@@ -138,5 +140,5 @@ pub(super) fn proposed(runner: &Runner, digest: Digest, drafted: &Drafted) -> Co
         "undoes": document.undoes.as_ref().map(|undoes| undoes.run.as_str()),
         "revises": document.revises.as_ref().map(proposal_name),
     });
-    Ok(Done::new(text, json).acted())
+    Done::new(text, json).acted()
 }

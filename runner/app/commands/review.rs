@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let review = Papers::open(global, &arguments.proposal, &arguments.pins)?.review()?;
+    let review = Papers::to_review(global, &arguments.proposal, &arguments.pins)?.review()?;
     let json = render::review::json(&review)?;
     Ok(Done::new(render::review::text(&review, &arguments.proposal, crate::time::now()), json))
 }

@@ -41,5 +41,5 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         },
     )?;
     let digest = runner.keep_proposal(&bundle, &drafted, &*signatory)?;
-    super::propose::proposed(runner, digest, &drafted)
+    Ok(super::propose::proposed(runner, digest, &drafted))
 }
