@@ -153,7 +153,7 @@ fn nobody_approves_twice_by_mistake() {
     let alice = alice.to_str().expect("UTF-8");
     support::ssh_keygen(&["-Y", "sign", "-q", "-n", "approval@countersign", "-f", alice, manifest]);
     let take = ["approve", &proposal, "--manifest", manifest, "--signature", signature];
-    incident.state.run(&take).expect(3).says("alice has approved this already");
+    incident.state.run(&take).expect(3).says("alice has approved this already").says("nothing was kept; run it");
     let reviewed = incident.state.run(&["--json", "review", &proposal]).expect(0).json();
     assert_eq!(reviewed["approvals"].as_array().map(Vec::len), Some(1), "{reviewed}");
 
@@ -184,4 +184,27 @@ fn whoever_approves_is_told_what_will_stop_the_run() {
     let proposal = incident.propose("pool-size");
     let approved = incident.approve_with(&proposal, &[]).expect(0).says("note: orders has no guards");
     assert_eq!(approved.json()["notes"].as_array().map(Vec::len), Some(1));
+}
+
+/// An approval names who answers for the targets, in so many bytes.
+#[test]
+fn what_could_never_be_approved_is_not_proposed() {
+    let incident = Incident::new();
+    let config = fs::read_to_string(incident.state.config()).expect("it is text");
+    let owned_by = |length: usize| {
+        let target = incident.target("second", "").replace("\"alice\"", &format!("\"{}\"", "x".repeat(length)));
+        fs::write(incident.state.config(), format!("{config}{target}")).expect("it can be written");
+        incident.propose_with(&bundle("pool-size"), &["--target=second"])
+    };
+    let refused = owned_by(250).expect(3).says("could never be approved");
+    refused.says("a rollback owner of at most 256 bytes").says("hint: have it proposed for fewer targets at once");
+    let proposal = owned_by(249).expect(0).json()["proposal"].as_str().expect("a proposal").to_owned();
+    incident.approve_with(&proposal, &["--expires", "30d"]).expect(3).says("choose a shorter `--expires`");
+    let empty = incident
+        .state
+        .command(&["approve", &proposal, "--reason", " ", "--key"])
+        .arg(incident.state.path("alice"))
+        .ran();
+    empty.expect(1).says("hint: give another `--reason`\n");
+    incident.approve(&proposal);
 }

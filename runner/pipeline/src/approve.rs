@@ -2,7 +2,10 @@ use countersign_capability::Registry;
 use countersign_model::documents::{ApprovalManifest, Configured, RoleGrants, Terms, namespace};
 use countersign_model::{Access, Digest, Grant};
 use countersign_record::KeptFiles;
-use countersign_trust::{ApprovalDraft, Principal, Refusal, Signatory, SignatureError, SignedApproval, SignedDenial};
+use countersign_trust::{
+    ApprovalDraft, DraftError, MAX_ROLLBACK_OWNER, Principal, Proposal, Refusal, Signatory, SignatureError,
+    SignedApproval, SignedDenial,
+};
 
 use crate::desk::Desk;
 use crate::error::PipelineError;
@@ -54,9 +57,8 @@ fn configured(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> 
     targets.iter().map(configured).collect()
 }
 
-/// Whether an approval may be given for the targets as they are configured; gives their owners.
-fn as_proposed<'t>(stored: &Stored, targets: &'t [(String, Configured)]) -> Result<Vec<&'t str>, PipelineError> {
-    let mut owners: Vec<&str> = Vec::new();
+/// Whether an approval may be given for the targets as they are configured.
+fn as_proposed(stored: &Stored, targets: &[(String, Configured)]) -> Result<(), PipelineError> {
     for (name, configured) in targets {
         if stored.rehearsal(name)?.configuration != configured.configuration {
             return Err(PipelineError::refused(format!(
@@ -72,11 +74,48 @@ fn as_proposed<'t>(stored: &Stored, targets: &'t [(String, Configured)]) -> Resu
                 "an operator may widen the ceiling, and then it must be proposed again; an approval cannot exceed it",
             ));
         }
-        if !owners.contains(&configured.rollback_owner.as_str()) {
-            owners.push(&configured.rollback_owner);
+    }
+    Ok(())
+}
+
+/// Who answers for the targets together, as an approval names them.
+fn owner<'t>(each: impl Iterator<Item = &'t str>) -> String {
+    let mut owners: Vec<&str> = Vec::new();
+    for owner in each {
+        if !owners.contains(&owner) {
+            owners.push(owner);
         }
     }
-    Ok(owners)
+    owners.join(", ")
+}
+
+/// Refuses targets whose owners no approval could name: what could never be approved is not proposed.
+pub(crate) fn owned(targets: &[(&str, &Target)]) -> Result<(), PipelineError> {
+    let owner = owner(targets.iter().map(|(_, target)| target.rollback_owner.as_str()));
+    if owner.len() > MAX_ROLLBACK_OWNER {
+        return Err(unapprovable(&DraftError::RollbackOwner));
+    }
+    Ok(())
+}
+
+/// Refuses a proposal of which no approval could be written, however short its reason.
+pub(crate) fn approvable(proposal: &Proposal, policy: Digest) -> Result<(), PipelineError> {
+    let document = proposal.document();
+    let draft = ApprovalDraft {
+        reason: "-".to_owned(),
+        grants: document.grants.clone(),
+        not_before: document.created,
+        expires: document.expires,
+        uses: 1,
+        rollback_owner: "-".to_owned(),
+        evidence: document.evidence.clone(),
+        policy,
+    };
+    countersign_trust::draft(proposal, draft).map(drop).map_err(|error| unapprovable(&error))
+}
+
+fn unapprovable(error: &DraftError) -> PipelineError {
+    PipelineError::refused(format!("it could never be approved: the approval: {error}")).with_hint(error.hint())
 }
 
 /// Whether this host may keep approvals that were signed earlier, as if they were given now.
@@ -117,7 +156,7 @@ pub(crate) fn draft(
         crate::shown::showable(desk, rehearsal)?;
     }
     let document = stored.proposal.document();
-    let owners = as_proposed(stored, targets)?;
+    as_proposed(stored, targets)?;
     let longest = desk.policy().max_validity_ms();
     if terms.valid_for > longest {
         let hours = longest / 3_600_000;
@@ -138,13 +177,13 @@ pub(crate) fn draft(
         not_before: now,
         expires: now.saturating_add(terms.valid_for),
         uses: 1,
-        rollback_owner: owners.join(", "),
+        rollback_owner: owner(targets.iter().map(|(_, configured)| configured.rollback_owner.as_str())),
         evidence: document.evidence.clone(),
         policy: desk.pinned_policy(),
     };
-    countersign_trust::draft(&stored.proposal, draft).map(|(_, bytes)| bytes).map_err(|error| {
-        PipelineError::failed(format!("the approval: {error}")).with_hint("give another `--reason` or `--expires`")
-    })
+    countersign_trust::draft(&stored.proposal, draft)
+        .map(|(_, bytes)| bytes)
+        .map_err(|error| PipelineError::failed(format!("the approval: {error}")).with_hint(error.hint()))
 }
 
 /// Verifies a signature on a manifest and keeps both, if it is an approval of this very proposal by
@@ -163,7 +202,7 @@ pub fn keep_approval(
     open(runner, stored)?;
     let approver = acceptable(runner, stored, manifest, signature.as_bytes())?;
     still_given(runner, stored, targets, [manifest].into_iter())?;
-    crate::given::once(runner, stored, manifest, &approver)?;
+    crate::given::once(runner, stored, manifest, &approver, "nothing was kept")?;
     let kept = runner.keep_approvals(&stored.proposal.digest(), &[(manifest, signature)])?;
     let files = kept.into_iter().next().ok_or_else(|| PipelineError::failed("the approval was not kept"))?;
     Ok(Approved { approver: approver.name().to_owned(), files })
@@ -273,7 +312,7 @@ pub(crate) fn denial(
     reason: &str,
 ) -> Result<SignedDenial, PipelineError> {
     let (_, document) = countersign_trust::draft_denial(stored.proposal.digest(), reason, desk.decisive()?)
-        .map_err(|error| PipelineError::failed(format!("the denial: {error}")).with_hint("give another `--reason`"))?;
+        .map_err(|error| PipelineError::failed(format!("the denial: {error}")).with_hint(error.hint()))?;
     let signature = signed(signatory, namespace::DENIAL, &document)?.into_bytes();
     Ok(SignedDenial { document, signature })
 }

@@ -81,17 +81,19 @@ pub fn may_sign(
     manifest: &[u8],
     signatory: &dyn Signatory,
 ) -> Result<(), PipelineError> {
-    once(desk, stored, manifest, &desk.policy().principal(signatory.fingerprint()))
+    let approver = desk.policy().principal(signatory.fingerprint());
+    once(desk, stored, manifest, &approver, "nothing was signed")
 }
 
 /// Refuses a second approval of one person while one of theirs could still start a run: two are good for two runs,
 /// and none can be taken back. Whoever signs what another person signed may have one that waits for others still:
-/// signatures add up on one manifest, and both could not agree otherwise.
+/// signatures add up on one manifest, and both could not agree otherwise. `so_far` is what became of this one.
 pub(crate) fn once(
     desk: &dyn Desk,
     stored: &Stored,
     manifest: &[u8],
     approver: &Principal,
+    so_far: &str,
 ) -> Result<(), PipelineError> {
     let (now, quorum, approval) = (desk.decisive()?, desk.policy().quorum(), Digest::of(manifest));
     let all = given(desk, stored)?;
@@ -109,11 +111,11 @@ pub(crate) fn once(
         [] => "unused".to_owned(),
         _ => format!("unused on {}", given.unused().collect::<Vec<_>>().join(", ")),
     };
-    let until = countersign_trust::time(given.terms.expires / 1000 * 1000);
+    let until = countersign_trust::moment(given.terms.expires);
     let (name, short) = (approver.name(), given.approval.short());
     let what = format!("{name} has approved this already: {short}, good until {until}, {left}");
-    Err(PipelineError::refused(what).with_hint(
-        "nothing was signed; run it, or let it expire. An approval can be neither taken back nor narrowed: to end this \
-         one, deny the proposal",
-    ))
+    Err(PipelineError::refused(what).with_hint(format!(
+        "{so_far}; run it, or let it expire. An approval can be neither taken back nor narrowed: to end this one, deny the \
+         proposal"
+    )))
 }

@@ -263,6 +263,7 @@ impl Runner {
         // The runner takes a proposal only as it will be read again.
         let proposal = Proposal::verify(&drafted.bytes, signature.as_bytes(), &self.policy)
             .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+        crate::approve::approvable(&proposal, self.pinned_policy)?;
         bundle.copy_to(&self.state.bundle(&bundle.digest())).map_err(|error| {
             PipelineError::failed(format!("the bundle could not be kept: {error}"))
                 .with_hint("see that the state directory is writable and has room; nothing was proposed")

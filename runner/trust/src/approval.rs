@@ -61,6 +61,25 @@ pub enum DraftError {
     Unwritable,
 }
 
+impl DraftError {
+    /// What to do next.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NoReason | Self::Reason => "give another `--reason`",
+            Self::RollbackOwner => {
+                "have it proposed for fewer targets at once, whose owners stand together in an approval, or an operator \
+                 shortens `rollback-owner`"
+            }
+            Self::Window => "give a longer `--expires`",
+            Self::ProposalExpired => "propose it again",
+            Self::Uses => "approve it for one run",
+            Self::TooLarge(_) => "have it proposed for fewer targets at once, or with shorter arguments",
+            Self::Unwritable => "give another `--reason`, in plain text",
+        }
+    }
+}
+
 /// Makes the approval manifest for every target of the proposal, and the exact bytes, compact JSON,
 /// for each approver to sign in the namespace of approvals.
 ///
