@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use countersign_model::text::visible;
-use countersign_trust::{KeyError, PublicKey, Signatory, SigningFault};
+use countersign_trust::{KeyError, PublicKey, Signatory, SigningFault, wire_string};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -129,8 +129,8 @@ fn identities(bytes: &[u8]) -> Option<Keys> {
         return None;
     }
     for _ in 0..count {
-        let (blob, after) = string(rest)?;
-        let (_comment, after) = string(after)?;
+        let (blob, after) = wire_string(rest)?;
+        let (_comment, after) = wire_string(after)?;
         rest = after;
         match PublicKey::from_wire(blob, "") {
             Ok(key) => keys.ed25519.push(key),
@@ -142,9 +142,9 @@ fn identities(bytes: &[u8]) -> Option<Keys> {
 }
 
 fn signature(bytes: &[u8]) -> Option<[u8; 64]> {
-    let (blob, end) = string(bytes)?;
-    let (kind, rest) = string(blob)?;
-    let (raw, after) = string(rest)?;
+    let (blob, end) = wire_string(bytes)?;
+    let (kind, rest) = wire_string(blob)?;
+    let (raw, after) = wire_string(rest)?;
     let whole = end.is_empty() && after.is_empty() && kind == b"ssh-ed25519";
     raw.try_into().ok().filter(|_| whole)
 }
@@ -152,11 +152,6 @@ fn signature(bytes: &[u8]) -> Option<[u8; 64]> {
 fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let (number, rest) = bytes.split_first_chunk::<4>()?;
     Some((u32::from_be_bytes(*number), rest))
-}
-
-fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = number(bytes)?;
-    rest.split_at_checked(usize::try_from(length).ok()?)
 }
 
 fn put(to: &mut Vec<u8>, bytes: &[u8]) {

@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub(crate) use countersign_trust::moment;
+
 /// Pins the clock of a debug build, for tests: milliseconds since 1970-01-01 UTC. A release build does not know it.
 #[cfg(debug_assertions)]
 const PINNED: &str = "COUNTERSIGN_TEST_NOW";
@@ -15,12 +17,6 @@ pub(crate) fn now() -> u64 {
         return pinned.to_str().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
     }
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// A moment in UTC to the second, e.g. `2026-11-23T08:00:00Z`.
-pub(crate) fn moment(milliseconds: u64) -> String {
-    let seconds = i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("{milliseconds} ms"), |moment| moment.to_string())
 }
 
 /// A span as people say it, to the nearest unit: `3 s`, `12 min`, `5 h`, `2 d`.

@@ -126,11 +126,7 @@ pub fn investigate(
     let own = grants.get(&Role::Investigation).map(Vec::as_slice).unwrap_or_default();
     let ceiling = Bounds::new(registry, &target.investigation.ceiling)?;
     let allowance = Allowance::new(Bounds::new(registry, own)?, ceiling);
-    let context = StepContext {
-        arguments: Value::Object(arguments.clone()).to_string(),
-        now: runner.now(),
-        seed: runner.random()?,
-    };
+    let context = StepContext::new(arguments, runner.now(), runner.random()?);
     let ended = linked.run(&gate, Role::Investigation, allowance, &context)?;
     let (findings, failure) = match ended.result {
         Ok(Output::Findings(findings)) => (findings, None),

@@ -1,6 +1,7 @@
 use countersign_bundle::Bundle;
 use countersign_model::documents::{DOCUMENT_VERSION, EvidenceReference, ProposalDocument, ProposedTarget, RoleGrants};
 use countersign_model::{Digest, Mode, Role};
+pub use countersign_record::proposal_name;
 use countersign_trust::Principal;
 use serde_json::{Map, Value};
 
@@ -98,6 +99,7 @@ pub fn requested(
 pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, PipelineError> {
     filled("hypothesis", draft.hypothesis)?;
     may_propose(runner, draft.proposer)?;
+    crate::approve::owned(draft.targets)?;
     let manifest = draft.bundle.manifest();
     let grants = requested(runner, draft.bundle, draft.arguments)?;
     let names: Vec<&str> = draft.targets.iter().map(|(name, _)| *name).collect();
@@ -180,6 +182,7 @@ pub fn draft_undo(runner: &Runner, bundle: &Bundle, draft: &UndoDraft<'_>) -> Re
     undo.still_stands()?;
     undo.not_by(proposer, runner.policy())?;
     let name = undo.target();
+    crate::approve::owned(&[(name, target)])?;
     if let Some(run) = runner.unfinished(name)? {
         return Err(crate::order::blocked(runner, name, target, &run));
     }
@@ -282,10 +285,4 @@ fn cited(
         }
     }
     Ok(references)
-}
-
-/// The name by which people call a proposal: `p-` and the first 12 digits of its digest.
-#[must_use]
-pub fn proposal_name(digest: &Digest) -> String {
-    format!("p-{}", digest.short())
 }

@@ -82,11 +82,7 @@ fn rehearse_with(
     linked: &Linked,
     undo: Option<&Undo>,
 ) -> Result<Rehearsed, PipelineError> {
-    let context = StepContext {
-        arguments: Value::Object(request.arguments.clone()).to_string(),
-        now: request.now,
-        seed: request.seed,
-    };
+    let context = StepContext::new(request.arguments, request.now, request.seed);
     let recorded = Recorded::default();
     let stage = Stage { runner, request, linked, undo, context, recorded: recorded.clone() };
 

@@ -4,7 +4,6 @@ use countersign_model::documents::Terms;
 use countersign_model::{Change, Outcome, Reversibility, Role, Success, Verdict};
 use countersign_record::{BeginError, RunStart};
 use countersign_trust::Authorized;
-use serde_json::Value;
 
 use crate::check;
 use crate::command::Printed;
@@ -62,11 +61,7 @@ impl<'a> Run<'a> {
         let plan = &order.rehearsal.plan;
         drift::refuse(order, &drift::drift(runner, &mut sessions, &plan.forward))?;
         let document = order.proposal.document();
-        let context = StepContext {
-            arguments: Value::Object(document.arguments.clone()).to_string(),
-            now: document.now,
-            seed: document.seed,
-        };
+        let context = StepContext::new(&document.arguments, document.now, document.seed);
         if order.undo.is_none() {
             let verdict = ask_check(runner, order, &authorized, &linked, &context, Printed::Told);
             runner.note(&format!("before the fix {}", check::describe_verdict(&verdict)));

@@ -5,7 +5,6 @@ use countersign_model::documents::{
     Configured, DOCUMENT_VERSION, Found, ProposalDocument, RehearsalDocument, StandingDocument, TargetStanding,
 };
 use countersign_model::{Role, Verdict};
-use serde_json::Value;
 
 use crate::error::PipelineError;
 use crate::link::Linked;
@@ -92,10 +91,6 @@ fn check(
     target: &Target,
 ) -> Result<Verdict, PipelineError> {
     let granted = document.grants.get(&Role::Check).map(Vec::as_slice).unwrap_or_default();
-    let context = StepContext {
-        arguments: Value::Object(document.arguments.clone()).to_string(),
-        now: document.now,
-        seed: document.seed,
-    };
+    let context = StepContext::new(&document.arguments, document.now, document.seed);
     crate::check::ask(runner, target, linked, granted, &context, Box::new(Unwitnessed))
 }

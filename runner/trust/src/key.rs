@@ -145,11 +145,11 @@ impl PublicKey {
     /// When it is no ssh-ed25519 key and nothing else, or is weak.
     pub fn from_wire(blob: &[u8], comment: &str) -> Result<Self, KeyError> {
         let damaged = || KeyError::NotAKey { kind: "public", why: "its bytes are damaged".to_owned() };
-        let (kind, rest) = string(blob).ok_or_else(damaged)?;
+        let (kind, rest) = wire_string(blob).ok_or_else(damaged)?;
         if kind != Algorithm::Ed25519.as_str().as_bytes() {
             return Err(KeyError::UnsupportedAlgorithm(excerpt(&String::from_utf8_lossy(kind), 80)));
         }
-        match string(rest) {
+        match wire_string(rest) {
             Some((key, [])) => Self::from_bytes(key.try_into().map_err(|_| damaged())?, comment),
             _ => Err(damaged()),
         }
@@ -293,11 +293,11 @@ fn unreadable(text: &str) -> KeyError {
     let kind = || {
         let mut blob = Zeroizing::new(Vec::new());
         pem::Decoder::new_wrapped(text.as_bytes(), 70).ok()?.decode_to_end(&mut blob).ok()?;
-        let (_cipher, rest) = string(blob.strip_prefix(b"openssh-key-v1\0")?)?;
-        let (_kdf, rest) = string(rest)?;
-        let (_options, rest) = string(rest)?;
-        let (public, _) = string(rest.get(4..)?)?;
-        let (kind, _) = string(public)?;
+        let (_cipher, rest) = wire_string(blob.strip_prefix(b"openssh-key-v1\0")?)?;
+        let (_kdf, rest) = wire_string(rest)?;
+        let (_options, rest) = wire_string(rest)?;
+        let (public, _) = wire_string(rest.get(4..)?)?;
+        let (kind, _) = wire_string(public)?;
         String::from_utf8(kind.to_vec()).ok()
     };
     match kind() {
@@ -307,7 +307,8 @@ fn unreadable(text: &str) -> KeyError {
 }
 
 /// One string of SSH's wire format, a big-endian length and that many bytes, and what follows it.
-pub(crate) fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+#[must_use]
+pub fn wire_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }

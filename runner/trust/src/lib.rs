@@ -32,7 +32,7 @@ pub use authorize::{Authorized, Request, SignedApproval, SignedDenial, authorize
 pub use denial::{MAX_DENIAL, draft_denial, verify_denial};
 pub use duration::{DurationError, MAX_DURATION, parse_duration};
 pub use grants::{Contains, GrantMismatch, narrow};
-pub use key::{KeyError, MAX_KEY, PassphraseSource, PublicKey, SigningKey};
+pub use key::{KeyError, MAX_KEY, PassphraseSource, PublicKey, SigningKey, wire_string};
 pub use manifest::{MAX_MANIFEST, MAX_SIGNATURES, verify_approval, verify_approval_of};
 pub use policy::{MAX_POLICY, POLICY_VERSION, Policy, PolicyError};
 pub use principal::{Principal, PrincipalKind, Right};
@@ -42,4 +42,4 @@ pub use runner::verify_runner;
 pub use signatory::{Signatory, SigningFault};
 pub use sshsig::{MAX_SIGNATURE, SignatureError, Signer, sign, verify};
 pub use starter::StarterPolicy;
-pub use text::time;
+pub use text::{moment, time};

@@ -7,7 +7,7 @@ use ssh_encoding::{Decode as _, Encode as _, pem};
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg, LineEnding, Signature, SshSig};
 
-use crate::key::{PublicKey, string};
+use crate::key::{PublicKey, wire_string};
 use crate::signatory::{Signatory, SigningFault};
 
 /// The largest armored signature that is read, in bytes.
@@ -184,8 +184,8 @@ fn decode(blob: &[u8]) -> Result<SshSig, SignatureError> {
 /// The name of the key's kind: magic and version, then the key's blob, which begins with it.
 fn algorithm(blob: &[u8]) -> Option<String> {
     let rest = blob.strip_prefix(b"SSHSIG")?.get(4..)?;
-    let (key, _) = string(rest)?;
-    let (name, _) = string(key)?;
+    let (key, _) = wire_string(rest)?;
+    let (name, _) = wire_string(key)?;
     String::from_utf8(name.to_vec()).ok()
 }
 

@@ -9,6 +9,12 @@ pub fn time(milliseconds: u64) -> String {
         .map_or_else(|| format!("{milliseconds} ms"), |time| time.to_string())
 }
 
+/// The same to the second, e.g. `2026-11-23T08:00:00Z`.
+#[must_use]
+pub fn moment(milliseconds: u64) -> String {
+    time(milliseconds / 1000 * 1000)
+}
+
 /// A length of time in whole units where it has them.
 pub(crate) fn length(milliseconds: u64) -> String {
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
@@ -26,6 +32,7 @@ mod tests {
     #[test]
     fn shows_times() {
         assert_eq!(time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(moment(1999), "1970-01-01T00:00:01Z");
         assert_eq!(time(u64::MAX), "18446744073709551615 ms");
         assert_eq!(length(86_400_000), "1d");
         assert_eq!(length(5_400_000), "90m");

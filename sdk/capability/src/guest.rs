@@ -1,6 +1,7 @@
 use countersign_model::{Call, Fault, FaultKind, Reply, Stop};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use wasmtime::StoreLimits;
 use wasmtime::component::{HasData, ResourceTable};
 
@@ -75,6 +76,14 @@ pub struct StepContext {
     pub now: u64,
     /// For whatever needs chance.
     pub seed: u64,
+}
+
+impl StepContext {
+    /// With the arguments as a step reads them.
+    #[must_use]
+    pub fn new(arguments: &Map<String, Value>, now: u64, seed: u64) -> Self {
+        Self { arguments: Value::Object(arguments.clone()).to_string(), now, seed }
+    }
 }
 
 /// A step's store data.
