@@ -288,11 +288,12 @@ fn a_file_that_does_not_fit_is_exported_once_there_is_room() {
     let incident = support::Incident::new();
     let proposal = incident.propose("pool-size");
     let point = incident.state.path("small");
-    let Some(_mount) = Mount::new(&point, 1) else { return };
+    let Some(_mount) = Mount::new(&point, 8) else { return };
     let filler = point.join("filler");
     let mut fill = File::create(&filler).expect("a file");
     while fill.write_all(&[0; 4096]).is_ok() {}
     fill.set_len(fill.metadata().expect("it is there").len() - 16 * 1024).expect("it can be cut");
+    drop(fill);
     let file = point.join("orders.proposal");
     let export = || incident.state.command(&["export", &proposal]).arg(&file).ran();
     export().expect(1).says("cannot be written, and is not there").says("make room, and try again");
