@@ -20,6 +20,7 @@ mod signing;
 mod template;
 mod time;
 mod toolchain;
+mod wrap;
 
 fn main() -> std::process::ExitCode {
     // Without such a thread each step is given one of its own.

@@ -8,6 +8,8 @@ use countersign_model::text::{hides, visible, visible_lines};
 use countersign_pipeline::PipelineError;
 use serde_json::{Value, json};
 
+use crate::wrap::for_terminal;
+
 /// A command's result, in both forms.
 pub(crate) struct Done {
     /// For people; ends without a line feed.
@@ -44,7 +46,7 @@ pub(crate) type CommandResult = anyhow::Result<Done>;
 pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
     match result {
         Ok(done) => {
-            let text = if json { printable_json(&done.json) } else { visible_lines(&done.text) };
+            let text = if json { printable_json(&done.json) } else { for_terminal(visible_lines(&done.text)) };
             if let Err(error) = print(&text) {
                 // Whoever closed the pipe, such as `head`, has what they wanted.
                 if error.kind() == std::io::ErrorKind::BrokenPipe {
