@@ -240,15 +240,12 @@ fn a_key_file_narrows_and_ssh_keygen_signs_elsewhere_too() {
     let manifest = elsewhere.path("approval.json");
     let signature = elsewhere.path("approval.json.sig");
     let write = ["--reason", "mine", "--write-manifest", text(&manifest)];
-    elsewhere.signing(&incident, "approve", &file, &write).ran().expect(0).shows(&format!(
-        "countersign approve {} --runner {} --manifest ",
-        file.display(),
-        runner(&incident)
-    ));
-    let again = elsewhere.path("again.json");
-    let by = incident.state.runner();
-    let write = ["--json", "approve", text(&file), "--runner", &by, "--reason", "x", "--write-manifest", text(&again)];
-    assert_eq!(elsewhere.run(&write).expect(0).json()["proposal"], proposal.as_str());
+    let written = elsewhere.signing(&incident, "approve", &file, &write).ran().expect(0).json();
+    assert_eq!(written["proposal"], proposal.as_str());
+    let (again, by) = (elsewhere.path("again.json"), incident.state.runner());
+    let write = ["approve", text(&file), "--runner", &by, "--reason", "x", "--write-manifest", text(&again)];
+    let next = format!("countersign approve {} --runner {} --manifest ", file.display(), runner(&incident));
+    elsewhere.run(&write).expect(0).shows(&next);
     let take = ["--manifest", text(&manifest), "--signature", text(&signature)];
     let take = || elsewhere.signing(&incident, "approve", &file, &take).ran();
     for (key, code) in [("agent", 3), ("alice", 0)] {
