@@ -284,18 +284,6 @@ fn story(json: bool) -> Story {
         ],
     );
     story.step("import", 0, &["import", "slow.proposal"]);
-    let mut run = story.incident.state.command(&["run", &slow]);
-    run.env("COUNTERSIGN_TEST_NOW", story.now().to_string()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut run = run.spawn().expect("the binary starts");
-    let validator =
-        eventually("the validator's start", || fs::read_to_string(&started).ok().filter(|text| text.ends_with('\n')));
-    run.kill().expect("it can be killed");
-    run.wait().expect("it ended");
-    let validator = validator.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process");
-    let _ = rustix::process::kill_process(validator, rustix::process::Signal::KILL);
-    story.step("run-blocked", 5, &["run", &slow]);
-    let unfinished = Story::name(&story.incident.state.run(&["runs"]), "r-");
-    story.step("show-unfinished", 0, &["show", &unfinished]);
 
     // Somebody denies elsewhere what was approved there.
     let ended = story.propose("propose-to-end", "pool-size", "orders", &[]);
@@ -310,6 +298,19 @@ fn story(json: bool) -> Story {
         quietly(&[&[verb, "ended.proposal"], runner.as_slice()].concat());
     }
     story.step("import-denied", 0, &["import", "ended.proposal"]);
+
+    let mut run = story.incident.state.command(&["run", &slow]);
+    run.env("COUNTERSIGN_TEST_NOW", story.now().to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut run = run.spawn().expect("the binary starts");
+    let validator =
+        eventually("the validator's start", || fs::read_to_string(&started).ok().filter(|text| text.ends_with('\n')));
+    run.kill().expect("it can be killed");
+    run.wait().expect("it ended");
+    let validator = validator.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process");
+    let _ = rustix::process::kill_process(validator, rustix::process::Signal::KILL);
+    story.step("run-blocked", 5, &["run", &slow]);
+    let unfinished = Story::name(&story.incident.state.run(&["runs"]), "r-");
+    story.step("show-unfinished", 0, &["show", &unfinished]);
 
     // The service is gone: neither check nor guard can tell that all is well.
     story.incident.stop();

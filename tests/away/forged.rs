@@ -50,7 +50,8 @@ fn no_name_in_it_reaches_the_terminal_as_anything_else() {
 
     let long = "x".repeat(300);
     for name in [NAME, "x\nmay be approved: yes", "x\u{9b}2J", "x\u{202e}y", long.as_str()] {
-        let edits: [(&str, &dyn Fn(&mut Value)); 8] = [
+        type Edit<'a> = (&'a str, &'a dyn Fn(&mut Value));
+        let edits: [Edit<'_>; 8] = [
             ("guard", &|standing| standing["targets"][0]["found"]["guards"][0]["name"] = name.into()),
             ("validator", &|standing| {
                 standing["targets"][0]["configured"]["validators"] = serde_json::json!([name]);

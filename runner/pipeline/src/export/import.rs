@@ -94,7 +94,7 @@ pub fn import<'t>(
     };
     let uncounted = keep_denials(runner, &exported, &stored, &mut imported)?;
     match uncounted {
-        _ if !imported.denials.is_empty() => list_approvals(runner, &exported, &mut imported)?,
+        _ if !imported.denials.is_empty() => list_approvals(runner, &exported, &mut imported),
         Some(error) => return Err(error),
         None => keep_approvals(runner, &exported, &stored, target, &mut imported)?,
     }
@@ -118,8 +118,13 @@ fn keep_denials(
                 let same =
                     |known: &SignedDenial| known.document == denial.document && known.signature == denial.signature;
                 let new = !kept.iter().any(same);
-                if new {
-                    runner.keep_denial(&proposal, denial)?;
+                if let Err(error) = if new { runner.keep_denial(&proposal, denial) } else { Ok(()) } {
+                    if imported.denials.is_empty() {
+                        return Err(error);
+                    }
+                    // The one before it has ended the proposal.
+                    imported.not_kept.push(NotKept { what: "denial", digest, why: error.to_string() });
+                    continue;
                 }
                 imported.denials.push(ImportedPaper { digest, by: by.name().to_owned(), new });
             }
@@ -133,8 +138,9 @@ fn keep_denials(
 }
 
 /// Lists the approvals of a denied proposal: those that were kept before, and those that come too late.
-fn list_approvals(runner: &Runner, exported: &Exported, imported: &mut Imported) -> Result<(), PipelineError> {
-    let kept = Desk::approvals(runner, &exported.stored().proposal.digest())?;
+fn list_approvals(runner: &Runner, exported: &Exported, imported: &mut Imported) {
+    // The denial is kept; that the others cannot be read takes nothing from it.
+    let kept = Desk::approvals(runner, &exported.stored().proposal.digest()).unwrap_or_default();
     for SignedApproval { manifest, signatures } in exported.signed_approvals() {
         for signature in signatures {
             let digest = Digest::of(manifest);
@@ -149,7 +155,6 @@ fn list_approvals(runner: &Runner, exported: &Exported, imported: &mut Imported)
             }
         }
     }
-    Ok(())
 }
 
 /// Keeps the approvals of a proposal that nobody denies, all or none.

@@ -21,8 +21,8 @@ pub(super) fn plain(standing: &StandingDocument, stored: &Stored) -> Result<(), 
     if let Some(revision) = &standing.revision {
         name("a proposal", &revision.revises)?;
         revision.targets.iter().try_for_each(|target| name("a target", &target.name))?;
-        let cited = revision.evidence.iter().flat_map(|ids| [&ids.was, &ids.is]).flatten().flatten();
-        cited.map(|id| name("evidence", id)).collect::<Result<(), _>>()?;
+        let mut cited = revision.evidence.iter().flat_map(|ids| [&ids.was, &ids.is]).flatten().flatten();
+        cited.try_for_each(|id| name("evidence", id))?;
     }
     if let Some(UndoStanding { run, target, proposal, proposer, approvers, undone_by, .. }) = &standing.undoes {
         name("a target", target)?;
