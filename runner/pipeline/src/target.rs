@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use countersign_capability::{Protected, Registry};
@@ -73,7 +73,8 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Guard {
-    /// What people call it: at most 256 bytes, all of which can be seen.
+    /// What people call it: at most 256 bytes, all of which can be seen; no other guard of the target may have the same
+    /// name.
     pub name: String,
     /// A read through the gate, e.g. `http.get http://127.0.0.1:8080/healthz`.
     #[serde(default)]
@@ -94,7 +95,8 @@ pub struct Guard {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Validator {
-    /// What people call it: at most 256 bytes, all of which can be seen.
+    /// What people call it: at most 256 bytes, all of which can be seen; no other validator of the target may have the same
+    /// name.
     pub name: String,
     /// Paths whose writing it tests, as in `files.write`.
     pub paths: Vec<String>,
@@ -168,6 +170,8 @@ impl Target {
             named("guard", &guard.name)?;
             guard.validate(registry).map_err(|why| format!("guard `{}`: {why}", guard.name))?;
         }
+        distinct("guard", self.guards.iter().map(|guard| &guard.name))?;
+        distinct("validator", self.validators.iter().map(|validator| &validator.name))?;
         for validator in &self.validators {
             named("validator", &validator.name)?;
             let in_validator = |why| format!("validator `{}`: {why}", validator.name);
@@ -249,6 +253,18 @@ fn named(what: &str, name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Refuses two of one name: what one of them says would be taken for the other's.
+fn distinct<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let name = countersign_model::text::excerpt(name, 80);
+            return Err(format!("two {what}s have the name `{name}`: give each one of its own"));
+        }
+    }
+    Ok(())
+}
+
 fn command(command: &[String], timeout: u64) -> Result<(), String> {
     match command.first() {
         Some(program) if program.starts_with('/') => {}
@@ -315,6 +331,36 @@ mod tests {
             guards: Vec::new(),
             validators: Vec::new(),
         }
+    }
+
+    #[test]
+    fn two_of_one_name_are_refused() {
+        let guard = |name: &str| Guard {
+            name: name.to_owned(),
+            call: None,
+            expect: BTreeMap::new(),
+            command: vec!["/bin/true".to_owned()],
+            timeout: 1,
+        };
+        let validator = |name: &str| Validator {
+            name: name.to_owned(),
+            paths: Vec::new(),
+            command: vec!["/bin/true".to_owned()],
+            timeout: 1,
+        };
+        let (registry, protected) = (Registry::default(), Protected::default());
+        let mut target = target(0);
+        target.guards = vec![guard("up"), guard("down")];
+        target.validators = vec![validator("up"), validator("down")];
+        assert_eq!(target.validate(&registry, &protected), Ok(()), "a validator may be called as a guard is");
+        target.validators.push(validator("down"));
+        assert!(
+            target
+                .validate(&registry, &protected)
+                .is_err_and(|why| why.contains("two validators have the name `down`"))
+        );
+        target.guards.push(guard("up"));
+        assert!(target.validate(&registry, &protected).is_err_and(|why| why.contains("two guards have the name `up`")));
     }
 
     /// A bundle that asks once an hour would have the guards asked once.
