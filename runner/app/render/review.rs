@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use countersign_model::documents::{RoleGrants, UndoStanding};
 use countersign_model::text::{excerpt, visible, visible_lines};
 use countersign_model::{Mode, Reversibility, Role, RollbackBy, Verdict};
-use countersign_pipeline::{Provenance, Review, TargetReview};
+use countersign_pipeline::{MAX_EARLIER, Provenance, Review, TargetReview};
 use countersign_sandbox::WASI_IS_INERT;
 use serde_json::{Value, json};
 
@@ -347,7 +347,8 @@ fn history(text: &mut String, review: &Review) -> std::fmt::Result {
     }
     if let Some(last) = refused.first() {
         let (when, why) = (moment(last.started), excerpt(&last.reason, 200));
-        writeln!(text, "  {} refused, the last: {when}  {}  {why}", refused.len(), visible(&last.target))?;
+        let least = if refused.len() >= MAX_EARLIER { "at least " } else { "" };
+        writeln!(text, "  {least}{} refused, the last: {when}  {}  {why}", refused.len(), visible(&last.target))?;
     }
     if review.earlier_runs.is_empty() {
         writeln!(text, "  none")?;

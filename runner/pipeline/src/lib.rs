@@ -55,7 +55,7 @@ pub use export::{Exported, Imported, ImportedPaper, MAX_EXPORT, NotKept, Pins, e
 pub use given::{Given, committed, given, may_sign};
 pub use investigate::{Investigated, ReadResult, investigate, read};
 pub use link::Linked;
-pub use listing::{ListedRun, ShownChange, ShownRun};
+pub use listing::{ListedRun, MAX_EARLIER, ShownChange, ShownRun};
 pub use order::Order;
 pub use pending::{PendingProposal, pending};
 pub use progress::Progress;

@@ -15,9 +15,9 @@ use crate::report::{ReportedChange, RunReport};
 use crate::runner::Runner;
 use crate::target::Target;
 
-/// How many earlier runs a review shows.
-const MAX_EARLIER: usize = 20;
-/// How many runs of one proposal are looked at: as many as its approvals allow, and refused ones between them.
+/// How many earlier runs a review shows, and how many refused ones besides.
+pub const MAX_EARLIER: usize = 20;
+/// How many runs of one proposal are looked at: as many as its approvals allow.
 const MAX_OF_PROPOSAL: usize = 1000;
 
 /// A run as `runs` lists it.
@@ -266,7 +266,10 @@ impl Runner {
         targets: &BTreeMap<String, Target>,
     ) -> Result<Vec<EarlierRun>, PipelineError> {
         let past = Past::of(self, targets)?;
-        let runs = self.state().runs().of_bundle(bundle, MAX_EARLIER)?;
+        let state = self.state();
+        let mut runs = state.runs().of_bundle(bundle, MAX_EARLIER)?;
+        runs.extend(state.runs().refused_of_bundle(bundle, MAX_EARLIER)?);
+        runs.sort_by(|one, other| other.started.cmp(&one.started).then_with(|| one.id.cmp(&other.id)));
         let earlier = |run: RunRecord| EarlierRun {
             outcome: outcome(run.state),
             reason: past.reason(&run, reason(&run)),
@@ -280,12 +283,11 @@ impl Runner {
     /// The runs of a proposal that began, oldest first.
     pub(crate) fn runs_of(&self, proposal: &Digest) -> Result<Vec<ProposalRun>, PipelineError> {
         let runs = self.state().runs().of_proposal(proposal, MAX_OF_PROPOSAL)?;
-        let began = runs.into_iter().rev().filter(|run| run.state != RunState::Finished(Outcome::Refused));
         let of = |run: RunRecord| {
             let outcome = outcome(run.state);
             Some(ProposalRun { approval: run.manifest?, run: run.id, target: run.target, outcome })
         };
-        Ok(began.filter_map(of).collect())
+        Ok(runs.into_iter().rev().filter_map(of).collect())
     }
 
     /// Records that a run was refused, so that `runs` shows it; spends no use. Gives the run's name, if

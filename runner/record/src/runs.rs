@@ -142,20 +142,31 @@ impl Runs<'_> {
         self.select("WHERE ?1 IS NULL ORDER BY started DESC, id LIMIT ?2", None, limit)
     }
 
-    /// The latest runs of a bundle, newest first.
+    /// The latest runs of a bundle that were not refused, newest first.
     ///
     /// # Errors
     /// Where the database cannot be read.
     pub fn of_bundle(&self, bundle: &Digest, limit: usize) -> Result<Vec<RunRecord>, RecordError> {
-        self.select("WHERE bundle = ?1 ORDER BY started DESC, id LIMIT ?2", Some(&bundle.to_string()), limit)
+        let of = "WHERE bundle = ?1 AND outcome IS NOT 'refused' ORDER BY started DESC, id LIMIT ?2";
+        self.select(of, Some(&bundle.to_string()), limit)
     }
 
-    /// The latest runs of a proposal, newest first.
+    /// The latest refused runs of a bundle, newest first. They are counted apart, since there is no end to them.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn refused_of_bundle(&self, bundle: &Digest, limit: usize) -> Result<Vec<RunRecord>, RecordError> {
+        let of = "WHERE bundle = ?1 AND outcome IS 'refused' ORDER BY started DESC, id LIMIT ?2";
+        self.select(of, Some(&bundle.to_string()), limit)
+    }
+
+    /// The latest runs of a proposal that were not refused, newest first.
     ///
     /// # Errors
     /// Where the database cannot be read.
     pub fn of_proposal(&self, proposal: &Digest, limit: usize) -> Result<Vec<RunRecord>, RecordError> {
-        self.select("WHERE proposal = ?1 ORDER BY started DESC, id LIMIT ?2", Some(&proposal.to_string()), limit)
+        let of = "WHERE proposal = ?1 AND outcome IS NOT 'refused' ORDER BY started DESC, id LIMIT ?2";
+        self.select(of, Some(&proposal.to_string()), limit)
     }
 
     fn select(&self, rest: &str, key: Option<&str>, limit: usize) -> Result<Vec<RunRecord>, RecordError> {

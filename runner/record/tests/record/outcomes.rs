@@ -232,6 +232,13 @@ fn runs_are_found_by_what_people_type() {
     for bad in ["r-", &id[..7], "r-zzzzzz", "p-123456"] {
         assert!(matches!(run.state.runs().get(bad), Err(RecordError::BadName { .. })), "{bad}");
     }
-    assert_eq!(run.state.runs().of_proposal(&run.proposal, 10).expect("listed").len(), 1);
+    // However many are refused, they hide none that began.
+    let refusal = Refusal { proposal: &run.proposal, target: TARGET, reason: "drifted", at: 9_000 };
+    (0..3).for_each(|_| drop(run.state.runs().refuse(refusal).expect("recorded")));
+    let (runs, bundle) = (run.state.runs(), Digest::of(b"bundle"));
+    for began in [runs.of_proposal(&run.proposal, 2), runs.of_bundle(&bundle, 2)] {
+        assert_eq!(began.expect("listed").into_iter().map(|run| run.id).collect::<Vec<_>>(), [id.as_str()]);
+    }
+    assert_eq!(runs.refused_of_bundle(&bundle, 2).expect("listed").len(), 2);
     assert_eq!(run.state.runs().list(0).expect("listed"), []);
 }
