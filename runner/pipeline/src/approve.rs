@@ -345,6 +345,12 @@ fn sufficient(registry: &Registry, stored: &Stored, grants: &RoleGrants) -> Resu
         for (role, least) in &rehearsal.least {
             let own = grants.get(role).map(Vec::as_slice).unwrap_or_default();
             for needed in least {
+    undenied(desk, stored)?;
+    Ok(now)
+}
+
+/// Refuses a proposal that was denied.
+pub(crate) fn undenied(desk: &dyn Desk, stored: &Stored) -> Result<(), PipelineError> {
                 let mut enough = false;
                 for grant in own {
                     let mut grant = grant.clone();

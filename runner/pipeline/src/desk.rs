@@ -39,7 +39,7 @@ pub trait Desk {
     /// When they cannot be read, or one was changed.
     fn approvals(&self, proposal: &Digest) -> Result<Vec<SignedApproval>, PipelineError>;
 
-    /// Every denial of a proposal; nothing of them is verified yet.
+    /// Every denial of a proposal, each verified before it was kept.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -63,18 +63,14 @@ pub trait Desk {
     /// That refusal, or when it cannot be told.
     fn stands(&self, stored: &Stored) -> Result<(), PipelineError>;
 
-    /// Why a proposal was denied, by whoever may; `None` where it was not.
+    /// Why a proposal can no longer be approved or run, for a denial of it that was kept; `None` where there is none.
     ///
     /// # Errors
     /// When the denials cannot be read.
     fn denial_reason(&self, proposal: &Digest) -> Result<Option<String>, PipelineError> {
-        for denial in self.denials(proposal)? {
-            let verified =
-                countersign_trust::verify_denial(&denial.document, &denial.signature, *proposal, self.policy());
-            if let Ok((document, denier)) = verified {
-                return Ok(Some(format!("{denier}: {}", document.reason)));
-            }
-        }
-        Ok(None)
+        Ok(match countersign_trust::denied(&self.denials(proposal)?, *proposal, self.policy()) {
+            Ok(denied) => denied.map(|denied| format!("{}: {}", denied.by, denied.reason)),
+            Err(damaged) => Some(damaged.to_string()),
+        })
     }
 }

@@ -8,7 +8,7 @@ use countersign_model::{Digest, Grant, Role};
 use serde_json::{Map, Value};
 
 use crate::approval::MAX_REASON;
-use crate::denial::verify_denial;
+use crate::denial::denied;
 use crate::grants::Contains;
 use crate::manifest;
 use crate::policy::Policy;
@@ -17,7 +17,7 @@ use crate::proposal::{Proposal, may_propose};
 use crate::refusal::Refusal;
 
 /// The most approvals, and the most denials, of one proposal that are looked at.
-const MAX_PAPERS: usize = 64;
+pub(crate) const MAX_PAPERS: usize = 64;
 
 /// An approval manifest and the detached signatures on it.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct Request<'a> {
     pub proposal: &'a Proposal,
     /// Every approval of it, in the order in which they shall be tried.
     pub approvals: &'a [SignedApproval],
-    /// Every denial of it.
+    /// Every denial of it that was kept, each verified then.
     pub denials: &'a [SignedDenial],
     /// The trust policy that was read.
     pub policy: &'a Policy,
@@ -208,22 +208,14 @@ fn as_proposed(request: &Request<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// One valid denial ends a proposal. One that is not valid has no say, or anybody could end any.
+/// One denial ends a proposal.
 fn not_denied(request: &Request<'_>) -> Result<(), Refusal> {
-    bounded("denials", request.denials.len())?;
-    for denial in request.denials {
-        let valid = verify_denial(&denial.document, &denial.signature, request.proposal.digest(), request.policy);
-        match valid {
-            Ok((document, denier)) => {
-                let (by, reason) = (denier.name().to_owned(), excerpt(&document.reason, MAX_REASON));
-                return Err(Refusal::Denied { by, reason });
-            }
-            // Somebody with a say denied something that cannot be read: it could be this.
-            Err(why @ (Refusal::Unreadable { .. } | Refusal::Version { .. })) => return Err(why),
-            Err(_) => {}
+    match denied(request.denials, request.proposal.digest(), request.policy)? {
+        None => Ok(()),
+        Some(denied) => {
+            Err(Refusal::Denied { by: denied.by.name().to_owned(), reason: excerpt(&denied.reason, MAX_REASON) })
         }
     }
-    Ok(())
 }
 
 fn bounded(what: &'static str, found: usize) -> Result<(), Refusal> {

@@ -3,6 +3,7 @@ use countersign_model::text::excerpt;
 use countersign_model::{Digest, strict};
 
 use crate::approval::{DraftError, check_reason};
+use crate::authorize::{MAX_PAPERS, SignedDenial};
 use crate::policy::Policy;
 use crate::principal::{Principal, Right};
 use crate::refusal::{Refusal, Signed};
@@ -35,13 +36,50 @@ pub fn verify_denial(
     proposal: Digest,
     policy: &Policy,
 ) -> Result<(DenialDocument, Principal), Refusal> {
-    let on = Signed::Denial;
-    let signer =
-        sshsig::verify(namespace::DENIAL, bytes, signature).map_err(|error| Refusal::Signature { on, error })?;
-    let denier = policy.principal(signer.fingerprint());
+    let denier = signer(bytes, signature, policy)?;
     if !denier.may(Right::Approve) {
         return Err(Refusal::MayNotDeny { who: denier.to_string() });
     }
+    Ok((read(bytes, proposal)?, denier))
+}
+
+/// A proposal's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// Who denied it, as the trust policy has them now.
+    pub by: Principal,
+    /// Why, in their words.
+    pub reason: String,
+}
+
+/// Whether a proposal was denied, by the denials of it that were kept. Each was verified when it was kept, and a denial
+/// is final: it counts too where its signer has no say any more.
+///
+/// # Errors
+/// Where one cannot be verified again, since it could be by anybody; or where there are too many.
+pub fn denied(denials: &[SignedDenial], proposal: Digest, policy: &Policy) -> Result<Option<Denied>, Refusal> {
+    if denials.len() > MAX_PAPERS {
+        return Err(Refusal::TooMany { what: "denials", found: denials.len(), limit: MAX_PAPERS });
+    }
+    let mut damaged = None;
+    for SignedDenial { document, signature } in denials {
+        let verified = signer(document, signature, policy).and_then(|by| Ok((by, read(document, proposal)?)));
+        match verified {
+            Ok((by, DenialDocument { reason, .. })) => return Ok(Some(Denied { by, reason })),
+            Err(why) => damaged = damaged.or(Some(why)),
+        }
+    }
+    damaged.map_or(Ok(None), |why| Err(Refusal::DamagedDenial { why: why.to_string() }))
+}
+
+fn signer(bytes: &[u8], signature: &[u8], policy: &Policy) -> Result<Principal, Refusal> {
+    let signer = sshsig::verify(namespace::DENIAL, bytes, signature)
+        .map_err(|error| Refusal::Signature { on: Signed::Denial, error })?;
+    Ok(policy.principal(signer.fingerprint()))
+}
+
+fn read(bytes: &[u8], proposal: Digest) -> Result<DenialDocument, Refusal> {
+    let on = Signed::Denial;
     let document: DenialDocument = strict::from_slice(bytes, MAX_DENIAL)
         .map_err(|error| Refusal::Unreadable { on, why: excerpt(&error.to_string(), 300) })?;
     if document.version != DOCUMENT_VERSION {
@@ -50,5 +88,5 @@ pub fn verify_denial(
     if document.proposal != proposal {
         return Err(Refusal::OtherProposal { on, expected: proposal, found: document.proposal });
     }
-    Ok((document, denier))
+    Ok(document)
 }

@@ -29,7 +29,7 @@ mod text;
 
 pub use approval::{ApprovalDraft, DraftError, MAX_REASON, MAX_ROLLBACK_OWNER, draft};
 pub use authorize::{Authorized, Request, SignedApproval, SignedDenial, authorize};
-pub use denial::{MAX_DENIAL, draft_denial, verify_denial};
+pub use denial::{Denied, MAX_DENIAL, denied, draft_denial, verify_denial};
 pub use duration::{DurationError, MAX_DURATION, parse_duration};
 pub use grants::{Contains, GrantMismatch, narrow};
 pub use key::{KeyError, MAX_KEY, PassphraseSource, PublicKey, SigningKey, wire_string};

@@ -200,6 +200,12 @@ pub enum Refusal {
         /// Their words, made visible.
         reason: String,
     },
+    /// A denial was kept that does not verify any more.
+    #[error("a denial of the proposal is kept that cannot be verified any more: {why}")]
+    DamagedDenial {
+        /// What is wrong with it.
+        why: String,
+    },
     /// A denial was signed by somebody who has no say.
     #[error("{who} may not deny: only people who may approve can")]
     MayNotDeny {
@@ -450,6 +456,9 @@ impl Refusal {
             Self::Denied { .. } => "talk to who denied it; a changed proposal can be made and reviewed anew",
             Self::MayNotDeny { .. } | Self::UnknownApprover { .. } | Self::MayNotApprove { .. } => {
                 "have it signed by somebody the trust policy lists with may = [\"approve\"], or change the policy"
+            Self::DamagedDenial { .. } => {
+                "the state is damaged: restore it from a backup, or propose the change again and have that reviewed"
+            }
             }
             Self::OtherProposal { .. } => "use the document that belongs to this proposal",
             Self::NotApproved { .. } => "an approver runs `countersign review`, then `countersign approve`",

@@ -138,8 +138,10 @@ pub fn export(
         }
     }
     for denial in runner.denials(&stored.proposal.digest())? {
-        if deniable(runner, stored, &denial).is_ok() {
-            put_paper(&mut entries, name::DENIALS, &denial.document, &[denial.signature]);
+        // Whoever opens the file has only today's policy to verify it by.
+        match deniable(runner, stored, &denial) {
+            Ok(_) => put_paper(&mut entries, name::DENIALS, &denial.document, &[denial.signature]),
+            Err(_) => crate::approve::undenied(runner, stored)?,
         }
     }
     let packed = container::pack(&entries)?;

@@ -388,7 +388,7 @@ fn the_proposer_must_still_be_allowed_when_it_runs() {
 }
 
 #[test]
-fn one_valid_denial_ends_a_proposal() {
+fn one_denial_ends_a_proposal() {
     refuses!(Refusal::Denied { by, reason } if by == "bob" && reason == "not\\u{1b} now", |w| {
         w.denials = vec![(BOB, None, DENIAL)];
     });
@@ -396,18 +396,24 @@ fn one_valid_denial_ends_a_proposal() {
     refuses!(Refusal::Denied { .. }, |w| w.denials = vec![(ALICE, None, DENIAL)]);
     refuses!(Refusal::Denied { .. }, |w| w.denials = vec![(STRANGER, None, DENIAL), (CAROL, None, DENIAL)]);
     refuses!(Refusal::TooMany { what: "denials", .. }, |w| w.denials = vec![(STRANGER, None, DENIAL); 65]);
+}
 
-    for without_a_say in [
-        (STRANGER, None, DENIAL),
-        (AGENT, None, DENIAL),
-        (DAVE, None, DENIAL),
-        (BOB, None, APPROVAL),
-        (BOB, Some(digest("another proposal")), DENIAL),
-    ] {
-        let mut world = World::new();
-        world.denials = vec![without_a_say];
-        assert!(world.authorize().is_ok(), "{without_a_say:?}");
+#[test]
+fn a_denial_is_final_whatever_becomes_of_its_signer() {
+    // Each was verified when it was kept: that its signer has no say any more takes nothing back.
+    for (by, name) in [(AGENT, "fixer"), (DAVE, "dave"), (STRANGER, key(STRANGER).fingerprint())] {
+        refuses!(Refusal::Denied { by, .. } if by == name, |w| w.denials = vec![(by, None, DENIAL)]);
     }
+    // What cannot be verified again could be by anybody.
+    for damaged in [(BOB, None, APPROVAL), (BOB, Some(digest("another proposal")), DENIAL)] {
+        refuses!(Refusal::DamagedDenial { .. }, |w| w.denials = vec![damaged]);
+        assert!(!refusal(|w| w.denials = vec![damaged]).awaits_approval());
+        // And it hides no other.
+        refuses!(Refusal::Denied { .. }, |w| w.denials = vec![damaged, (BOB, None, DENIAL)]);
+    }
+    let world = World::new();
+    let digest = world.proposal().expect("a proposal").digest();
+    assert_eq!(crate::denied(&[], digest, &world.read_policy()), Ok(None));
 }
 
 #[test]
@@ -449,7 +455,7 @@ fn a_denial_that_cannot_be_read_counts_if_its_signer_has_a_say() {
             now: facts.now,
             contains: &contains,
         });
-        assert_eq!(refused.expect_err("denied"), refusal);
+        assert_eq!(refused.expect_err("denied"), Refusal::DamagedDenial { why: refusal.to_string() });
     }
 }
 
