@@ -391,6 +391,9 @@ fn ask_check(
     asked.unwrap_or_else(|error| Verdict::CannotTell(error.to_string()))
 }
 
+        BeginError::Denied => PipelineError::refused(error.to_string()).with_hint(
+            "nothing changed and no use is spent; a denial is final: a changed proposal can be made and reviewed anew",
+        ),
 fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) -> PipelineError {
     match error {
         BeginError::UsedUp { .. } => PipelineError::refused(error.to_string())

@@ -68,6 +68,9 @@ pub enum BeginError {
         /// That proposal's name.
         by: String,
     },
+    /// Somebody denied it, perhaps just now.
+    #[error("the proposal was denied")]
+    Denied,
     /// What it would undo is undone already.
     #[error("the run `{run}` was undone already, by `{by}`")]
     Undone {
@@ -202,6 +205,12 @@ impl Runs<'_> {
         }
         if let Some(by) = revision(tx, start.proposal).map_err(failed)? {
             return Ok(Err(BeginError::Superseded { by: proposal_name(&by) }));
+        }
+        // Whoever ordered the run looked before it asked guards and check, which takes minutes; a denial is final whenever
+        // it is given. Only those that count are kept.
+        let sql = "SELECT EXISTS (SELECT 1 FROM denials WHERE proposal = ?1)";
+        if tx.query_row(sql, [&proposal], |row| row.get(0)).map_err(failed)? {
+            return Ok(Err(BeginError::Denied));
         }
         let sql = "SELECT u.undoes, u.id FROM runs u JOIN proposals p ON p.undoes = u.undoes
                    WHERE p.digest = ?1 AND u.outcome = 'committed'";

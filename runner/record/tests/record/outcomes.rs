@@ -47,6 +47,19 @@ fn a_refusal_spends_no_use() {
     run.begin(1).expect("begins");
 }
 
+/// It may have been kept while the run was tested.
+#[test]
+fn a_denial_that_was_kept_lets_no_run_begin() {
+    let run = fixture();
+    let (other, _) = approve(&run.state, b"other");
+    run.state.approvals().add_denial(&other, b"no", "signed").expect("denied");
+    run.begin(2).expect("another proposal's denial").finish(Outcome::Committed, "ok", &json!({}), 3_000).expect("ends");
+    run.state.approvals().add_denial(&run.proposal, b"no, not this", "signed").expect("denied");
+    let error = run.begin(2).expect_err("denied");
+    assert!(matches!(error, BeginError::Denied), "{error}");
+    assert_eq!(run.state.runs().uses(&run.manifest, TARGET).expect("counted"), 1);
+}
+
 #[test]
 fn a_manifest_approves_only_its_own_proposal() {
     let run = fixture();
