@@ -36,11 +36,13 @@ pub(crate) fn refuse(order: &Order<'_>, drift: &[String]) -> Result<(), Pipeline
     if drift.is_empty() {
         return Ok(());
     }
+    let done = drift.iter().all(|drift| drift.ends_with(ALREADY));
     if let Some(undo) = order.undo {
-        return Err(crate::undo::conflict(undo.run(), &drift.join("; ")));
+        let found = drift.join("; ");
+        return Err(if done { put_back(undo.run(), &found) } else { crate::undo::conflict(undo.run(), &found) });
     }
     let what = format!("the target is not as it was rehearsed: {}", drift.join("; "));
-    if drift.iter().all(|drift| drift.ends_with(ALREADY)) {
+    if done {
         return Err(PipelineError::refused(what).with_hint(
             "nothing changed and no use of the approval is spent; what it would do to these is done already: if that is all \
              of it, there is nothing to run",
@@ -51,4 +53,12 @@ pub(crate) fn refuse(order: &Order<'_>, drift: &[String]) -> Result<(), Pipeline
          propose --revise {}`",
         proposal_name(&order.proposal.digest())
     )))
+}
+
+/// Somebody undid the run by hand.
+fn put_back(run: &str, found: &str) -> PipelineError {
+    PipelineError::refused(format!("what the run `{run}` changed was put back already: {found}")).with_hint(
+        "nothing changed and no use of the approval is spent; if that is all that the run changed, nothing is left to undo, \
+         and otherwise undo the rest by hand",
+    )
 }
