@@ -16,12 +16,12 @@ pub struct Stored {
     /// The bundle, every digest verified and equal to what the proposal names.
     pub bundle: Bundle,
     /// The run that it undoes, if it does: the very one that was proposed to be undone. Only the host has it.
-    pub undo: Option<Undo>,
+    pub(crate) undo: Option<Undo>,
     rehearsals: BTreeMap<String, RehearsalDocument>,
 }
 
 /// A rehearsal that belongs to a proposal.
-pub(crate) enum Given {
+pub(crate) enum GivenRehearsal {
     /// As it was signed.
     Whole(RehearsalDocument),
     /// Without what nobody is shown; its runner signed that it is of this proposal.
@@ -37,7 +37,8 @@ impl Stored {
         let proposal = runner.proposal(name)?;
         let bundle = runner.bundle(&proposal.document().bundle)?;
         let undo = Undo::of(runner, proposal.document())?;
-        let stored = Self::assemble(proposal, bundle, |target| runner.rehearsal(&target.rehearsal).map(Given::Whole))?;
+        let stored =
+            Self::assemble(proposal, bundle, |target| runner.rehearsal(&target.rehearsal).map(GivenRehearsal::Whole))?;
         Ok(Self { undo, ..stored })
     }
 
@@ -45,7 +46,7 @@ impl Stored {
     pub(crate) fn assemble(
         proposal: Proposal,
         bundle: Bundle,
-        mut rehearsal: impl FnMut(&ProposedTarget) -> Result<Given, PipelineError>,
+        mut rehearsal: impl FnMut(&ProposedTarget) -> Result<GivenRehearsal, PipelineError>,
     ) -> Result<Self, PipelineError> {
         let document = proposal.document();
         if bundle.steps() != document.steps {
@@ -55,8 +56,8 @@ impl Stored {
         let mut rehearsals = BTreeMap::new();
         for target in &document.targets {
             let (planned, rehearsal) = match rehearsal(target)? {
-                Given::Whole(rehearsal) => (rehearsal.plan.digest() == target.plan, rehearsal),
-                Given::Shown(rehearsal) => (true, rehearsal),
+                GivenRehearsal::Whole(rehearsal) => (rehearsal.plan.digest() == target.plan, rehearsal),
+                GivenRehearsal::Shown(rehearsal) => (true, rehearsal),
             };
             let fits = rehearsal.bundle == document.bundle
                 && rehearsal.arguments == document.arguments

@@ -19,7 +19,7 @@ use crate::error::PipelineError;
 use crate::review::{Provenance, Review};
 use crate::runner::Clock;
 use crate::signed::verified;
-use crate::stored::{Given, Stored};
+use crate::stored::{GivenRehearsal, Stored};
 use crate::withhold::Since;
 
 /// What a reviewer knows from somewhere else, for the file to be compared with.
@@ -106,8 +106,8 @@ impl Exported {
         let stored = Stored::assemble(proposal, bundle, |target| {
             let shown = standing.targets.iter().find(|standing| standing.name == target.name);
             match shown.and_then(|standing| standing.shown.clone()) {
-                Some(shown) => Ok(Given::Shown(shown)),
-                None => contents.rehearsal(&target.rehearsal, &runner).map(Given::Whole),
+                Some(shown) => Ok(GivenRehearsal::Shown(shown)),
+                None => contents.rehearsal(&target.rehearsal, &runner).map(GivenRehearsal::Whole),
             }
         })?;
         let papers = Papers {
