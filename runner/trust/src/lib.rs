@@ -33,7 +33,7 @@ pub use denial::{Denied, MAX_DENIAL, denied, draft_denial, verify_denial};
 pub use duration::{DurationError, MAX_DURATION, parse_duration};
 pub use grants::{Contains, GrantMismatch, narrow};
 pub use key::{KeyError, MAX_KEY, PassphraseSource, PublicKey, SigningKey, wire_string};
-pub use manifest::{MAX_MANIFEST, MAX_SIGNATURES, verify_approval, verify_approval_of};
+pub use manifest::{MAX_MANIFEST, MAX_SIGNATURES, check_manifest, verify_approval, verify_approval_of};
 pub use policy::{MAX_POLICY, POLICY_VERSION, Policy, PolicyError};
 pub use principal::{Principal, PrincipalKind, Right};
 pub use proposal::{MAX_GRANTS, MAX_PROPOSAL, MAX_TARGETS, Proposal, may_propose};

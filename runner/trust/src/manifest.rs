@@ -11,7 +11,7 @@ use countersign_model::{Digest, Mode, Role, strict};
 
 use crate::approval::{check_reason, check_rollback_owner};
 use crate::authorize::{Request, SignedApproval};
-use crate::grants::within;
+use crate::grants::{Contains, within};
 use crate::policy::Policy;
 use crate::principal::{Principal, PrincipalKind, Right};
 use crate::proposal::{MAX_GRANTS, MAX_TARGETS, Proposal};
@@ -131,22 +131,51 @@ pub(crate) fn quorum(
     }))
 }
 
-/// Reads a manifest and tests every one of its terms; gives back the target's entry too.
-pub(crate) fn check(bytes: &[u8], request: &Request<'_>) -> Result<(ApprovalManifest, ProposedTarget), Refusal> {
+/// Reads a manifest and tests that a run could be by it, some time and on its targets: every term but the moment and
+/// the uses that are spent.
+///
+/// # Errors
+/// When no run will ever be by it, under this trust policy.
+pub fn check_manifest(
+    bytes: &[u8],
+    proposal: &Proposal,
+    steps: &BTreeMap<Role, Digest>,
+    policy: &Policy,
+    contains: Contains<'_>,
+) -> Result<ApprovalManifest, Refusal> {
     let manifest: ApprovalManifest = strict::from_slice(bytes, MAX_MANIFEST)
         .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })?;
     statement(&manifest)?;
-    subjects(&manifest.subject, request.steps)?;
+    subjects(&manifest.subject, steps)?;
     let terms = &manifest.predicate;
-    same_as_proposed(terms, request.proposal)?;
-    let target = targets(terms, request)?;
-    let requested = &request.proposal.document().grants;
+    same_as_proposed(terms, proposal)?;
+    targets(terms, proposal)?;
     if let Some((role, grants)) = terms.grants.iter().find(|(_, grants)| grants.len() > MAX_GRANTS) {
         let why = format!("it has {} grants for the {role} step, at most {MAX_GRANTS}", grants.len());
         return Err(Refusal::Senseless { on: ON, why });
     }
-    within(requested, &terms.grants, request.contains).map_err(Refusal::Grants)?;
-    limits(terms, Digest::of(bytes), request)?;
+    within(&proposal.document().grants, &terms.grants, contains).map_err(Refusal::Grants)?;
+    limits(terms, proposal, policy)?;
+    Ok(manifest)
+}
+
+/// The same for the run at hand, on its target and now; gives back the target's entry too.
+pub(crate) fn check(bytes: &[u8], request: &Request<'_>) -> Result<(ApprovalManifest, ProposedTarget), Refusal> {
+    let Request { proposal, steps, policy, contains, .. } = *request;
+    let manifest = check_manifest(bytes, proposal, steps, policy, contains)?;
+    let terms = &manifest.predicate;
+    let target = terms.targets.iter().find(|target| target.name == request.target).cloned();
+    let target = target.ok_or_else(|| Refusal::TargetNotApproved { target: excerpt(request.target, 80) })?;
+    if request.now < terms.not_before {
+        return Err(Refusal::NotYetValid { from: terms.not_before, now: request.now });
+    }
+    if request.now >= terms.expires {
+        return Err(Refusal::Expired { at: terms.expires, now: request.now });
+    }
+    let spent = (request.uses_spent)(&Digest::of(bytes));
+    if spent >= terms.uses {
+        return Err(Refusal::UsedUp { uses: terms.uses, spent });
+    }
     Ok((manifest, target))
 }
 
@@ -201,11 +230,14 @@ fn same_as_proposed(terms: &Terms, proposal: &Proposal) -> Result<(), Refusal> {
     }
 }
 
-/// Each target must stand in the proposal just so, and the one at hand must be among them.
-fn targets(terms: &Terms, request: &Request<'_>) -> Result<ProposedTarget, Refusal> {
+/// Each target must stand in the proposal just so.
+fn targets(terms: &Terms, proposal: &Proposal) -> Result<(), Refusal> {
     if terms.targets.len() > MAX_TARGETS {
         let (found, limit) = (terms.targets.len(), MAX_TARGETS);
         return Err(Refusal::TooMany { what: "targets in one approval", found, limit });
+    }
+    if terms.targets.is_empty() {
+        return Err(Refusal::Senseless { on: ON, why: "it names no target".to_owned() });
     }
     let mut names = BTreeSet::new();
     for target in &terms.targets {
@@ -213,7 +245,7 @@ fn targets(terms: &Terms, request: &Request<'_>) -> Result<ProposedTarget, Refus
         if !names.insert(&target.name) {
             return Err(Refusal::Senseless { on: ON, why: format!("the target `{name}` stands twice") });
         }
-        let Some(proposed) = request.proposal.target(&target.name) else {
+        let Some(proposed) = proposal.target(&target.name) else {
             return Err(Refusal::TargetNotProposed { target: name });
         };
         let same = [
@@ -226,13 +258,11 @@ fn targets(terms: &Terms, request: &Request<'_>) -> Result<ProposedTarget, Refus
             return Err(Refusal::TargetDiffers { target: name, what });
         }
     }
-    let target = terms.targets.iter().find(|target| target.name == request.target);
-    target.cloned().ok_or_else(|| Refusal::TargetNotApproved { target: excerpt(request.target, 80) })
+    Ok(())
 }
 
 /// What the trust policy bounds.
-fn limits(terms: &Terms, digest: Digest, request: &Request<'_>) -> Result<(), Refusal> {
-    let policy = request.policy;
+fn limits(terms: &Terms, proposal: &Proposal, policy: &Policy) -> Result<(), Refusal> {
     let senseless = |why: String| Refusal::Senseless { on: ON, why };
     check_reason(&terms.reason)
         .and_then(|()| check_rollback_owner(&terms.rollback_owner))
@@ -252,22 +282,12 @@ fn limits(terms: &Terms, digest: Digest, request: &Request<'_>) -> Result<(), Re
     if length_ms > policy.max_validity_ms() {
         return Err(Refusal::ValidTooLong { length_ms, limit_ms: policy.max_validity_ms() });
     }
-    let expired = request.proposal.document().expires;
+    let expired = proposal.document().expires;
     if terms.not_before >= expired {
         return Err(Refusal::ProposalExpired { from: terms.not_before, expired });
     }
-    if request.now < terms.not_before {
-        return Err(Refusal::NotYetValid { from: terms.not_before, now: request.now });
-    }
-    if request.now >= terms.expires {
-        return Err(Refusal::Expired { at: terms.expires, now: request.now });
-    }
     if !(1..=policy.max_uses()).contains(&terms.uses) {
         return Err(Refusal::UsesNotAllowed { uses: terms.uses, limit: policy.max_uses() });
-    }
-    let spent = (request.uses_spent)(&digest);
-    if spent >= terms.uses {
-        return Err(Refusal::UsedUp { uses: terms.uses, spent });
     }
     Ok(())
 }
