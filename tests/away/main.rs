@@ -371,8 +371,8 @@ fn what_the_host_would_refuse_is_refused_elsewhere() {
     // The policy was changed meanwhile: the approval names the one that it was given under.
     elsewhere.approve(&incident, &file).expect(0);
     incident.state.policy(|policy| format!("{policy}# another one\n"));
-    incident.state.run(&["import", text(&file)]).expect(0);
-    incident.run(&proposal).expect(3).says("trust policy");
+    incident.state.run(&["import", text(&file)]).expect(3).says("under the trust policy");
+    incident.run(&proposal).expect(3).says("nobody has");
 }
 
 #[test]

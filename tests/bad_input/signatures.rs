@@ -97,10 +97,10 @@ fn an_approval_beyond_the_policys_terms() {
     for (text, says) in [
         (
             good.replace(&format!("\"expires\":{expires}"), &format!("\"expires\":{}", expires + 400 * 86_400_000)),
-            "for longer",
+            "the trust policy allows",
         ),
-        (good.replace("\"uses\":1", "\"uses\":2"), "for more runs"),
-        (good.replace("\"uses\":1", "\"uses\":4000000000"), "for more runs"),
+        (good.replace("\"uses\":1", "\"uses\":2"), "runs, and the trust policy allows 1 to 1"),
+        (good.replace("\"uses\":1", "\"uses\":4000000000"), "runs, and the trust policy allows 1 to 1"),
     ] {
         assert_ne!(text, good);
         fs::write(&signed.manifest, text).expect("it can be written");

@@ -1,5 +1,5 @@
 use clap::Args;
-use countersign_pipeline::PendingProposal;
+use countersign_pipeline::{MAX_PENDING, PendingProposal};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -15,10 +15,11 @@ pub(crate) struct Arguments {}
 pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let runner = &environment.runner;
-    let pending = countersign_pipeline::pending(runner, &environment.targets)?;
+    let all = countersign_pipeline::pending(runner, &environment.targets)?;
+    let pending = &all.pending;
     let now = runner.now();
     let mut rows = vec![["PROPOSAL", "STATUS", "TARGETS", "AGE", "EXPIRES", "REMEDIATION"].map(str::to_owned).to_vec()];
-    for proposal in &pending {
+    for proposal in pending {
         rows.push(vec![
             proposal.name.clone(),
             proposal
@@ -31,12 +32,18 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
         ]);
     }
     let text = if pending.is_empty() { "nothing is pending".to_owned() } else { table(&rows) };
-    for proposal in &pending {
+    for proposal in pending {
         if let Some(why) = &proposal.why {
             crate::output::note(&format!("{} cannot run: {why}", proposal.name));
         }
     }
-    Ok(Done::new(text, json!({ "pending": pending })))
+    if all.left_off > 0 {
+        let left_off = all.left_off;
+        crate::output::note(&format!(
+            "only the oldest {MAX_PENDING} were looked at: {left_off} later ones are left off"
+        ));
+    }
+    Ok(Done::new(text, json!({ "pending": pending, "left_off": all.left_off })))
 }
 
 /// Where it waits, and where it ran already.

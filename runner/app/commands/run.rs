@@ -68,14 +68,7 @@ fn ordered<T>(
             ));
         }
     };
-    let order = Order {
-        proposal: &stored.proposal,
-        bundle: &stored.bundle,
-        rehearsal: stored.rehearsal(name)?,
-        name,
-        target: environment.target(name)?,
-        undo: stored.undo.as_ref(),
-    };
+    let order = Order::new(&stored, name, environment.target(name)?)?;
     environment.roll_back_on_signals()?;
     match act(runner, &order) {
         Ok(done) => Ok(Ok(done)),

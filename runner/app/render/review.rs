@@ -431,6 +431,9 @@ fn approvals(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
             given.uses,
             if given.uses == 1 { "" } else { "s" }
         )?;
+        if let Some(why) = &given.void {
+            writeln!(text, "    VOID, no run will be by it: {}", visible(why))?;
+        }
         writeln!(text, "    \"{}\"", excerpt(&given.reason, 200))?;
         let narrowed = given.narrowed.as_ref().map(|narrowed| super::narrowed(&requested, narrowed));
         for (role, line) in narrowed.into_iter().flatten() {

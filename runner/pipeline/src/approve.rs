@@ -9,7 +9,7 @@ use countersign_trust::{
 
 use crate::desk::Desk;
 use crate::error::PipelineError;
-use crate::propose::proposal_name;
+use crate::order::{again, refused};
 use crate::runner::Runner;
 use crate::stored::Stored;
 use crate::target::{Target, contains};
@@ -65,8 +65,8 @@ fn as_proposed(stored: &Stored, targets: &[(String, Configured)]) -> Result<(), 
                 "the configuration of `{name}` was changed since the proposal"
             ))
             .with_hint(format!(
-                "what was rehearsed is not what would run: rehearse it again with `countersign propose --revise {}`",
-                proposal_name(&stored.proposal.digest())
+                "what was rehearsed is not what would run: rehearse it again with {}",
+                again(&stored.proposal)
             )));
         }
         if let Some(why) = &configured.exceeded {
@@ -139,7 +139,7 @@ pub(crate) fn unexpired(manifest: &[u8], now: u64) -> Result<(), PipelineError> 
         at if at > now => Ok(()),
         at => {
             let refusal = Refusal::Expired { at, now };
-            Err(PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))
+            Err(refused(&refusal, &stored.proposal))
         }
     }
 }
@@ -208,33 +208,43 @@ pub fn keep_approval(
     Ok(Approved { approver: approver.name().to_owned(), files })
 }
 
-/// Who a signature on a manifest counts for, if it is an approval of this very proposal by somebody who may
-/// give it.
+/// Who a signature on a manifest counts for, if a run could ever be by that manifest.
 ///
 /// # Errors
-/// When the signature does not verify or does not count, or the manifest is not what this proposal allows.
+/// When the signature does not verify or does not count, or no run will be by it, as the one that decides tells.
 pub(crate) fn acceptable(
     desk: &dyn Desk,
     stored: &Stored,
     manifest: &[u8],
     signature: &[u8],
 ) -> Result<Principal, PipelineError> {
-    let policy = desk.policy();
-    let approver = countersign_trust::verify_approval_of(manifest, signature, &stored.proposal, policy)
-        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
-    let terms = terms(manifest)?;
-    if terms.proposal != stored.proposal.digest() {
+    let approver = signer(desk, stored, manifest, signature)?;
+    takeable(desk, stored, manifest).map_err(|refusal| refused(&refusal, &stored.proposal))?;
+    Ok(approver)
+}
+
+/// Who a signature on a manifest of this very proposal counts for. Whether a run could be by it is not asked: what was
+/// signed stays signed, also where the trust policy is another one by now.
+pub(crate) fn signer(
+    desk: &dyn Desk,
+    stored: &Stored,
+    manifest: &[u8],
+    signature: &[u8],
+) -> Result<Principal, PipelineError> {
+    let approver = countersign_trust::verify_approval_of(manifest, signature, &stored.proposal, desk.policy())
+        .map_err(|refusal| refused(&refusal, &stored.proposal))?;
+    if terms(manifest)?.proposal != stored.proposal.digest() {
         return Err(PipelineError::refused("the approval manifest is of another proposal")
             .with_hint("name the proposal that it was written for"));
     }
-    let (span, uses) = (terms.expires.saturating_sub(terms.not_before), terms.uses);
-    if span > policy.max_validity_ms() || uses > policy.max_uses() {
-        return Err(PipelineError::refused(
-            "the approval is for longer, or for more runs, than the trust policy allows",
-        )
-        .with_hint("sign a manifest that `countersign approve --write-manifest` wrote, as it is"));
-    }
     Ok(approver)
+}
+
+/// Whether a run could ever be by a manifest.
+pub(crate) fn takeable(desk: &dyn Desk, stored: &Stored, manifest: &[u8]) -> Result<(), Refusal> {
+    let (registry, steps) = (desk.registry(), stored.bundle.steps());
+    let contains = |wide: &Grant, narrow: &Grant| contains(registry, wide, narrow);
+    countersign_trust::check_manifest(manifest, &stored.proposal, &steps, desk.policy(), &contains).map(drop)
 }
 
 /// What an approval manifest says.
@@ -256,7 +266,7 @@ pub fn given_approval(desk: &dyn Desk, stored: &Stored, name: &str) -> Result<Ve
     let sought = name.strip_prefix("sha256:").unwrap_or(name);
     let mut found = Vec::new();
     for SignedApproval { manifest, signatures } in desk.approvals(&stored.proposal.digest())? {
-        let counts = |signature: &Vec<u8>| acceptable(desk, stored, &manifest, signature).is_ok();
+        let counts = |signature: &Vec<u8>| signer(desk, stored, &manifest, signature).is_ok();
         if sought.len() >= MIN_NAME && Digest::of(&manifest).hex().starts_with(sought) && signatures.iter().any(counts)
         {
             found.push(manifest);
@@ -264,7 +274,10 @@ pub fn given_approval(desk: &dyn Desk, stored: &Stored, name: &str) -> Result<Ve
     }
     let shown = countersign_model::text::excerpt(name, 80);
     match (found.pop(), found.pop()) {
-        (Some(manifest), None) => Ok(manifest),
+        (Some(manifest), None) => match takeable(desk, stored, &manifest) {
+            Ok(()) => Ok(manifest),
+            Err(refusal) => Err(refused(&refusal, &stored.proposal)),
+        },
         (None, _) => Err(PipelineError::failed(format!("no approval of this proposal begins with `{shown}`"))
             .with_hint("`countersign review` lists the approvals given so far; at least 6 digits name one")),
         (Some(_), Some(_)) => Err(PipelineError::failed(format!("several approvals begin with `{shown}`"))
@@ -322,7 +335,7 @@ pub(crate) fn deniable(desk: &dyn Desk, stored: &Stored, denial: &SignedDenial) 
     let SignedDenial { document, signature } = denial;
     countersign_trust::verify_denial(document, signature, stored.proposal.digest(), desk.policy())
         .map(|(_, denier)| denier)
-        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))
+        .map_err(|refusal| refused(&refusal, &stored.proposal))
 }
 
 /// Whether the proposal can still be approved; gives the time.
@@ -332,8 +345,14 @@ pub(crate) fn open(desk: &dyn Desk, stored: &Stored) -> Result<u64, PipelineErro
         return Err(PipelineError::refused("the proposal expired").with_hint("propose it again"));
     }
     desk.stands(stored)?;
+    undenied(desk, stored)?;
+    Ok(now)
+}
+
+/// Refuses a proposal that was denied.
+pub(crate) fn undenied(desk: &dyn Desk, stored: &Stored) -> Result<(), PipelineError> {
     match desk.denial_reason(&stored.proposal.digest())? {
-        None => Ok(now),
+        None => Ok(()),
         Some(reason) => Err(PipelineError::refused(format!("the proposal was denied: {reason}"))
             .with_hint("a denial is final: a changed proposal can be made and reviewed anew")),
     }
@@ -345,12 +364,6 @@ fn sufficient(registry: &Registry, stored: &Stored, grants: &RoleGrants) -> Resu
         for (role, least) in &rehearsal.least {
             let own = grants.get(role).map(Vec::as_slice).unwrap_or_default();
             for needed in least {
-    undenied(desk, stored)?;
-    Ok(now)
-}
-
-/// Refuses a proposal that was denied.
-pub(crate) fn undenied(desk: &dyn Desk, stored: &Stored) -> Result<(), PipelineError> {
                 let mut enough = false;
                 for grant in own {
                     let mut grant = grant.clone();

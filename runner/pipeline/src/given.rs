@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use countersign_model::Digest;
 use countersign_model::documents::{ProposalRun, Terms};
+use countersign_model::{Digest, Outcome};
 use countersign_trust::{Principal, Signatory, SignedApproval};
 
-use crate::approve::{acceptable, terms};
+use crate::approve::{signer, takeable, terms};
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::stored::Stored;
@@ -21,6 +21,8 @@ pub struct Given {
     pub terms: Terms,
     /// The runs that used it, oldest first.
     pub runs: Vec<ProposalRun>,
+    /// Why no run will be by it any more, whatever is left of it: the trust policy is another one, say.
+    pub void: Option<String>,
 }
 
 impl Given {
@@ -36,7 +38,7 @@ impl Given {
     /// Whether a run may still start by it, once enough people have signed it.
     #[must_use]
     pub fn open(&self, now: u64) -> bool {
-        now < self.terms.expires && self.unused().next().is_some()
+        self.void.is_none() && now < self.terms.expires && self.unused().next().is_some()
     }
 }
 
@@ -49,7 +51,7 @@ pub fn given(desk: &dyn Desk, stored: &Stored) -> Result<Vec<Given>, PipelineErr
     let runs = desk.runs(&proposal)?;
     let mut all = Vec::new();
     for SignedApproval { manifest, signatures } in desk.approvals(&proposal)? {
-        let counts = |signature: &Vec<u8>| acceptable(desk, stored, &manifest, signature).ok();
+        let counts = |signature: &Vec<u8>| signer(desk, stored, &manifest, signature).ok();
         let people = signatures.iter().filter_map(counts).map(|person| person.name().to_owned());
         let approvers: BTreeSet<String> = people.collect();
         if approvers.is_empty() {
@@ -57,7 +59,8 @@ pub fn given(desk: &dyn Desk, stored: &Stored) -> Result<Vec<Given>, PipelineErr
         }
         let approval = Digest::of(&manifest);
         let used = runs.iter().filter(|run| run.approval == approval).cloned().collect();
-        all.push(Given { approval, approvers, terms: terms(&manifest)?, runs: used });
+        let void = takeable(desk, stored, &manifest).err().map(|refusal| refusal.to_string());
+        all.push(Given { approval, approvers, terms: terms(&manifest)?, runs: used, void });
     }
     Ok(all)
 }
@@ -68,7 +71,7 @@ pub fn given(desk: &dyn Desk, stored: &Stored) -> Result<Vec<Given>, PipelineErr
 /// When they cannot be read.
 pub fn committed(desk: &dyn Desk, stored: &Stored) -> Result<Vec<String>, PipelineError> {
     let runs = desk.runs(&stored.proposal.digest())?;
-    Ok(runs.into_iter().filter(|run| run.outcome == "committed").map(|run| run.run).collect())
+    Ok(runs.into_iter().filter(|run| run.outcome == Outcome::Committed.name()).map(|run| run.run).collect())
 }
 
 /// Refuses, before anything is signed, what `once` would refuse afterwards.

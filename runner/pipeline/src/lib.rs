@@ -57,7 +57,7 @@ pub use investigate::{Investigated, ReadResult, investigate, read};
 pub use link::Linked;
 pub use listing::{ListedRun, MAX_EARLIER, ShownChange, ShownRun};
 pub use order::Order;
-pub use pending::{PendingProposal, pending};
+pub use pending::{MAX_PENDING, Pending, PendingProposal, pending};
 pub use progress::Progress;
 pub use propose::{Drafted, ProposalDraft, UndoDraft, draft, draft_undo, proposal_name, requested};
 pub use rehearse::{RehearsalRequest, Rehearsed, rehearse};

@@ -8,23 +8,100 @@ use crate::error::{BlockingRun, PipelineError};
 use crate::listing::{ShownChange, put_right};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
+use crate::stored::Stored;
 use crate::target::{Target, contained, contains, normalize};
 use crate::undo::Undo;
 
 /// What somebody orders to be run: a proposal with everything that belongs to it, as read now.
 pub struct Order<'a> {
+    pub(crate) stored: &'a Stored,
     /// The proposal, its signature verified.
-    pub proposal: &'a Proposal,
+    pub(crate) proposal: &'a Proposal,
     /// The bundle, every digest verified.
-    pub bundle: &'a Bundle,
+    pub(crate) bundle: &'a Bundle,
     /// The rehearsal, this runner's signature verified.
-    pub rehearsal: &'a RehearsalDocument,
+    pub(crate) rehearsal: &'a RehearsalDocument,
     /// The target's name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// The target as it is configured now.
-    pub target: &'a Target,
-    /// The run that it undoes, as [`Stored::undo`](crate::Stored::undo) has it.
-    pub undo: Option<&'a Undo>,
+    pub(crate) target: &'a Target,
+    /// The run that it undoes.
+    pub(crate) undo: Option<&'a Undo>,
+}
+
+impl<'a> Order<'a> {
+    /// A run of a proposal on one of its targets, as it is configured now.
+    ///
+    /// # Errors
+    /// When the proposal does not name the target.
+    pub fn new(stored: &'a Stored, name: &'a str, target: &'a Target) -> Result<Self, PipelineError> {
+        let (proposal, bundle, undo) = (&stored.proposal, &stored.bundle, stored.undo.as_ref());
+        Ok(Self { stored, proposal, bundle, rehearsal: stored.rehearsal(name)?, name, target, undo })
+    }
+}
+
+/// Why no run would begin, before its target is looked at.
+pub(crate) enum Bar {
+    /// What was signed does not allow it.
+    Decided(Refusal),
+    /// Whatever was signed.
+    Other(PipelineError),
+}
+
+impl From<PipelineError> for Bar {
+    fn from(error: PipelineError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Bar {
+    pub(crate) fn error(self, proposal: &Proposal) -> PipelineError {
+        match self {
+            Self::Decided(refusal) => refused(&refusal, proposal),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+/// What is said where what was signed allows no run of this proposal.
+pub(crate) fn refused(refusal: &Refusal, proposal: &Proposal) -> PipelineError {
+    let hint = match refusal {
+        Refusal::NotApproved { .. } => {
+            let name = proposal_name(&proposal.digest());
+            format!("an approver runs `countersign review {name}`, then `countersign approve {name}`")
+        }
+        refusal => refusal.hint(&again(proposal)),
+    };
+    PipelineError::refused(refusal.to_string()).with_hint(hint)
+}
+
+/// The command, in backticks, that rehearses and proposes the same again: what undoes a run is never revised.
+pub(crate) fn again(proposal: &Proposal) -> String {
+    match &proposal.document().undoes {
+        Some(undoes) => format!("`countersign rollback {}`", undoes.run),
+        None => format!("`countersign propose --revise {}`", proposal_name(&proposal.digest())),
+    }
+}
+
+/// Whether a run may begin, as far as that can be told without looking at its target; what lists proposals asks this
+/// too, so that it never says more.
+pub(crate) fn preflight(runner: &Runner, order: &Order<'_>) -> Result<Authorized, Bar> {
+    unblocked(runner, order)?;
+    // Signatures, quorum, window, uses, digests of everything that was read: all or nothing.
+    let authorized = authorize(runner, order)?;
+    guarded(order)?;
+    order.target.can_be_asked(order.name, order.undo.is_none())?;
+    Ok(authorized)
+}
+
+/// Refuses a target that nothing but the agent's own check would test.
+fn guarded(order: &Order<'_>) -> Result<(), PipelineError> {
+    if !order.target.guards.is_empty() {
+        return Ok(());
+    }
+    let what = format!("the target `{}` has no guards, and a run never commits on its own check alone", order.name);
+    Err(PipelineError::refused(what)
+        .with_hint(format!("add a `[[targets.{}.guards]]` to the configuration", order.name)))
 }
 
 /// Refuses while a run on this target died without an outcome.
@@ -66,27 +143,31 @@ pub(crate) fn stands(runner: &Runner, proposal: &Proposal, undo: Option<&Undo>) 
     if let Some(by) = runner.revision(&proposal.digest())? {
         return Err(superseded(&proposal_name(&by)));
     }
-    undo.map_or(Ok(()), Undo::still_stands)
+    undo.map_or(Ok(()), |undo| undo.still_stands(runner))
 }
 
 /// Everything that was signed, against everything that was read: all terms hold, or nothing runs.
-pub(crate) fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized, PipelineError> {
+fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized, Bar> {
     stands(runner, order.proposal, order.undo)?;
-    let authorized = decide(runner, order, runner.decisive()?)?.map_err(|refusal| {
-        let name = proposal_name(&order.proposal.digest());
-        let hint = match &refusal {
-            Refusal::NotApproved { .. } => {
-                format!("an approver runs `countersign review {name}`, then `countersign approve {name}`")
-            }
-            refusal => {
-                let revise = format!("`countersign propose --revise {name}`");
-                refusal.hint().replace("`countersign propose --revise`", &revise)
-            }
-        };
-        PipelineError::refused(refusal.to_string()).with_hint(hint)
-    })?;
+    let authorized = decide(runner, order, runner.decisive()?)?.map_err(Bar::Decided)?;
     within_ceilings(runner, order.target, &authorized.manifest().predicate.grants)?;
     Ok(authorized)
+}
+
+/// Decides again, directly before a run begins: guards and check were asked since, which takes minutes, and meanwhile
+/// it may have been denied or the approval may have expired. What is linked already is by that approval and no other.
+pub(crate) fn still_authorized(
+    runner: &Runner,
+    order: &Order<'_>,
+    before: &Authorized,
+) -> Result<Authorized, PipelineError> {
+    let authorized = authorize(runner, order).map_err(|bar| bar.error(order.proposal))?;
+    if authorized.manifest_digest() == before.manifest_digest() {
+        return Ok(authorized);
+    }
+    let what = format!("the approval {} allows the run no more", before.manifest_digest().short());
+    Err(PipelineError::refused(what)
+        .with_hint("nothing changed and no use is spent; another approval allows it: run it again"))
 }
 
 /// The decision itself, at this time.

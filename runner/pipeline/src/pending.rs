@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use countersign_model::Digest;
+use countersign_record::PendingBounds;
 use countersign_trust::Refusal;
 use serde::Serialize;
 
 use crate::error::PipelineError;
 use crate::given::{Given, given};
-use crate::order::{self, Order};
+use crate::order::{self, Bar, Order};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::stored::Stored;
 use crate::target::Target;
 
 /// How many proposals are looked at.
-const MAX_PENDING: usize = 1000;
+pub const MAX_PENDING: usize = 1000;
 
 /// A proposal as `pending` lists it.
 #[derive(Debug, Serialize)]
@@ -59,14 +60,27 @@ enum Standing {
     Barred(String),
 }
 
+/// The proposals that wait for a decision or a run.
+#[derive(Debug)]
+pub struct Pending {
+    /// Those of the oldest that may, oldest first.
+    pub pending: Vec<PendingProposal>,
+    /// How many later ones were not looked at.
+    pub left_off: u64,
+}
+
 /// The proposals that wait for a decision or a run, oldest first. `targets` are all that are configured.
 ///
 /// # Errors
 /// When the state cannot be read.
-pub fn pending(runner: &Runner, targets: &BTreeMap<String, Target>) -> Result<Vec<PendingProposal>, PipelineError> {
-    let (now, longest) = (runner.now(), runner.policy().max_validity_ms());
+pub fn pending(runner: &Runner, targets: &BTreeMap<String, Target>) -> Result<Pending, PipelineError> {
+    // Looking is not refused: that nothing is decided by this clock is said of each proposal.
+    let now = runner.decisive().unwrap_or_else(|_| runner.now());
+    let policy = runner.policy();
+    let bounds = PendingBounds { now, longest: policy.max_validity_ms(), uses: policy.max_uses() };
     let mut pending = Vec::new();
-    for summary in runner.state().proposals().pending(now, longest, MAX_PENDING)? {
+    let (summaries, left_off) = runner.state().proposals().pending(bounds, MAX_PENDING)?;
+    for summary in summaries {
         let bundle = runner.bundle(&summary.bundle).map(|bundle| bundle.manifest().name().to_owned());
         let mut proposal = PendingProposal {
             name: proposal_name(&summary.digest),
@@ -83,7 +97,7 @@ pub fn pending(runner: &Runner, targets: &BTreeMap<String, Target>) -> Result<Ve
             expires: summary.expires,
         };
         let listed = match Stored::load(runner, &summary.digest.to_string()) {
-            Ok(stored) => look(runner, &stored, targets, &mut proposal)?,
+            Ok(stored) => look(runner, &stored, targets, &mut proposal, now)?,
             // What is damaged is told, and hides nothing else.
             Err(error) => {
                 proposal.why = Some(error.to_string());
@@ -94,7 +108,7 @@ pub fn pending(runner: &Runner, targets: &BTreeMap<String, Target>) -> Result<Ve
             pending.push(proposal);
         }
     }
-    Ok(pending)
+    Ok(Pending { pending, left_off })
 }
 
 /// Fills in how a proposal stands; whether it waits for anything.
@@ -103,13 +117,13 @@ fn look(
     stored: &Stored,
     targets: &BTreeMap<String, Target>,
     proposal: &mut PendingProposal,
+    now: u64,
 ) -> Result<bool, PipelineError> {
-    let now = runner.now();
     let mut until = None;
     let mut waits = false;
     for target in &stored.proposal.document().targets {
         proposal.targets.push(target.name.clone());
-        match standing(runner, stored, &target.name, targets.get(&target.name), now)? {
+        match standing(runner, stored, &target.name, targets.get(&target.name))? {
             Standing::Approved(expires) => until = until.max(Some(expires)),
             Standing::Waits => waits = true,
             Standing::Done => proposal.done.push(target.name.clone()),
@@ -124,50 +138,27 @@ fn look(
         (Some(_), ..) => "approved".to_owned(),
         (None, Some(_), _) => "cannot run".to_owned(),
         (None, None, signed) if signed > 0 => format!("{signed} of {} signed", proposal.quorum),
-        _ if all.iter().any(|given| given.unused().next().is_some()) => "approval expired".to_owned(),
+        _ if all.iter().any(|given| given.void.is_none() && given.unused().next().is_some()) => {
+            "approval expired".to_owned()
+        }
         _ => "waits for approval".to_owned(),
     };
     Ok(until.is_some() || (now < proposal.expires && (waits || proposal.why.is_some())))
 }
 
-fn standing(
-    runner: &Runner,
-    stored: &Stored,
-    name: &str,
-    target: Option<&Target>,
-    now: u64,
-) -> Result<Standing, PipelineError> {
+fn standing(runner: &Runner, stored: &Stored, name: &str, target: Option<&Target>) -> Result<Standing, PipelineError> {
     let ran = runner.runs_of(&stored.proposal.digest())?.iter().any(|run| run.target == name);
     let otherwise = |standing: Standing| if ran { Standing::Done } else { standing };
     let Some(target) = target else {
         return Ok(otherwise(Standing::Barred(format!("the target `{name}` is not configured"))));
     };
-    let order = Order {
-        proposal: &stored.proposal,
-        bundle: &stored.bundle,
-        rehearsal: stored.rehearsal(name)?,
-        name,
-        target,
-        undo: stored.undo.as_ref(),
-    };
-    if let Err(error) = order::stands(runner, order.proposal, order.undo) {
-        return Ok(otherwise(Standing::Barred(error.to_string())));
-    }
-    let decided = match order::decide(runner, &order, now) {
-        Ok(decided) => decided,
-        // An approval that was changed lets nothing run.
-        Err(error) => return Ok(otherwise(Standing::Barred(error.to_string()))),
-    };
-    Ok(match decided {
-        Ok(authorized) => {
-            let terms = &authorized.manifest().predicate;
-            match order::within_ceilings(runner, target, &terms.grants) {
-                Ok(()) => Standing::Approved(terms.expires),
-                Err(error) => otherwise(Standing::Barred(error.to_string())),
-            }
+    let order = Order::new(stored, name, target)?;
+    Ok(match order::preflight(runner, &order) {
+        Ok(authorized) => Standing::Approved(authorized.manifest().predicate.expires),
+        Err(Bar::Decided(refusal)) if refusal.awaits_approval() && !matches!(refusal, Refusal::NotYetValid { .. }) => {
+            otherwise(Standing::Waits)
         }
-        Err(refusal @ Refusal::NotYetValid { .. }) => otherwise(Standing::Barred(refusal.to_string())),
-        Err(refusal) if refusal.awaits_approval() => otherwise(Standing::Waits),
-        Err(refusal) => otherwise(Standing::Barred(refusal.to_string())),
+        // An approval that was changed lets nothing run, for one.
+        Err(bar) => otherwise(Standing::Barred(bar.error(&stored.proposal).to_string())),
     })
 }

@@ -37,6 +37,9 @@ pub struct ProposalDraft<'a> {
     pub revises: Option<&'a Digest>,
 }
 
+/// What makes a proposal, said where there is none yet that could be proposed again.
+pub(crate) const PROPOSE: &str = "`countersign propose`";
+
 /// Who wants a run to be undone, and why.
 pub struct UndoDraft<'a> {
     /// The run.
@@ -166,7 +169,7 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
 fn may_propose(runner: &Runner, fingerprint: &str) -> Result<(), PipelineError> {
     countersign_trust::may_propose(runner.policy(), fingerprint)
         .map(drop)
-        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))
+        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(PROPOSE)))
 }
 
 /// Plans how a committed run is undone, by this runner itself: its changes put back, last first, then its bundle's
@@ -179,7 +182,7 @@ pub fn draft_undo(runner: &Runner, bundle: &Bundle, draft: &UndoDraft<'_>) -> Re
     let UndoDraft { undo, target, reason, proposer } = *draft;
     filled("reason", reason)?;
     may_propose(runner, proposer.fingerprint())?;
-    undo.still_stands()?;
+    undo.still_stands(runner)?;
     undo.not_by(proposer, runner.policy())?;
     let name = undo.target();
     crate::approve::owned(&[(name, target)])?;

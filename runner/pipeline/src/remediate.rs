@@ -15,10 +15,8 @@ use crate::runner::Runner;
 /// first change, or an unfinished run that blocks the target. Once something may have changed, how
 /// the run ended is a [`RunReport`].
 pub fn remediate(runner: &Runner, order: &Order<'_>) -> Result<RunReport, PipelineError> {
-    order::unblocked(runner, order)?;
-    // Signatures, quorum, window, uses, digests of everything that was read: all or nothing.
-    let authorized = order::authorize(runner, order)?;
-    order.target.can_be_asked(order.name, order.undo.is_none())?;
+    // What was signed against what was read, and whether the target can be asked at all.
+    let authorized = order::preflight(runner, order).map_err(|bar| bar.error(order.proposal))?;
     // Only what was signed is linked.
     let (grants, target) = (&authorized.manifest().predicate.grants, [(order.name, order.target)]);
     let linked = match order.undo {

@@ -155,6 +155,8 @@ pub struct ApprovalReview {
     pub used_by: Vec<String>,
     /// Whether they used it up on every target.
     pub used_up: bool,
+    /// Why no run will be by it any more, whatever is left of it.
+    pub void: Option<String>,
     /// Why its first signer agrees.
     pub reason: String,
 }
@@ -381,6 +383,7 @@ fn approvals(desk: &dyn Desk, stored: &Stored) -> Result<Vec<ApprovalReview>, Pi
             uses: terms.uses,
             used_by: given.runs.into_iter().map(|run| run.run).collect(),
             used_up,
+            void: given.void,
             reason: terms.reason,
         }
     };

@@ -11,7 +11,7 @@ use crate::drift;
 use crate::error::PipelineError;
 use crate::guards;
 use crate::link::Linked;
-use crate::order::Order;
+use crate::order::{self, Order};
 use crate::report::{ReportedChange, RunReport, UndoneRun};
 use crate::runner::Runner;
 use crate::schedule::hold;
@@ -45,12 +45,6 @@ impl<'a> Run<'a> {
         authorized: Authorized,
         linked: Linked,
     ) -> Result<Self, PipelineError> {
-        if order.target.guards.is_empty() {
-            let what =
-                format!("the target `{}` has no guards, and a run never commits on its own check alone", order.name);
-            return Err(PipelineError::refused(what)
-                .with_hint(format!("add a `[[targets.{}.guards]]` to the configuration", order.name)));
-        }
         // Held before anything is tested: what holds now could otherwise be another run's change away from holding.
         let hold = runner.hold(order.name).map_err(|error| not_begun(runner, order, &error))?;
         let guards_before = guards::ask(runner, order.target);
@@ -76,6 +70,7 @@ impl<'a> Run<'a> {
             None => CommandValidators::new(runner, order.target)?,
             Some(_) => CommandValidators::none(runner),
         };
+        let authorized = order::still_authorized(runner, order, &authorized)?;
         let terms = &authorized.manifest().predicate;
         let start = RunStart {
             proposal: &order.proposal.digest(),
@@ -391,14 +386,14 @@ fn ask_check(
     asked.unwrap_or_else(|error| Verdict::CannotTell(error.to_string()))
 }
 
-        BeginError::Denied => PipelineError::refused(error.to_string()).with_hint(
-            "nothing changed and no use is spent; a denial is final: a changed proposal can be made and reviewed anew",
-        ),
 fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) -> PipelineError {
     match error {
         BeginError::UsedUp { .. } => PipelineError::refused(error.to_string())
             .with_hint("approve the proposal again; an approval is good for as many runs as it says, and no more"),
         BeginError::Superseded { by } => crate::order::superseded(by),
+        BeginError::Denied => PipelineError::refused(error.to_string()).with_hint(
+            "nothing changed and no use is spent; a denial is final: a changed proposal can be made and reviewed anew",
+        ),
         BeginError::Undone { .. } => {
             PipelineError::refused(error.to_string()).with_hint("there is nothing left to undo")
         }

@@ -261,8 +261,9 @@ impl Runner {
     ) -> Result<Digest, PipelineError> {
         let signature = crate::approve::signed(signatory, namespace::PROPOSAL, &drafted.bytes)?;
         // The runner takes a proposal only as it will be read again.
-        let proposal = Proposal::verify(&drafted.bytes, signature.as_bytes(), &self.policy)
-            .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+        let proposal = Proposal::verify(&drafted.bytes, signature.as_bytes(), &self.policy).map_err(|refusal| {
+            PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(crate::propose::PROPOSE))
+        })?;
         crate::approve::approvable(&proposal, self.pinned_policy)?;
         bundle.copy_to(&self.state.bundle(&bundle.digest())).map_err(|error| {
             PipelineError::failed(format!("the bundle could not be kept: {error}"))
@@ -300,8 +301,10 @@ impl Runner {
     pub(crate) fn proposal(&self, name: &str) -> Result<Proposal, PipelineError> {
         let proposals = self.state.proposals();
         let record = proposals.get(&proposals.find(name)?)?;
-        let proposal = Proposal::verify(&record.document, record.signature.as_bytes(), &self.policy)
-            .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+        let proposal =
+            Proposal::verify(&record.document, record.signature.as_bytes(), &self.policy).map_err(|refusal| {
+                PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(crate::propose::PROPOSE))
+            })?;
         if proposal.digest() != record.digest {
             return Err(PipelineError::refused("the proposal was changed since it was made")
                 .with_hint("propose it again; nothing changed"));

@@ -17,8 +17,9 @@ pub(crate) fn verified<T: DeserializeOwned>(
     signature: &[u8],
     runner: &str,
 ) -> Result<T, PipelineError> {
-    countersign_trust::verify_runner(bytes, signature, namespace, runner)
-        .map_err(|refusal| PipelineError::refused(format!("{what}: {refusal}")).with_hint(refusal.hint()))?;
+    countersign_trust::verify_runner(bytes, signature, namespace, runner).map_err(|refusal| {
+        PipelineError::refused(format!("{what}: {refusal}")).with_hint(refusal.hint(crate::propose::PROPOSE))
+    })?;
     strict::from_slice(bytes, MAX_DOCUMENT).map_err(|error| {
         PipelineError::refused(format!("{what}: {error}")).with_hint("propose it again with this version")
     })

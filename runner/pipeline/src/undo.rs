@@ -151,11 +151,11 @@ impl Undo {
         sent.map(told).collect()
     }
 
-    /// Refuses what was undone already.
-    pub(crate) fn still_stands(&self) -> Result<(), PipelineError> {
-        match &self.run.undone_by {
+    /// Refuses what was undone already, perhaps since this was read.
+    pub(crate) fn still_stands(&self, runner: &Runner) -> Result<(), PipelineError> {
+        match runner.state().runs().get(&self.run.id)?.undone_by {
             None => Ok(()),
-            Some(by) => Err(undone(&self.run.id, by)),
+            Some(by) => Err(undone(&self.run.id, &by)),
         }
     }
 

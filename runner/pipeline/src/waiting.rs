@@ -1,11 +1,11 @@
 //! Waiting for the last signature. Nothing is held meanwhile: no lock, no target, no approval.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use countersign_trust::Refusal;
 
 use crate::error::PipelineError;
+use crate::given::given;
 use crate::order::{self, Order};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
@@ -35,15 +35,16 @@ pub fn await_approval(runner: &Runner, order: &Order<'_>, timeout: Option<Durati
                 ));
         }
         order::stands(runner, order.proposal, order.undo)?;
-        let refusal = match order::decide(runner, order, runner.now())? {
+        let now = runner.decisive()?;
+        let refusal = match order::decide(runner, order, now)? {
             Ok(_) => {
                 runner.note(&format!("{name} is approved: the run starts"));
                 return Ok(());
             }
             Err(refusal) => refusal,
         };
-        let left = still_open(runner, order, &refusal)?;
-        let says = describe(runner, order, &refusal)?;
+        let left = still_open(order, &refusal, now)?;
+        let says = describe(runner, order, &refusal, now)?;
         if says != said {
             runner.note(&says);
             said = says;
@@ -63,42 +64,31 @@ pub fn await_approval(runner: &Runner, order: &Order<'_>, timeout: Option<Durati
 }
 
 /// For how long somebody can still allow it.
-fn still_open(runner: &Runner, order: &Order<'_>, refusal: &Refusal) -> Result<Duration, PipelineError> {
+fn still_open(order: &Order<'_>, refusal: &Refusal, now: u64) -> Result<Duration, PipelineError> {
     if !refusal.awaits_approval() {
-        return Err(PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()));
+        return Err(order::refused(refusal, order.proposal));
     }
     // An approval that is not valid yet was given in time.
     if matches!(refusal, Refusal::NotYetValid { .. }) {
         return Ok(AT_MOST);
     }
-    let left = order.proposal.document().expires.saturating_sub(runner.now());
+    let left = order.proposal.document().expires.saturating_sub(now);
     if left == 0 {
         let what = format!("the proposal expired before it was approved: {refusal}");
-        let name = proposal_name(&order.proposal.digest());
-        return Err(PipelineError::refused(what)
-            .with_hint(format!("nothing changed; rehearse it again with `countersign propose --revise {name}`")));
+        let again = order::again(order.proposal);
+        return Err(PipelineError::refused(what).with_hint(format!("nothing changed; rehearse it again with {again}")));
     }
     Ok(Duration::from_millis(left))
 }
 
 /// What is waited for, and who can give it.
-fn describe(runner: &Runner, order: &Order<'_>, refusal: &Refusal) -> Result<String, PipelineError> {
+fn describe(runner: &Runner, order: &Order<'_>, refusal: &Refusal, now: u64) -> Result<String, PipelineError> {
     let (policy, proposal) = (runner.policy(), order.proposal);
-    let mut signed: BTreeSet<String> = BTreeSet::new();
-    for approval in runner.approvals(&proposal.digest())? {
-        // Signatures add up on one manifest and not across several.
-        let people: BTreeSet<String> = approval
-            .signatures
-            .iter()
-            .filter_map(|signature| {
-                countersign_trust::verify_approval_of(&approval.manifest, signature, proposal, policy).ok()
-            })
-            .map(|approver| approver.name().to_owned())
-            .collect();
-        if people.len() > signed.len() {
-            signed = people;
-        }
-    }
+    // Signatures add up on one approval and not across several, and only on one by which this run could be.
+    let all = given(runner, order.stored)?;
+    let open = all.iter().filter(|given| given.open(now) && given.unused().any(|target| target == order.name));
+    let signed =
+        open.max_by_key(|given| given.approvers.len()).map(|given| given.approvers.clone()).unwrap_or_default();
     let undone = proposal.document().undoes.as_ref().map(|undoes| policy.principal(&undoes.proposer));
     let barred: Vec<&str> = [Some(proposal.proposer()), undone.as_ref()]
         .into_iter()
@@ -107,9 +97,12 @@ fn describe(runner: &Runner, order: &Order<'_>, refusal: &Refusal) -> Result<Str
         .collect();
     let may: Vec<&str> = policy.approvers().filter(|name| !barred.contains(name) && !signed.contains(*name)).collect();
     let (name, needed) = (proposal_name(&proposal.digest()), policy.quorum());
-    let missing = needed.saturating_sub(signed.len());
     let more = if signed.is_empty() { "" } else { " more" };
-    let mut says = format!("waiting for {missing}{more} of {name}'s approvers; nothing is held meanwhile");
+    let what = match needed.saturating_sub(signed.len()) {
+        0 => format!("the approval of {name} to be valid"),
+        missing => format!("{missing}{more} of {name}'s approvers"),
+    };
+    let mut says = format!("waiting for {what}; nothing is held meanwhile");
     if !signed.is_empty() {
         let signed: Vec<_> = signed.into_iter().collect();
         says.push_str(&format!("; signed by {}", signed.join(", ")));

@@ -52,7 +52,7 @@ pub use evidence::{EvidenceRecord, EvidenceStore, NewEvidence};
 pub use images::{ImagesPlace, ImagesUse};
 pub use journal::{Journal, MAX_CHANGES, MAX_EVENTS, When};
 pub use names::proposal_name;
-pub use proposals::{Lineage, NewProposal, ProposalRecord, ProposalSummary, Proposals};
+pub use proposals::{Lineage, NewProposal, PendingBounds, ProposalRecord, ProposalSummary, Proposals};
 pub use rehearsals::{RehearsalRecord, Rehearsals};
 pub use rows::{MAX_DOCUMENT, MAX_LISTED, MAX_SIGNATURE};
 pub use runs::{RunEvent, RunRecord, RunState, Runs};

@@ -66,6 +66,17 @@ pub struct ProposalSummary {
     pub runs: u64,
 }
 
+/// What bounds every approval, by which it is told that one can be good no more.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingBounds {
+    /// The time, in milliseconds since 1970-01-01 UTC.
+    pub now: u64,
+    /// The longest that an approval is good for, in milliseconds.
+    pub longest: u64,
+    /// The most runs on one target that an approval is good for.
+    pub uses: u32,
+}
+
 const NAMES: Names = Names {
     noun: "proposal",
     expected: "`p-` or `sha256:` and hexadecimal digits in lower case, or only those, at least 6",
@@ -184,21 +195,36 @@ impl Proposals<'_> {
         })
     }
 
-    /// The proposals that may wait for somebody at `now`, oldest first: neither denied nor superseded, and not expired and
-    /// not run, or with an approval that may still be good, where none is for longer than `longest` milliseconds. Whether it
-    /// is, and whether a run used it up, is for the caller to find out.
+    /// The proposals that may wait for somebody, oldest first, and how many more there are beyond `limit`: those neither
+    /// denied nor superseded, and not expired and not run, or with an approval that may still be good. Whether it is, is
+    /// for the caller to find out.
     ///
     /// # Errors
     /// Where the database cannot be read.
-    pub fn pending(&self, now: u64, longest: u64, limit: usize) -> Result<Vec<ProposalSummary>, RecordError> {
+    pub fn pending(&self, bounds: PendingBounds, limit: usize) -> Result<(Vec<ProposalSummary>, u64), RecordError> {
+        // What is damaged has no number of targets, and is never used up.
         let sql = format!(
-            "SELECT * FROM ({SUMMARY}) WHERE denials = 0 AND revisions = 0
-             AND (runs = 0 AND expires > ?1 OR manifests > 0 AND expires > ?2) ORDER BY created, digest LIMIT ?3"
+            "SELECT *, count(*) OVER () FROM ({SUMMARY}) s WHERE denials = 0 AND revisions = 0
+             AND (runs = 0 AND expires > ?1 OR manifests > 0 AND expires > ?2)
+             AND (runs = 0 OR EXISTS (SELECT 1 FROM manifests m WHERE m.proposal = s.digest
+                AND (SELECT count(*) FROM (SELECT 1 FROM runs r WHERE r.manifest = m.digest AND r.outcome IS NOT 'refused'
+                                           GROUP BY r.target HAVING count(*) >= ?4))
+                  < (SELECT coalesce(iif(json_valid(p.text), json_array_length(p.text, '$.targets'), NULL), ?4 + 1000000)
+                     FROM (SELECT CAST(document AS TEXT) AS text FROM proposals WHERE digest = s.digest) p)))
+             ORDER BY created, digest LIMIT ?3"
         );
-        let values = (rows::time(now), rows::time(now.saturating_sub(longest)), rows::limit(limit));
-        self.0.read("list the proposals", |connection| {
-            connection.prepare(&sql)?.query_map(params![values.0, values.1, values.2], summary)?.collect()
-        })
+        let PendingBounds { now, longest, uses } = bounds;
+        let (now, ago) = (rows::time(now), rows::time(now.saturating_sub(longest)));
+        let rows = self.0.read("list the proposals", |connection| {
+            let decode = |row: &Row<'_>| Ok((summary(row)?, rows::get_count(row, 8)?));
+            let rows: rusqlite::Result<Vec<_>> =
+                connection.prepare(&sql)?.query_map(params![now, ago, rows::limit(limit), uses], decode)?.collect();
+            rows
+        })?;
+        let all = rows.first().map_or(0, |(_, all)| *all);
+        let summaries: Vec<_> = rows.into_iter().map(|(summary, _)| summary).collect();
+        let left_off = all.saturating_sub(summaries.len() as u64);
+        Ok((summaries, left_off))
     }
 }
 

@@ -412,10 +412,10 @@ impl Refusal {
         }
     }
 
-    /// What to do next, in one line.
+    /// What to do next, in one line. `again` is the command, in backticks, that rehearses and proposes the same again.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self, again: &str) -> String {
+        let fixed = match self {
             Self::Signature { error, .. } => match error {
                 SignatureError::NotASignature(_) => {
                     "give the file that `ssh-keygen -Y sign` or `countersign` wrote, whole and nothing else"
@@ -451,14 +451,16 @@ impl Refusal {
             }
             Self::TargetNotProposed { .. } => "run it on a target that it was proposed for, or propose it for this one",
             Self::ConfigurationChanged { .. } | Self::PlanChanged { .. } => {
-                "the target is no longer what was proposed for: rehearse it again with `countersign propose --revise`, and have that approved"
+                return format!(
+                    "the target is no longer what was proposed for: rehearse it again with {again}, and have that approved"
+                );
             }
             Self::Denied { .. } => "talk to who denied it; a changed proposal can be made and reviewed anew",
-            Self::MayNotDeny { .. } | Self::UnknownApprover { .. } | Self::MayNotApprove { .. } => {
-                "have it signed by somebody the trust policy lists with may = [\"approve\"], or change the policy"
             Self::DamagedDenial { .. } => {
                 "the state is damaged: restore it from a backup, or propose the change again and have that reviewed"
             }
+            Self::MayNotDeny { .. } | Self::UnknownApprover { .. } | Self::MayNotApprove { .. } => {
+                "have it signed by somebody the trust policy lists with may = [\"approve\"], or change the policy"
             }
             Self::OtherProposal { .. } => "use the document that belongs to this proposal",
             Self::NotApproved { .. } => "an approver runs `countersign review`, then `countersign approve`",
@@ -483,6 +485,7 @@ impl Refusal {
             Self::UsesNotAllowed { .. } => "approve it again for as many runs as the trust policy allows",
             Self::ScopedNotAllowed => "propose it in mode `exact`, or allow `scoped` in the trust policy",
             Self::ConfirmationNotSupported => "approve it again without a confirmation",
-        }
+        };
+        fixed.to_owned()
     }
 }

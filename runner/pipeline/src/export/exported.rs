@@ -13,7 +13,7 @@ use countersign_trust::{Policy, Proposal, PublicKey, Signatory, SignedApproval, 
 use super::container::{self, Entries, damaged};
 use super::contents::Contents;
 use super::{Unshown, name, put_paper, runner_line, shown_images};
-use crate::approve::{ApprovalTerms, acceptable, deniable};
+use crate::approve::{ApprovalTerms, acceptable, deniable, signer};
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::review::{Provenance, Review};
@@ -87,8 +87,9 @@ impl Exported {
         }
 
         let (bytes, signature) = contents.signed(name::PROPOSAL)?;
-        let proposal = Proposal::verify(&bytes, &signature, &policy)
-            .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint()))?;
+        let proposal = Proposal::verify(&bytes, &signature, &policy).map_err(|refusal| {
+            PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(crate::propose::PROPOSE))
+        })?;
         let document = proposal.document();
         if proposal.digest() != standing.proposal {
             return Err(damaged("how the targets stand was signed for another proposal"));
@@ -134,7 +135,8 @@ impl Exported {
         }
         for approval in &self.papers.approvals {
             for signature in &approval.signatures {
-                acceptable(self, &self.stored, &approval.manifest, signature)?;
+                // One that is void by now is shown as such.
+                signer(self, &self.stored, &approval.manifest, signature)?;
             }
         }
         for denial in &self.papers.denials {

@@ -3,7 +3,7 @@ use countersign_trust::{SignedApproval, SignedDenial};
 use serde::Serialize;
 
 use super::{Exported, Pins};
-use crate::approve::{acceptable, deniable, still_given};
+use crate::approve::{acceptable, deniable, signer, still_given};
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::given::{Given, given};
@@ -144,7 +144,7 @@ fn list_approvals(runner: &Runner, exported: &Exported, imported: &mut Imported)
     for SignedApproval { manifest, signatures } in exported.signed_approvals() {
         for signature in signatures {
             let digest = Digest::of(manifest);
-            match acceptable(exported, exported.stored(), manifest, signature) {
+            match signer(exported, exported.stored(), manifest, signature) {
                 Ok(by) if has(&kept, manifest, signature) => {
                     imported.approvals.push(ImportedPaper { digest, by: by.name().to_owned(), new: false });
                 }
@@ -170,8 +170,9 @@ fn keep_approvals<'t>(
     let mut new: Vec<(&[u8], &str)> = Vec::new();
     for SignedApproval { manifest, signatures } in exported.signed_approvals() {
         for signature in signatures {
-            let by = acceptable(runner, stored, manifest, signature)?.name().to_owned();
             let known = has(&kept, manifest, signature);
+            let verify = if known { signer } else { acceptable };
+            let by = verify(runner, stored, manifest, signature)?.name().to_owned();
             if !known {
                 let armored =
                     std::str::from_utf8(signature).map_err(|error| PipelineError::failed(error.to_string()))?;

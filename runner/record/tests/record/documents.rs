@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use countersign_model::Digest;
-use countersign_record::{MAX_SIGNATURES, NewEvidence, RecordError, proposal_name};
+use countersign_model::{Digest, Outcome};
+use countersign_record::{MAX_SIGNATURES, NewEvidence, PendingBounds, RecordError, proposal_name};
 
 use crate::support::{approve, fixture, new_proposal};
 
@@ -93,7 +93,8 @@ fn proposals_are_found_by_what_people_type() {
 #[test]
 fn proposals_wait_until_somebody_acts() {
     let run = fixture();
-    let pending = |now| run.state.proposals().pending(now, 500, 10).expect("listed").len();
+    let bounds = |now| PendingBounds { now, longest: 500, uses: 1 };
+    let pending = |now| run.state.proposals().pending(bounds(now), 10).expect("listed").0.len();
     assert_eq!((pending(8_999), pending(9_499), pending(9_500)), (1, 1, 0), "until no approval can be good any more");
     let (second, _) = approve(&run.state, b"second");
     assert_eq!(pending(0), 2);
@@ -112,6 +113,35 @@ fn proposals_wait_until_somebody_acts() {
         (found.manifests, found.denials, found.runs)
     };
     assert_eq!((counts(run.proposal), counts(second)), ((1, 0, 1), (1, 1, 0)));
+}
+
+/// Whoever looks at the oldest only is told how many there are besides, and what is done takes nobody's place.
+#[test]
+fn proposals_that_are_left_off_are_counted_and_what_is_done_is_left_out() {
+    let run = fixture();
+    let bounds = PendingBounds { now: 0, longest: 500, uses: 1 };
+    let (both, approved_for_both) = approve(&run.state, br#"{"targets":[{},{}]}"#);
+    let (one, approved_for_one) = approve(&run.state, br#"{"targets":[{}]}"#);
+    let listed = |limit| {
+        let (found, left_off) = run.state.proposals().pending(bounds, limit).expect("listed");
+        (found.into_iter().map(|summary| summary.digest).collect::<Vec<_>>(), left_off)
+    };
+    let (found, left_off) = listed(2);
+    assert_eq!((found.len(), left_off), (2, 1));
+    assert_eq!(listed(3).1, 0);
+    let ran = |proposal, manifest, target| {
+        let mut journal = crate::support::begin(&run.state, target, proposal, manifest, 1).expect("begins");
+        journal.finish(Outcome::Committed, "ok", &serde_json::json!({}), 3_000).expect("finished");
+    };
+    ran(&both, &approved_for_both, "web-1");
+    ran(&one, &approved_for_one, "web-1");
+    let (found, left_off) = listed(3);
+    assert_eq!((found.contains(&both), found.contains(&one), found.len(), left_off), (true, false, 2, 0));
+    ran(&both, &approved_for_both, "web-2");
+    assert_eq!(listed(3), (vec![run.proposal], 0));
+    // Another approval is good for another run.
+    run.state.approvals().add_manifest(&one, b"again").expect("approved");
+    assert!(listed(3).0.contains(&one));
 }
 
 #[test]

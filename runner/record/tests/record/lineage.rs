@@ -1,7 +1,7 @@
 //! Proposals that take the place of others, and runs that undo others.
 
 use countersign_model::{Digest, Outcome};
-use countersign_record::{BeginError, Lineage, RecordError, State, proposal_name};
+use countersign_record::{BeginError, Lineage, PendingBounds, RecordError, State, proposal_name};
 use serde_json::json;
 
 use crate::support::{TARGET, begin, fixture, new_proposal};
@@ -37,8 +37,9 @@ fn a_proposal_is_superseded_once_and_can_no_longer_begin() {
     let pending: Vec<_> = run
         .state
         .proposals()
-        .pending(2_000, 0, 10)
+        .pending(PendingBounds { now: 2_000, longest: 0, uses: 1 }, 10)
         .expect("listed")
+        .0
         .into_iter()
         .map(|proposal| proposal.digest)
         .collect();

@@ -16,7 +16,8 @@ fn refusal(change: impl FnOnce(&mut World)) -> Refusal {
     let refusal = world.authorize().expect_err("refused");
     let text = refusal.to_string();
     assert!(!text.ends_with('.') && !text.contains('\u{1b}') && text.len() < 600, "{text}");
-    assert!(!refusal.hint().is_empty() && !refusal.hint().contains('\n'));
+    let hint = refusal.hint("`countersign rollback r-1`");
+    assert!(!hint.is_empty() && !hint.contains('\n') && !hint.contains("--revise"), "{hint}");
     refusal
 }
 
@@ -62,6 +63,8 @@ fn what_the_runner_found_must_be_what_was_proposed() {
     // Another target of the same proposal has another plan and another configuration.
     refuses!(Refusal::ConfigurationChanged { .. }, |w| w.request.target = "web-2");
     refuses!(Refusal::ConfigurationChanged { .. }, |w| w.request.configuration = digest("changed"));
+    let hint = refusal(|w| w.request.configuration = digest("changed")).hint("`countersign rollback r-1`");
+    assert!(hint.contains("rehearse it again with `countersign rollback r-1`"), "{hint}");
     refuses!(Refusal::OtherRunner { .. }, |w| w.request.runner = key(STRANGER).fingerprint().to_owned());
     refuses!(Refusal::PlanChanged { .. }, |w| w.request.plan = digest("another plan"));
 }
