@@ -130,16 +130,16 @@ pub(crate) fn still_given<'m>(
 ) -> Result<(), PipelineError> {
     let now = open(runner, stored)?;
     as_proposed(stored, &configured(runner, stored, targets))?;
-    manifests.try_for_each(|manifest| unexpired(manifest, now))
+    manifests.try_for_each(|manifest| unexpired(&stored.proposal, manifest, now))
 }
 
 /// Refuses an approval that can start no run any more.
-pub(crate) fn unexpired(manifest: &[u8], now: u64) -> Result<(), PipelineError> {
+pub(crate) fn unexpired(proposal: &Proposal, manifest: &[u8], now: u64) -> Result<(), PipelineError> {
     match terms(manifest)?.expires {
         at if at > now => Ok(()),
         at => {
             let refusal = Refusal::Expired { at, now };
-            Err(refused(&refusal, &stored.proposal))
+            Err(refused(&refusal, proposal))
         }
     }
 }

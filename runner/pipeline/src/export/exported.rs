@@ -221,7 +221,7 @@ impl Exported {
         self.signable()?;
         let now = crate::approve::open(self, &self.stored)?;
         let approver = acceptable(self, &self.stored, manifest, signature.as_bytes())?;
-        crate::approve::unexpired(manifest, now)?;
+        crate::approve::unexpired(&self.stored.proposal, manifest, now)?;
         crate::given::once(self, &self.stored, manifest, &approver, "nothing was kept")?;
         let added = self.with_paper(name::APPROVALS, manifest, signature.as_bytes())?;
         Ok((approver.name().to_owned(), added))
