@@ -261,6 +261,10 @@ impl TypedCall for Call {
     }
 
     fn choice(&self) -> Choice {
-        Choice::Nothing
+        // A grant names no moment: which of its processes is meant is for the step to pick.
+        match self.process().map(|process| &process.which) {
+            Some(Which::Started(_)) => Choice::More("the process, by when it started,"),
+            Some(Which::PidFile(_)) | None => Choice::Nothing,
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! A session: what it remembers and whom it never touches.
 
+use std::path::Path;
+
 use countersign_capability::{Context, Opening, Phase, Prepared, Protected, Session};
 use countersign_model::{Fault, FaultKind, State};
 
@@ -47,11 +49,10 @@ impl ProcessSession {
         in_time(cx.deadline)?;
         let executable = Executable::find(&named.executable)?;
         let process = match &named.which {
-            Which::PidFile(path) => {
-                let pid = pid_file::read(path)?;
-                let process = self.proc.process(pid, &executable);
-                process.map_err(|fault| Fault { what: format!("by `{path}`: {}", fault.what), ..fault })?
-            }
+            Which::PidFile(path) => self.by_pid_file(path, &executable).map_err(|why| {
+                tracing::debug!(pid_file = path, executable = named.executable, why, "a pid file leads to no process");
+                pid_file::unfit(path, &named.executable)
+            })?,
             Which::Started(ticks) => {
                 let mut found = self.proc.processes(&executable, cx.deadline)?;
                 found.retain(|process| process.started == *ticks);
@@ -70,6 +71,18 @@ impl ProcessSession {
         };
         self.refuse_own(process.pid)?;
         Ok(process)
+    }
+
+    /// The process of the executable that a pid file names.
+    ///
+    /// # Errors
+    /// Why there is none, which a guest is not told.
+    fn by_pid_file(&self, path: &str, executable: &Executable<'_>) -> Result<Process, String> {
+        if self.protected.paths.iter().any(|own| Path::new(path).starts_with(own)) {
+            return Err("it is the runner's own".to_owned());
+        }
+        let process = self.proc.process(pid_file::read(path)?, executable).map_err(|fault| fault.what)?;
+        self.refuse_own(process.pid).map(|()| process).map_err(|fault| fault.what)
     }
 
     /// # Errors

@@ -110,9 +110,9 @@ fn a_process_that_vanished_or_was_replaced_is_changed() {
     std::fs::rename(place.path("new"), place.path("program")).expect("replaced");
     let fault = bench.apply(&change).expect_err("replaced");
     assert_eq!((fault.kind, fault.reached), (FaultKind::Changed, false));
-    assert!(fault.what.contains("deleted or replaced"), "{fault}");
-    assert_eq!(bench.prepare(&words).expect_err("replaced").kind, FaultKind::Changed);
-    assert!(matches!(bench.probe(&change), State::Elsewhere(why) if why.contains("deleted or replaced")));
+    assert!(fault.what.contains("leads to no process"), "{fault}");
+    assert_eq!(bench.prepare(&words).expect_err("replaced").kind, FaultKind::NotFound);
+    assert!(matches!(bench.probe(&change), State::Elsewhere(why) if why.contains("leads to no process")));
     assert!(running.is_quiet());
 
     let (_place, mut running, words) = stage();
@@ -136,21 +136,24 @@ fn the_runner_and_what_it_descends_from_are_never_signalled() {
     };
     let own = std::process::id();
     let parent = std::os::unix::process::parent_id();
-    for (pid, why) in
-        [(own, "runner's own"), (parent, if parent == 1 { "never" } else { "descends from" }), (1, "never")]
-    {
+    let vital = FaultKind::Denied;
+    for (pid, kind, why) in [
+        (own, FaultKind::NotFound, "leads to no process"),
+        (parent, vital, if parent == 1 { "never" } else { "descends from" }),
+        (1, vital, "never"),
+    ] {
         // Whose executable may not be looked at cannot be signalled either; that is another rule.
         let Some(exe) = exe_of(pid) else { continue };
         let words = format!("exe={exe} pid-file={} signal=HUP", place.pid_file(pid));
         let fault = Bench::new(Phase::Live).prepare(&words).expect_err("its own");
-        assert_eq!((fault.kind, fault.reached), (FaultKind::Denied, false), "{fault}");
+        assert_eq!((fault.kind, fault.reached), (kind, false), "{fault}");
         assert!(fault.what.contains(why), "{fault}");
     }
     // A process of the runner's, and the parent of one.
     let (_place, running, words) = stage();
     let protected = Protected { paths: vec![], processes: vec![running.pid()] };
     let fault = Bench::protecting(Phase::Live, &protected).prepare(&words).expect_err("its own");
-    assert_eq!(fault.kind, FaultKind::Denied);
+    assert_eq!(fault.kind, FaultKind::NotFound);
     // A change that was prepared before does not get there either.
     let mut change = Bench::new(Phase::Live).prepare(&words).expect("a change");
     let fault = Bench::protecting(Phase::Live, &protected).apply(&change).expect_err("its own");
@@ -160,6 +163,19 @@ fn the_runner_and_what_it_descends_from_are_never_signalled() {
         let fault = Bench::new(Phase::Live).apply(&change).expect_err("never");
         assert_eq!((fault.kind, fault.reached), (FaultKind::Denied, false), "{pid}: {fault}");
     }
+}
+
+/// A step that has read what is sensitive could tell it by which process of a granted executable it picks.
+#[test]
+fn a_process_named_by_its_start_is_for_the_step_to_pick() {
+    use countersign_capability::{Choice, TypedCall};
+    for (which, picked) in [("pid-file=/p", false), ("started=5", true)] {
+        let (call, _) = least(&signal(&format!("exe=/n {which} signal=HUP")));
+        assert_eq!(call.choice() != Choice::Nothing, picked, "{which}");
+        let (call, _) = least(&parse(&format!("process.inspect exe=/n {which}")));
+        assert_eq!(call.choice() != Choice::Nothing, picked, "{which}");
+    }
+    assert_eq!(Call::List { executable: "/n".to_owned() }.choice(), Choice::Nothing);
 }
 
 #[test]
