@@ -204,9 +204,9 @@ fn a_step_that_did_not_read_it_is_heard() {
 #[test]
 fn a_fix_that_would_tell_it_is_denied_in_rehearsal_with_a_reason() {
     let vault = Vault::new();
-    vault.propose("content").expect(3).tells_nothing().says("the plan would show what it does to").says("/open");
+    vault.propose("content").expect(3).tells_nothing().says("the plan would show what it does by").says("/open");
     for way in ["mode", "absence"] {
-        vault.propose(way).expect(3).tells_nothing().says("the plan would show what it does to").says("/open");
+        vault.propose(way).expect(3).tells_nothing().says("the plan would show what it does by").says("/open");
     }
     vault.propose("own-mode").expect(3).tells_nothing().says("by the mode that it picks for").says("/password");
     // To rehearse is enough to see a plan, and what is denied is in none.

@@ -352,7 +352,8 @@ fn write(
         let why = format!("it would change `{subject}`, which no grant covers");
         return deny(work, asked, &why, Remedy::None);
     }
-    if let Err(why) = taint.permits_write(call, &change.subject, change.withheld) {
+    let grant = allowance.grant(permit).map_err(|fault| Stop(fault.what))?;
+    if let Err(why) = taint.permits_write(call, grant, change.withheld) {
         return deny(work, asked, &why, Remedy::Said);
     }
     let withheld = change.withheld;

@@ -52,7 +52,8 @@ impl Taint {
     }
 
     /// Tests a permitted call whose words somebody sees: a write's, in the plan, and those of a capability without
-    /// sensitive subjects, which may be whoever answers it. They must be the grant's words, and not the step's.
+    /// sensitive subjects, which may be whoever answers it. They must be the grant's words, and not the step's, and such a
+    /// read may leave nothing to pick besides, like a header.
     ///
     /// # Errors
     /// Why the call is denied, in a sentence fragment.
@@ -64,37 +65,47 @@ impl Taint {
             let least = call.least_grant()?;
             sessions.registry().get(call.capability())?.contains(&least, grant)
         };
-        if named().is_ok_and(|exactly: bool| exactly) {
-            let withheld = sessions.sensitive().takes_in(call.capability(), call.subject());
-            return self.permits_write(call, call.subject(), withheld);
+        if !named().is_ok_and(|exactly: bool| exactly) {
+            return Err(format!(
+                "the step had read what is sensitive, and could tell it by what it picks inside `{grant}`: from then on it \
+                 does only what a grant names exactly"
+            ));
         }
+        let picked = match (call.access(), call.choice()) {
+            (_, Choice::Nothing) => return Ok(()),
+            (Access::Write, _) => {
+                let withheld = sessions.sensitive().takes_in(call.capability(), call.subject());
+                return self.permits_write(call, grant, withheld);
+            }
+            (Access::Read, Choice::Content) => "content",
+            (Access::Read, Choice::More(what)) => what,
+        };
         Err(format!(
-            "the step had read what is sensitive, and could tell it by what it picks inside `{grant}`: from then on it \
-             does only what a grant names exactly"
+            "the step had read what is sensitive, and could tell it by {picked} that it picks for `{grant}`: from then on \
+             it asks others only for what a grant says all of"
         ))
     }
 
     /// Tests a write before anything is done for it, and the change that it comes to: by what a step picks it could tell
-    /// what it knows, so what it picks goes where it is withheld, or nowhere.
+    /// what it knows, so what it picks goes where it is withheld, or nowhere. Why not is told in the grant's words: the
+    /// step may have picked the subject's.
     ///
     /// # Errors
     /// Why the call is denied, in a sentence fragment.
-    pub(crate) fn permits_write(self, call: &dyn AnyCall, subject: &str, withheld: bool) -> Result<(), String> {
+    pub(crate) fn permits_write(self, call: &dyn AnyCall, grant: &Grant, withheld: bool) -> Result<(), String> {
         if !self.0 || call.access() == Access::Read {
             return Ok(());
         }
-        // A grant names the subject exactly, so it is not the step's own word.
-        let subject = countersign_model::text::excerpt(subject, 200);
         match call.choice() {
             Choice::Nothing => Ok(()),
             Choice::Content if withheld => Ok(()),
             Choice::More(what) if withheld => Err(format!(
-                "the step had read what is sensitive, and could tell it by {what} that it picks for `{subject}`, which the \
+                "the step had read what is sensitive, and could tell it by {what} that it picks for `{grant}`, which the \
                  plan would show"
             )),
             Choice::Content | Choice::More(_) => Err(format!(
-                "the step had read what is sensitive, and the plan would show what it does to `{subject}`, which is not: \
-                 from then on it changes only what is sensitive"
+                "the step had read what is sensitive, and the plan would show what it does by `{grant}`, which is for \
+                 nothing sensitive: from then on it changes only what is sensitive"
             )),
         }
     }

@@ -30,21 +30,21 @@ pub trait TypedCall: Clone + Serialize + DeserializeOwned + Send + 'static {
     /// Bytes of content that the call carries towards the target; 0 for reads.
     fn payload(&self) -> u64;
 
-    /// What of a write a step still picks, and its plan shows, where a grant names the call exactly: it could tell by it
-    /// what it has read. Whatever is not said to be less is [`Choice::More`].
+    /// What of the call a step still picks where a grant names it exactly, and the plan shows, or whoever answers the call
+    /// sees: it could tell by it what it has read. Whatever is not said to be less is [`Choice::More`].
     fn choice(&self) -> Choice {
         Choice::More("something")
     }
 }
 
-/// What a step picks of a write that a grant names exactly.
+/// What a step picks of a call that a grant names exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// Nothing: the grant says all of it, such as a signal.
     Nothing,
-    /// What is content, and is shown nowhere where the subject is sensitive; its size is shown.
+    /// Of a write, what is content, and is shown nowhere where the subject is sensitive; its size is shown.
     Content,
-    /// More than content, shown wherever it is written: what it is, such as `the mode`.
+    /// More than content, shown wherever it is written, or seen by whoever answers: what it is, such as `the mode`.
     More(&'static str),
 }
 

@@ -1,4 +1,4 @@
-use countersign_capability::TypedCall;
+use countersign_capability::{Choice, TypedCall};
 use countersign_model::text::excerpt;
 use countersign_model::{Access, Fault, FaultKind, Selector};
 use serde::{Deserialize, Serialize};
@@ -99,5 +99,14 @@ impl TypedCall for Call {
 
     fn payload(&self) -> u64 {
         0
+    }
+
+    fn choice(&self) -> Choice {
+        // A grant names the URL, and neither of these.
+        match self {
+            Self::Get(request) if request.headers.is_empty() => Choice::Nothing,
+            Self::Head(request) if request.headers.is_empty() => Choice::More("`head` instead of `get`"),
+            Self::Get(_) | Self::Head(_) => Choice::More("the headers"),
+        }
     }
 }

@@ -4,7 +4,7 @@ use countersign_capability::{LogLine, Port};
 use countersign_gate::WITHHELD;
 use countersign_model::{Call, FaultKind, Mode, Reversibility, Role, State};
 
-use crate::support::{ALL, Host, NAMELESS, Run, get, put, put_mode, remove, ring, turn};
+use crate::support::{ALL, Host, NAMELESS, Run, get, get_as, put, put_mode, remove, ring, turn};
 
 /// A shelf where what begins with `key-` is sensitive.
 fn host() -> Host {
@@ -117,6 +117,10 @@ fn the_words_of_another_capability_must_be_the_grants() {
     bench.begin(Role::Investigation, &["shelf.read *", "attic.read x"]);
     bench.value(get("shelf", "key-a"));
     assert_eq!(bench.value(get("attic", "x")), "9");
+    let why = bench.denial(get_as("attic", "x", 0o150));
+    assert!(why.contains("by the mode that it picks for `attic.read x`"), "{why}");
+    assert_eq!(host.attic.asked(), ["read x"], "like a header: the server would be told");
+    bench.value(get_as("shelf", "a", 0o150));
 }
 
 #[test]
@@ -179,12 +183,12 @@ fn a_step_that_knows_changes_only_what_is_sensitive() {
     ];
     for answer in writes_after_reading(&grants, &denied) {
         let why = answer.expect("it is denied");
-        assert!(why.contains("the plan would show what it does to") && why.contains("only what is sensitive"), "{why}");
+        assert!(why.contains("the plan would show what it does by") && why.contains("only what is sensitive"), "{why}");
     }
     let shown = [turn("shelf", "key-a", 0o150), put_mode("shelf", "key-a", "hunter3", 0o165)];
     for answer in writes_after_reading(&grants, &shown) {
         let why = answer.expect("it is denied");
-        assert!(why.contains("could tell it by the mode that it picks for `key-a`"), "{why}");
+        assert!(why.contains("could tell it by the mode that it picks for `shelf.write key-a`"), "{why}");
     }
     let kept = [put("shelf", "key-a", "hunter3"), ring("shelf", "bell", 1), remove("shelf", "key-a")];
     assert_eq!(writes_after_reading(&grants, &kept), [None, None, None], "where it is withheld, or picks nothing");
@@ -221,7 +225,7 @@ fn in_a_run_such_a_write_ends_the_step() {
     run.begin(Role::Fix, &["shelf.read *", "shelf.write a"]);
     run.value(get("shelf", "key-a"));
     let why = run.stop(put("shelf", "a", "hunter2"));
-    assert!(why.contains("the plan would show what it does to `a`") && !why.contains("hunter2"), "{why}");
+    assert!(why.contains("the plan would show what it does by `shelf.write a`") && !why.contains("hunter2"), "{why}");
     assert_eq!(host.shelf.content("a"), "1");
     assert_eq!(run.journaled(), 0);
     // The rollback step is another one.

@@ -9,5 +9,5 @@ mod target;
 
 pub(crate) use bench::{ALL, Bench, Host};
 pub(crate) use run::Run;
-pub(crate) use store::{NAMELESS, get, put, put_mode, remove, ring, turn};
+pub(crate) use store::{NAMELESS, get, get_as, put, put_mode, remove, ring, turn};
 pub(crate) use target::{Entry, Trouble};

@@ -61,6 +61,11 @@ pub(crate) fn get(capability: &str, key: &str) -> Call {
     call(capability, Op::Get, key, "", 0)
 }
 
+/// A read with something that no grant names.
+pub(crate) fn get_as(capability: &str, key: &str, mode: u32) -> Call {
+    call(capability, Op::Get, key, "", mode)
+}
+
 pub(crate) fn put(capability: &str, key: &str, contents: &str) -> Call {
     put_mode(capability, key, contents, 0o644)
 }
@@ -112,8 +117,9 @@ impl TypedCall for StoreCall {
 
     fn choice(&self) -> Choice {
         match self.op {
-            Op::Ring => Choice::Nothing,
-            Op::Get | Op::Remove => Choice::Content,
+            Op::Get if self.mode != 0 => Choice::More("the mode"),
+            Op::Get | Op::Ring => Choice::Nothing,
+            Op::Remove => Choice::Content,
             Op::Put if self.mode == 0o644 => Choice::Content,
             Op::Put | Op::Turn => Choice::More("the mode"),
         }
