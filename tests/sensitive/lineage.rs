@@ -60,6 +60,34 @@ fn a_revision_withholds_what_is_held_for_sensitive_since() {
     assert_eq!(vault.reviewed(&newest)["revision"]["revises"], new.as_str());
 }
 
+/// A step that read it before anybody said so wrote what it liked of it, wherever its grants let it.
+#[test]
+fn what_a_step_chose_is_withheld_where_what_it_read_is_held_for_sensitive_since() {
+    let vault = Vault::with("", "");
+    let config = fs::read_to_string(vault.state.config()).expect("a configuration");
+    let configure = |target: &str| {
+        fs::write(vault.state.config(), format!("{config}{target}")).expect("it can be written");
+    };
+    for way in ["content", "name", "mode"] {
+        configure(&vault.target("vault", "", ""));
+        let old = named(&vault.propose(way).expect(0).json());
+        configure(&vault.target("vault", &vault.sensitive(), ""));
+        for verb in [&["review", &old][..], &["--json", "review", &old]] {
+            let review = vault.state.run(verb).expect(0).tells_nothing();
+            let review = review.shows("withheld: the step had read what is sensitive by now");
+            assert!(!review.stdout.contains("0150"), "a mode is a byte of it: {}", review.stdout);
+        }
+        vault.state.run(&["export", &old, "nowhere"]).expect(3).tells_nothing();
+        let new = named(&vault.revise(&old, &["--arg=way=no"]).expect(0).tells_nothing().json());
+        let revision = vault.reviewed(&new)["revision"].clone();
+        let changes = revision["targets"][0]["changes"].as_array().expect("changes").clone();
+        assert!(
+            changes.iter().any(|change| change["subject"] == "withheld: the step had read what is sensitive by now")
+        );
+        assert!(!revision.to_string().contains("0150"), "{revision}");
+    }
+}
+
 /// What is sensitive on a target, its own configuration says; where the revision is for another target, that is not asked.
 #[test]
 fn a_revision_for_another_target_tells_nothing_of_the_one_before() {

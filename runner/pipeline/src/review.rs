@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_model::documents::{
     EarlierRun, GuardState, RevisionStanding, RoleGrants, StandingDocument, TargetStanding, UndoStanding,
@@ -241,7 +241,7 @@ pub(crate) fn lay_out(
         success: document.success,
         mode: document.mode,
         rollback: document.rollback,
-        grants: grants(desk, stored)?,
+        grants: grants(desk, stored, since)?,
         wasi: wasi(desk, stored)?,
         earlier_runs: standing.earlier_runs.clone(),
         evidence: evidence(desk, stored, since)?,
@@ -276,7 +276,10 @@ fn review_target(
 ) -> Result<TargetReview, PipelineError> {
     let TargetStanding { name, configured, found, .. } = target.clone();
     let rehearsal = stored.rehearsal(&name)?;
-    let changes = crate::shown::planned_changes_beside(desk, rehearsal, since.sensitive(&name))?;
+    let changes = crate::shown::planned_changes_beside(desk, rehearsal, since)?;
+    // Subjects stand in these, too.
+    let chosen = since.tellers(desk, rehearsal).into_iter().any(Role::may_write);
+    let told = |line: String| if chosen { crate::withhold::SINCE.to_owned() } else { line };
     let reconfigured = rehearsal.configuration != configured.configuration;
     let irreversible = changes
         .iter()
@@ -300,7 +303,7 @@ fn review_target(
         reconfigured,
         check_now: found.check,
         guards_now: found.guards,
-        drift: found.drift,
+        drift: found.drift.into_iter().map(told).collect(),
         configuration: configured.configuration,
         plan: stored.plan(&target.name)?,
         rehearsed: rehearsal.at,
@@ -309,15 +312,23 @@ fn review_target(
         rollback_owner: configured.rollback_owner,
         rollback_rehearsed: rehearsal.rollback_rehearsed,
         restores: rehearsal.restores,
-        unrestored: rehearsal.unrestored.clone(),
+        unrestored: rehearsal.unrestored.iter().cloned().map(told).collect(),
         validators: configured.validators,
     })
 }
 
-fn grants(desk: &dyn Desk, stored: &Stored) -> Result<Vec<GrantReview>, PipelineError> {
+fn grants(desk: &dyn Desk, stored: &Stored, since: &Since) -> Result<Vec<GrantReview>, PipelineError> {
     let registry = desk.registry();
+    let tellers: BTreeSet<Role> = stored.rehearsals().flat_map(|rehearsal| since.tellers(desk, rehearsal)).collect();
     let mut reviewed = Vec::new();
     for (role, grants) in &stored.proposal.document().grants {
+        if tellers.contains(role) {
+            // What it used of them was its choice.
+            let used = |grant: &Grant| vec![Grant { limits: Default::default(), ..grant.clone() }];
+            let all = grants.iter().map(|grant| GrantReview { role: *role, grant: grant.clone(), used: used(grant) });
+            reviewed.extend(all);
+            continue;
+        }
         let least: Vec<&Grant> = stored
             .rehearsals()
             .flat_map(|rehearsal| rehearsal.least.get(role).map(Vec::as_slice).unwrap_or_default())
@@ -338,6 +349,7 @@ fn grants(desk: &dyn Desk, stored: &Stored) -> Result<Vec<GrantReview>, Pipeline
 
 fn evidence(desk: &dyn Desk, stored: &Stored, since: &Since) -> Result<Vec<EvidenceReview>, PipelineError> {
     let mut reviewed: Vec<EvidenceReview> = Vec::new();
+    let tellers: BTreeSet<Role> = stored.rehearsals().flat_map(|rehearsal| since.tellers(desk, rehearsal)).collect();
     let cited = stored.proposal.document().evidence.iter().map(|reference| (true, reference));
     let uncited = stored.rehearsals().flat_map(|rehearsal| &rehearsal.evidence).map(|reference| (false, reference));
     for (cited, reference) in cited.chain(uncited) {
@@ -349,6 +361,7 @@ fn evidence(desk: &dyn Desk, stored: &Stored, since: &Since) -> Result<Vec<Evide
             let what = format!("the evidence `{}` is not the record that was cited", reference.id);
             return Err(PipelineError::refused(what).with_hint("propose it again; nothing changed"));
         }
+        since.told_by(&tellers, &mut record);
         since.evidence(desk.registry(), &mut record);
         reviewed.push(EvidenceReview { cited, record });
     }

@@ -184,6 +184,10 @@ fn targets(
             })
         };
         let sensitive = now.map(|_| since.sensitive(&name));
+        let tellers = |rehearsal: Option<&RehearsalDocument>| -> BTreeSet<Role> {
+            let read = rehearsal.filter(|_| now.is_some()).map(|rehearsal| since.tellers(runner, rehearsal));
+            read.unwrap_or_else(|| Role::ALL.into())
+        };
         let verdict =
             |of: fn(&RehearsalDocument) -> &Verdict| Differs::between(field(was, of).as_ref(), field(is, of).as_ref());
         let difference = TargetDifference {
@@ -191,7 +195,7 @@ fn targets(
             plan: side(|target| target.plan),
             check_before: verdict(|rehearsal| &rehearsal.check_before),
             check_after: verdict(|rehearsal| &rehearsal.check_after),
-            changes: changes(&mut runner.blobs(), was, is, sensitive),
+            changes: changes(&mut runner.blobs(), (was, tellers(was)), (is, tellers(is)), sensitive),
             name,
         };
         let differs = difference.configuration.is_some()
@@ -205,20 +209,23 @@ fn targets(
     Ok(differences)
 }
 
-/// The places of both plans, subject by subject: the first change of a subject against the first, and so on. Where
-/// nobody can say what is sensitive, all of it is.
+/// The places of both plans, subject by subject: the first change of a subject against the first, and so on; each plan
+/// beside the steps that may tell by it what is sensitive by now. Where nobody can say what is sensitive, all of it is.
 fn changes(
     blobs: &mut dyn Blobs,
-    was: Option<&RehearsalDocument>,
-    is: Option<&RehearsalDocument>,
+    was: (Option<&RehearsalDocument>, BTreeSet<Role>),
+    is: (Option<&RehearsalDocument>, BTreeSet<Role>),
     sensitive: Option<&Sensitive>,
 ) -> Vec<ChangeDifference> {
-    let placed = |rehearsal: Option<&RehearsalDocument>| -> Vec<(Place, Change)> {
+    let placed = |(rehearsal, tellers): (Option<&RehearsalDocument>, BTreeSet<Role>)| -> Vec<(Place, Change)> {
         let mut seen: Vec<Place> = Vec::new();
         let planned = rehearsal.into_iter().flat_map(|rehearsal| rehearsal.plan.changes());
         planned
             .map(|planned| {
                 let mut change = planned.change.clone();
+                if tellers.contains(&planned.role) {
+                    change = crate::withhold::change(&change);
+                }
                 change.withheld |= sensitive.is_none_or(|known| known.takes_in(&change.capability, &change.subject));
                 let same = |place: &&Place| {
                     (place.role, &place.capability, &place.subject)

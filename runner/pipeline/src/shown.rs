@@ -1,7 +1,6 @@
 //! What a person is shown of a plan, and how much that may be.
 
 use countersign_capability::Blobs;
-use countersign_gate::Sensitive;
 use countersign_model::documents::RehearsalDocument;
 use countersign_model::{Change, PlannedChange, Role};
 use serde::Serialize;
@@ -10,6 +9,7 @@ use serde_json::Value;
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::report::ReportedChange;
+use crate::withhold::Since;
 
 /// The most changes, and the most bytes of their diffs and terms, that can be reviewed as a whole.
 const MAX_CHANGES: usize = 200;
@@ -61,17 +61,21 @@ pub(crate) fn showable(desk: &dyn Desk, rehearsal: &RehearsalDocument) -> Result
 /// # Errors
 /// When an image is missing or too large to be shown.
 pub fn planned_changes(desk: &dyn Desk, rehearsal: &RehearsalDocument) -> Result<Vec<ChangeReview>, PipelineError> {
-    planned_changes_beside(desk, rehearsal, &Sensitive::default())
+    planned_changes_beside(desk, rehearsal, &Since::default())
 }
 
 /// The same, where subjects may have come to be held for sensitive since the rehearsal.
 pub(crate) fn planned_changes_beside(
     desk: &dyn Desk,
     rehearsal: &RehearsalDocument,
-    sensitive: &Sensitive,
+    since: &Since,
 ) -> Result<Vec<ChangeReview>, PipelineError> {
     let mut images = desk.images();
+    let (sensitive, tellers) = (since.sensitive(&rehearsal.target), since.tellers(desk, rehearsal));
     let shown = |planned: PlannedChange<'_>| {
+        if tellers.contains(&planned.role) {
+            return change(&mut *images, planned.role, &crate::withhold::change(planned.change));
+        }
         let mut shown = planned.change.clone();
         shown.withheld |= sensitive.takes_in(&shown.capability, &shown.subject);
         change(&mut *images, planned.role, &shown)

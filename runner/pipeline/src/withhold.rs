@@ -1,13 +1,13 @@
 //! What stands in the place of what nobody is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use countersign_capability::{AnyCall, Registry};
 use countersign_gate::{Sensitive, WITHHELD};
 use countersign_model::documents::RehearsalDocument;
 use countersign_model::text::{excerpt, without_digests};
-use countersign_model::{Change, Digest, Evidence, Image, Verdict};
+use countersign_model::{Change, Digest, Evidence, Image, Role, Selector, Verdict};
 use countersign_sandbox::{Ended, Failure, Finding, Output};
 use countersign_trust::SigningKey;
 use serde_json::Value;
@@ -20,6 +20,9 @@ use crate::target::Target;
 
 /// Said in the place of a check's words once a run changed what is sensitive.
 pub(crate) const CHANGED: &str = "withheld: what is sensitive was changed, and it may quote it";
+
+/// Said in the place of what a step chose that had read in a rehearsal what came to be sensitive since.
+pub(crate) const SINCE: &str = "withheld: the step had read what is sensitive by now";
 
 /// Said in the place of a check's words where what is sensitive on the target is not at hand.
 pub(crate) const UNKNOWN: &str = "withheld: the target is proposed no longer, and nobody said what is sensitive there";
@@ -58,8 +61,10 @@ pub(crate) fn reason(verdict: &Verdict, instead: &str) -> Verdict {
 
 /// The call that a text tells, such as a record's.
 pub(crate) fn call_of(registry: &Registry, text: &str) -> Result<Box<dyn AnyCall>, String> {
-    let call = crate::guards::parse_call(registry, text)?;
-    registry.get(&call.capability).and_then(|known| known.decode(&call)).map_err(|fault| fault.what)
+    let (capability, function, selector) = Selector::parse_named(text)?;
+    let known = registry.get(&capability).map_err(|fault| fault.what)?;
+    let call = known.parse_recorded(&function, &selector).and_then(|call| known.decode(&call));
+    call.map_err(|fault| fault.what)
 }
 
 /// A change's effect without the digests of contents.
@@ -69,6 +74,21 @@ pub(crate) fn digests(effect: &Value) -> Value {
         Value::Array(values) => values.iter().map(digests).collect(),
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), digests(value))).collect(),
         other => other.clone(),
+    }
+}
+
+/// A change of a step that may tell by all that it chose, down to the subject and the sizes.
+pub(crate) fn change(change: &Change) -> Change {
+    Change {
+        subject: SINCE.to_owned(),
+        summary: SINCE.to_owned(),
+        before: None,
+        after: None,
+        kept: None,
+        effect: Value::Null,
+        withheld: true,
+        body: Value::Null,
+        ..change.clone()
     }
 }
 
@@ -130,14 +150,45 @@ impl Since {
         !record.withheld && call.map_or(true, |call| sensitive.takes_in(call.capability(), call.subject()))
     }
 
+    /// The steps that read in a rehearsal what is sensitive by now, when it was not: whatever they chose may tell it.
+    pub(crate) fn tellers(&self, desk: &dyn Desk, rehearsal: &RehearsalDocument) -> BTreeSet<Role> {
+        let mut tellers = BTreeSet::new();
+        if !self.targets.contains_key(&rehearsal.target) {
+            return tellers;
+        }
+        for reference in &rehearsal.evidence {
+            match desk.evidence(&reference.id) {
+                Ok((record, _)) if !self.shows(desk.registry(), &record) => {}
+                Ok((record, _)) if step_of(&record).is_some() => tellers.extend(step_of(&record)),
+                // Whose it was, or what it read, is not known.
+                Ok(_) | Err(_) => tellers.extend(Role::ALL),
+            }
+        }
+        tellers
+    }
+
+    /// Withholds all that a record of one of these steps says: what it asked for is its choice.
+    pub(crate) fn told_by(&self, tellers: &BTreeSet<Role>, record: &mut Evidence) {
+        if record.withheld || !step_of(record).is_some_and(|role| tellers.contains(&role)) {
+            return;
+        }
+        self.withhold(record);
+        record.call = SINCE.to_owned();
+        record.bytes = None;
+    }
+
     /// Withholds what a record says of a subject that is sensitive by now.
     pub(crate) fn evidence(&self, registry: &Registry, record: &mut Evidence) {
         if self.shows(registry, record) {
-            record.withheld = true;
-            record.excerpt.clear();
-            let content = record.digest;
-            record.digest = self.key.as_ref().map_or(content, |key| key.keyed_digest(&record.id, &content));
+            self.withhold(record);
         }
+    }
+
+    fn withhold(&self, record: &mut Evidence) {
+        record.withheld = true;
+        record.excerpt.clear();
+        let content = record.digest;
+        record.digest = self.key.as_ref().map_or(content, |key| key.keyed_digest(&record.id, &content));
     }
 
     /// Refuses evidence that shows what is sensitive by now: whoever gets what cites it gets the record as it was signed.
@@ -168,6 +219,11 @@ impl Since {
         }
         Ok(())
     }
+}
+
+/// The step whose read was recorded.
+fn step_of(record: &Evidence) -> Option<Role> {
+    record.purpose.split(' ').next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -118,6 +118,15 @@ pub trait Capability: Sized + Send + Sync + 'static {
     /// A sentence fragment that says what was expected; writes cannot be had this way.
     fn parse_call(function: &str, selector: &Selector) -> Result<Self::Call, String>;
 
+    /// Reads back a read from the text that it was recorded by ([`TypedCall::selector`]), as far as its subject goes, where
+    /// that text holds more than [`Capability::parse_call`] takes.
+    ///
+    /// # Errors
+    /// A sentence fragment that says what was expected.
+    fn parse_recorded(function: &str, selector: &Selector) -> Result<Self::Call, String> {
+        Self::parse_call(function, selector)
+    }
+
     /// The narrowest scope that covers this call.
     fn least_scope(call: &Self::Call) -> Result<Self::Scope, Fault>;
 

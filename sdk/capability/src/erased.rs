@@ -75,6 +75,11 @@ pub trait AnyCapability: Send + Sync {
     /// # Errors
     /// `Invalid` with what was expected.
     fn parse_call(&self, function: &str, selector: &Selector) -> Result<Call, Fault>;
+    /// [`Capability::parse_recorded`].
+    ///
+    /// # Errors
+    /// `Invalid` with what was expected.
+    fn parse_recorded(&self, function: &str, selector: &Selector) -> Result<Call, Fault>;
     /// [`Capability::least_scope`], as a grant without limits.
     ///
     /// # Errors
@@ -209,6 +214,14 @@ impl<C: Capability> Entry<C> {
         Ok(typed)
     }
 
+    fn parsed(function: &str, selector: &Selector, parsed: Result<C::Call, String>) -> Result<Call, Fault> {
+        let typed = parsed.map_err(|why| {
+            let what = format!("`{}.{function}{selector}` is not a call of {}: {why}", C::NAME, C::NAME);
+            Fault::new(FaultKind::Invalid, what)
+        })?;
+        Ok(Call { capability: C::NAME.to_owned(), function: typed.function().to_owned(), arguments: encode(&typed)? })
+    }
+
     fn least(typed: &C::Call) -> Result<Grant, Fault> {
         let scope = C::scope_selector(&C::least_scope(typed)?);
         Ok(Grant { capability: C::NAME.to_owned(), access: typed.access(), scope, limits: Default::default() })
@@ -252,11 +265,11 @@ impl<C: Capability> AnyCapability for Entry<C> {
     }
 
     fn parse_call(&self, function: &str, selector: &Selector) -> Result<Call, Fault> {
-        let typed = C::parse_call(function, selector).map_err(|why| {
-            let what = format!("`{}.{function}{selector}` is not a call of {}: {why}", C::NAME, C::NAME);
-            Fault::new(FaultKind::Invalid, what)
-        })?;
-        Ok(Call { capability: C::NAME.to_owned(), function: typed.function().to_owned(), arguments: encode(&typed)? })
+        Self::parsed(function, selector, C::parse_call(function, selector))
+    }
+
+    fn parse_recorded(&self, function: &str, selector: &Selector) -> Result<Call, Fault> {
+        Self::parsed(function, selector, C::parse_recorded(function, selector))
     }
 
     fn least_grant(&self, call: &Call) -> Result<Grant, Fault> {

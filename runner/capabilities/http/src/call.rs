@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::url::Url;
 
+/// The word of a call's text that names the guest's headers.
+pub(crate) const HEADERS: &str = "headers";
+
 /// A call of `countersign:http`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
@@ -90,7 +93,7 @@ impl TypedCall for Call {
             return word;
         }
         let names: Vec<_> = request.headers.iter().map(|header| header.name.to_ascii_lowercase()).collect();
-        word.with("headers", names.join(","))
+        word.with(HEADERS, names.join(","))
     }
 
     fn subject(&self) -> Result<String, Fault> {

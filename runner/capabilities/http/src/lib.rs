@@ -64,6 +64,13 @@ impl Capability for Http {
         Call::parse(function, selector)
     }
 
+    /// A record names the guest's headers, and leaves their values out.
+    fn parse_recorded(function: &str, selector: &Selector) -> Result<Call, String> {
+        let mut selector = selector.clone();
+        selector.named.remove(call::HEADERS);
+        Call::parse(function, &selector)
+    }
+
     fn least_scope(call: &Call) -> Result<Scope, Fault> {
         Scope::of(&call.url()?).map_err(|why| Fault::new(FaultKind::Invalid, why))
     }

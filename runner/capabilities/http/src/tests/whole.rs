@@ -104,3 +104,31 @@ fn the_text_of_a_call_names_the_guests_headers() {
     let call = Call::Get(Request { url: "http://H/".to_owned(), headers: vec![header("Accept", "secret")] });
     assert_eq!(call.selector().to_string(), " http://h/ headers=accept");
 }
+
+/// What was read must be told from what is sensitive by its record, whatever was sent with it.
+#[test]
+fn a_recorded_call_reads_back() {
+    let registry = Registry::default().with::<Http>();
+    let http = registry.get("http").expect("http");
+    for headers in [vec![], vec![header("Accept", "secret"), header("x y", "z")]] {
+        let typed = Call::Head(Request { url: "http://H/a?b".to_owned(), headers });
+        let arguments = postcard::to_stdvec(&typed).expect("encoded");
+        let call = countersign_model::Call { capability: "http".to_owned(), function: "head".to_owned(), arguments };
+        let text = http.decode(&call).expect("decoded").text();
+        let (_, function, selector) = Selector::parse_named(&text).expect("words");
+        let call = http.parse_recorded(&function, &selector).and_then(|call| http.decode(&call)).expect(&text);
+        assert_eq!((call.function(), call.subject()), ("head", "http://h/a?b"));
+    }
+}
+
+/// A step that has read what is sensitive could tell it by whatever its grant leaves to pick.
+#[test]
+fn only_a_plain_get_leaves_nothing_to_pick() {
+    use countersign_capability::{Choice, TypedCall};
+    let request = |headers: &[Header]| Request { url: "http://h/".to_owned(), headers: headers.to_vec() };
+    let secret = [header("accept", "hunter2")];
+    assert_eq!(Call::Get(request(&[])).choice(), Choice::Nothing);
+    assert_eq!(Call::Get(request(&secret)).choice(), Choice::More("the headers"));
+    assert_eq!(Call::Head(request(&secret)).choice(), Choice::More("the headers"));
+    assert!(matches!(Call::Head(request(&[])).choice(), Choice::More(_)));
+}
