@@ -17,9 +17,10 @@ use crate::fault::{Deadline, about, after_all, errno, failed, in_time};
 use crate::handle::{Directory, Opened, size};
 use crate::metadata::{Attributes, Time, set_modified};
 use crate::snapshot::Identity;
+use crate::span::PIECE;
 
-/// How much is written between two looks at the deadline, in bytes.
-const CHUNK: usize = 256 * 1024;
+/// How much is appended first, in bytes: what somebody else appends in the moment before it is found out then.
+const FIRST: usize = 512;
 
 /// Writes a new file under a name of the runner's own, complete and synced; on failure it is gone again.
 pub(crate) fn stage(
@@ -50,7 +51,7 @@ fn fill(
     modified: Option<Time>,
     deadline: Deadline,
 ) -> Result<Identity, Fault> {
-    for chunk in bytes.chunks(CHUNK) {
+    for chunk in bytes.chunks(PIECE) {
         in_time(deadline)?;
         file.write_all(chunk).map_err(|error| failed("written", path, errno(&error)))?;
     }
@@ -156,7 +157,8 @@ pub(crate) fn cut(file: &Opened, length: u64) -> Result<(), Fault> {
 /// have been opened to be appended to: so nothing that somebody else appends meanwhile is ever written over.
 ///
 /// # Errors
-/// `Changed` where somebody else appended meanwhile: then it is no longer as it was meant to become, and is left so.
+/// `Changed` where somebody else appended meanwhile: before anything was, with `reached` unset; else it is no longer
+/// as it was meant to become, and is left so.
 pub(crate) fn append(
     file: &Opened,
     from: &mut dyn Read,
@@ -167,13 +169,24 @@ pub(crate) fn append(
 ) -> Result<(), Fault> {
     let path = file.path();
     let written = |errno| after_all(failed("written", path, errno));
+    let from_here = at;
     let mut at = at;
-    let mut chunk = vec![0; CHUNK];
+    let so_far = |fault: Fault, at: u64| if at == from_here { fault } else { after_all(fault) };
+    let mut chunk = vec![0; PIECE];
     while at < end {
-        in_time(deadline).map_err(after_all)?;
-        let count = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+        in_time(deadline).map_err(|fault| so_far(fault, at))?;
+        let most = if at == from_here { FIRST } else { PIECE };
+        let count = usize::try_from(end - at).unwrap_or(most).min(most);
         let mut rest = chunk.get_mut(..count).unwrap_or_default();
-        from.read_exact(rest).map_err(|error| after_all(failed("put back", path, errno(&error))))?;
+        from.read_exact(rest).map_err(|error| so_far(failed("put back", path, errno(&error)), at))?;
+        if at == from_here {
+            // The last look, however long it took to find it as it should be: from here to the first write there is
+            // nothing but one system call.
+            let found = size(&file.stat()?);
+            if found != at {
+                return Err(about(FaultKind::Changed, path, &format!("has {found} bytes, not {at}: it is left alone")));
+            }
+        }
         while !rest.is_empty() {
             #[cfg(test)]
             tests::note("append");

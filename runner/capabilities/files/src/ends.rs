@@ -1,7 +1,7 @@
 //! The ends of files: cut off by a truncation, put back by its undo or by an extension, and cut off again by that one's.
 
 use countersign_capability::Context;
-use countersign_model::{Fault, FaultKind, Image, Kept, State};
+use countersign_model::{Fault, FaultKind, Image, Kept};
 
 use crate::change::{FilesChange, Operation};
 use crate::durable::{append, cut, sync};
@@ -9,11 +9,7 @@ use crate::handle::{Directory, Opened, size};
 use crate::inplace::{incomplete, left_alone};
 use crate::metadata::Attributes;
 use crate::path::Path;
-use crate::snapshot::{ANY_SIZE, Standing};
-use crate::undo::state;
-
-/// How much of a kept end is compared at once, in bytes.
-const PIECE: u32 = 256 * 1024;
+use crate::span::PIECE;
 
 /// What a truncation cuts and an extension puts back.
 pub(crate) struct Ends<'a> {
@@ -46,19 +42,17 @@ pub(crate) fn put_back(
     let ends = Ends::of(change).ok_or_else(incomplete)?;
     let (full, kept) = (ends.full.size, ends.kept);
     let file = directory.appendable(name)?;
-    let found = size(&file.stat()?);
-    if found == full && full != kept.from {
-        return match state(change, &Standing::of(directory, name, ANY_SIZE, Some(cx.deadline))?) {
-            State::Before => sync(&file, path.as_str()),
-            _ => Err(left_alone(path, "its content is another")),
-        };
+    if change.is_nothing() {
+        return sync(&file, path.as_str());
     }
-    if let Some(what) = restorable(cx, &file, &ends)? {
-        return Err(left_alone(path, &what));
+    let found = restorable(cx, &file, &ends)?.map_err(|what| left_alone(path, &what))?;
+    if found == full {
+        // Whoever put it back may have died before it was durable.
+        return sync(&file, path.as_str());
     }
+    let back = found.checked_sub(kept.from).ok_or_else(incomplete)?;
     let mut rest = cx.blobs.open(&kept.image.digest)?;
-    let skipped = std::io::SeekFrom::Start(found - kept.from);
-    rest.seek(skipped).map_err(|error| unreadable(&error))?;
+    rest.seek(std::io::SeekFrom::Start(back)).map_err(|error| unreadable(&error))?;
     let modified = change.identity.map(|identity| identity.modified);
     append(&file, &mut rest, found, full, modified, Some(cx.deadline))
 }
@@ -73,10 +67,7 @@ pub(crate) fn cut_again(
 ) -> Result<(), Fault> {
     let ends = Ends::of(change).ok_or_else(incomplete)?;
     let file = directory.appendable(name)?;
-    let found = size(&file.stat()?);
-    if let Some(what) = restorable(cx, &file, &ends)? {
-        return Err(left_alone(path, &what));
-    }
+    let found = restorable(cx, &file, &ends)?.map_err(|what| left_alone(path, &what))?;
     if found == ends.short.size {
         return sync(&file, path.as_str());
     }
@@ -87,37 +78,37 @@ pub(crate) fn cut_again(
     cut(&file, ends.short.size)
 }
 
-/// What keeps a file from being put back, if anything does: it must begin with what a truncation leaves, and go on with
-/// nothing or with the beginning of what is cut off.
-pub(crate) fn restorable(cx: &mut Context<'_>, file: &Opened, ends: &Ends<'_>) -> Result<Option<String>, Fault> {
+/// How many bytes the file has of which all were found to be its own: it must begin with what a truncation leaves, and
+/// go on with nothing or with the beginning of what is cut off. What it is instead, where it is something else.
+pub(crate) fn restorable(cx: &mut Context<'_>, file: &Opened, ends: &Ends<'_>) -> Result<Result<u64, String>, Fault> {
     let Ends { full, short, attributes, kept } = ends;
     let deadline = Some(cx.deadline);
     let found = size(&file.stat()?);
     if found < kept.from || found > full.size {
-        return Ok(Some(format!("it has {found} bytes, neither {} nor {}", full.size, short.size)));
+        return Ok(Err(format!("it has {found} bytes, neither {} nor {}", full.size, short.size)));
     }
     if let Some(difference) = attributes.differences(&Attributes::of(file, file.path())?).into_iter().next() {
-        return Ok(Some(difference));
+        return Ok(Err(difference));
     }
     let beginning = file.image(0..kept.from, deadline)?;
     if beginning != *short {
-        return Ok(Some(format!("content is {}, not {}", beginning.digest, short.digest)));
+        return Ok(Err(format!("content is {}, not {}", beginning.digest, short.digest)));
     }
     if found == kept.from {
-        return Ok(None);
+        return Ok(Ok(found));
     }
     let mut rest = cx.blobs.open(&kept.image.digest)?;
     let mut at = kept.from;
     while at < found {
-        let count = u32::try_from(found - at).unwrap_or(PIECE).min(PIECE);
-        let mut expected = vec![0; count as usize];
+        let count = usize::try_from(found - at).unwrap_or(PIECE).min(PIECE);
+        let mut expected = vec![0; count];
         rest.read_exact(&mut expected).map_err(|error| unreadable(&error))?;
-        if file.range(at, count as usize, deadline)? != expected {
-            return Ok(Some(format!("somebody else wrote to it from byte {} on", kept.from)));
+        if file.range(at, count, deadline)? != expected {
+            return Ok(Err(format!("somebody else wrote to it from byte {} on", kept.from)));
         }
-        at += u64::from(count);
+        at += count as u64;
     }
-    Ok(None)
+    Ok(Ok(found))
 }
 
 fn unreadable(error: &std::io::Error) -> Fault {

@@ -3,7 +3,7 @@
 //! No symbolic link is followed, wherever it stands. No mount point is crossed below a scope's fixed
 //! directory. Every directory on the way, and what is opened in the end, is compared with the
 //! runner's own files by device and inode. Nothing but regular files and directories is ever opened for reading.
-//! A directory that was walked to before is not opened again while its name still leads to it, see [`crate::kept`].
+//! A directory that was walked to before is not opened again while its name still leads to it, see [`crate::walked`].
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -19,13 +19,12 @@ use rustix::io::{Errno, pread};
 use crate::call::Kind;
 use crate::fault::{Deadline, about, errno, failed, in_time};
 use crate::guarded::Guarded;
-use crate::kept::{Kept, Node, Seen};
 use crate::path::Path;
+use crate::span::PIECE;
+use crate::walked::{Node, Seen, Walked};
 
 /// How often an opening is tried that the kernel broke off because something was renamed meanwhile.
 const TRIES: usize = 16;
-/// How much is read between two looks at the deadline, in bytes.
-const CHUNK: usize = 256 * 1024;
 
 /// How the directories on the way are opened.
 const WALKED: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -47,7 +46,7 @@ const KERNEL: [(u64, &str); 10] = [
 /// Opens paths.
 pub(crate) struct Opener {
     guarded: Guarded,
-    kept: RefCell<Kept>,
+    walked: RefCell<Walked>,
 }
 
 /// A directory, opened.
@@ -68,7 +67,7 @@ pub(crate) struct Opened {
 
 impl Opener {
     pub(crate) fn new(guarded: Guarded) -> Self {
-        Self { guarded, kept: RefCell::default() }
+        Self { guarded, walked: RefCell::default() }
     }
 
     /// Opens the directory of these segments; mounts may be crossed in the first `fixed` of them.
@@ -82,15 +81,15 @@ impl Opener {
 
     /// The root of the file system, opened anew where it is itself what is asked for.
     fn root(&self, anew: bool) -> Result<Arc<Node>, Fault> {
-        let mut kept = self.kept.borrow_mut();
-        if let (Some(root), false) = (&kept.root, anew) {
+        let mut walked = self.walked.borrow_mut();
+        if let (Some(root), false) = (&walked.root, anew) {
             return Ok(Arc::clone(root));
         }
         let fd = rustix::fs::open("/", WALKED, Mode::empty()).map_err(|errno| failed("opened", "/", errno))?;
         let stat = self.admitted(fd.as_fd(), "/", None)?;
         let root = Arc::new(Node::new(fd, stat, "/".to_owned()));
-        if kept.root.is_none() {
-            kept.root = Some(Arc::clone(&root));
+        if walked.root.is_none() {
+            walked.root = Some(Arc::clone(&root));
         }
         Ok(root)
     }
@@ -136,15 +135,15 @@ impl Directory<'_> {
 
     /// Opens the directory under a name in here, or takes the one that was opened before if it is still the same.
     fn below(self, name: &str, crosses: bool) -> Result<Self, Fault> {
-        let kept = self.opener.kept.borrow_mut().find(&self.node, name, self.crosses);
-        if let Some(node) = kept {
+        let walked = self.opener.walked.borrow_mut().find(&self.node, name, self.crosses);
+        if let Some(node) = walked {
             return Ok(Self { node, crosses, ..self });
         }
         let fd = self.open(name, WALKED)?;
         let path = self.path_of(name) + "/";
         let stat = self.opener.admitted(fd.as_fd(), &path, Some(self.stat()))?;
         let node = Arc::new(Node::new(fd, stat, path));
-        self.opener.kept.borrow_mut().add(&self.node, name, &node);
+        self.opener.walked.borrow_mut().add(&self.node, name, &node);
         Ok(Self { node, crosses, ..self })
     }
 
@@ -252,9 +251,9 @@ impl Opened {
         while bytes.len() as u64 <= limit {
             in_time(deadline)?;
             if bytes.len() == bytes.capacity() {
-                bytes.reserve(CHUNK);
+                bytes.reserve(PIECE);
             }
-            if self.append(&mut bytes)? == 0 || bytes.len() == size {
+            if self.fill(&mut bytes)? == 0 || bytes.len() == size {
                 return Ok(bytes);
             }
         }
@@ -262,7 +261,7 @@ impl Opened {
     }
 
     /// Reads what there is room for; less where the file ends, or by chance.
-    fn append(&self, bytes: &mut Vec<u8>) -> Result<usize, Fault> {
+    fn fill(&self, bytes: &mut Vec<u8>) -> Result<usize, Fault> {
         let from = bytes.len() as u64;
         loop {
             match pread(&self.file, spare_capacity(bytes), from) {

@@ -11,13 +11,12 @@ use crate::ends::{Ends, cut_again, put_back, restorable};
 use crate::fault::{about, after_all, failed, in_time};
 use crate::handle::{Directory, Opened, plain, size};
 use crate::metadata::{Attributes, changed, unflagged};
-use crate::overlay::Held;
 use crate::path::Path;
 use crate::scope::Scope;
 use crate::session::FilesSession;
 use crate::snapshot::{ANY_SIZE, FileImage, Identity, Standing, still};
 use crate::source::Source;
-use crate::undo::state;
+use crate::undo::{between, state};
 
 /// Every permission bit.
 const BITS: u32 = 0o7777;
@@ -37,6 +36,11 @@ pub(crate) fn prepare(
 ) -> Result<Prepared<FilesChange>, Fault> {
     in_time(Some(cx.deadline))?;
     let path = call.path()?;
+    if let FilesCall::Truncate { length, .. } = call {
+        // Before any of it is read, which may take as long as a call has.
+        let (directory, name) = session.opener.parent(&path, scope.fixed())?;
+        cuttable(&path, Source::of(session, cx.blobs, &directory, &path, name)?.size(), *length)?;
+    }
     let found = Found::at(session, cx, &path, scope.fixed())?;
     let before = &found.image;
     let (operation, after, kept) = match call {
@@ -135,17 +139,10 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn at(session: &'a FilesSession, cx: &mut Context<'_>, path: &Path, fixed: usize) -> Result<Self, Fault> {
         let (directory, name) = session.opener.parent(path, fixed)?;
-        let (source, seen) = match session.overlay.at(path) {
-            // Its content may be nowhere as a whole, and only its image be asked for.
-            Some(layer) if layer.held == Held::Nowhere => (Source::Bytes(Vec::new()), None),
-            pending => {
-                let source = Source::of(session, cx.blobs, &directory, path, name)?;
-                let seen = match &source {
-                    Source::File(file, _) if pending.is_none() => Some(file.stat()?),
-                    _ => None,
-                };
-                (source, seen)
-            }
+        let source = Source::of(session, cx.blobs, &directory, path, name)?;
+        let seen = match &source {
+            Source::File(file, _) if session.overlay.at(path).is_none() => Some(file.stat()?),
+            _ => None,
         };
         let (image, identity) = match standing(session, cx, &directory, path, name, ANY_SIZE)? {
             Standing::File(found) => (found.image, found.identity),
@@ -191,6 +188,18 @@ impl<'a> Found<'a> {
     }
 }
 
+/// A fault unless a file of this size can be cut to its first `length` bytes, and what goes be kept.
+fn cuttable(path: &Path, size: u64, length: u64) -> Result<(), Fault> {
+    let cut = size.checked_sub(length).ok_or_else(|| {
+        about(FaultKind::Invalid, path.as_str(), &format!("has {size} bytes: it cannot be truncated to {length}"))
+    })?;
+    if cut <= MAX_CUT {
+        return Ok(());
+    }
+    let why = format!("would lose {cut} bytes: no more than {MAX_CUT} are kept, and only `discard` keeps less");
+    Err(about(FaultKind::TooLarge, path.as_str(), &why))
+}
+
 /// The file cut to its first `length` bytes, and what is kept of it.
 fn shorter(
     cx: &mut Context<'_>,
@@ -200,13 +209,7 @@ fn shorter(
     length: u64,
 ) -> Result<(FileImage, Kept), Fault> {
     let size = before.content.size;
-    let cut = size.checked_sub(length).ok_or_else(|| {
-        about(FaultKind::Invalid, path.as_str(), &format!("has {size} bytes: it cannot be truncated to {length}"))
-    })?;
-    if cut > MAX_CUT {
-        let why = format!("would lose {cut} bytes: no more than {MAX_CUT} are kept, and only `discard` keeps less");
-        return Err(about(FaultKind::TooLarge, path.as_str(), &why));
-    }
+    cuttable(path, size, length)?;
     let content = source.image(0..length, Some(cx.deadline))?;
     if let Source::Bytes(_) = source {
         // Only what the target has need not be kept for the rehearsal.
@@ -313,7 +316,7 @@ fn unlike(cx: &Context<'_>, change: &FilesChange, file: &Opened, seen: &Stat) ->
 pub(crate) fn expect(session: &FilesSession, cx: &Context<'_>, change: &FilesChange, path: &Path) -> Result<(), Fault> {
     let (directory, name) = session.opener.parent(path, change.fixed)?;
     let wrong = if session.overlay.at(path).is_some() {
-        unexpected_in(&standing(session, cx, &directory, path, name, ANY_SIZE)?, change.before.as_ref())
+        standing(session, cx, &directory, path, name, ANY_SIZE)?.unlike(change.before.as_ref())
     } else {
         let file = directory.file(name)?;
         unlike(cx, change, &file, &file.stat()?)?
@@ -324,11 +327,8 @@ pub(crate) fn expect(session: &FilesSession, cx: &Context<'_>, change: &FilesCha
     })
 }
 
-fn unexpected_in(found: &Standing, wanted: Option<&FileImage>) -> Option<String> {
-    found.differences(wanted).into_iter().next()
-}
-
-/// Where a file stands relative to a change in place. It is only read where its size is one of the two.
+/// Where a file stands relative to a change in place. It is only read where its size is one of the two, and not for a
+/// mode: a change of that is none of the content, and what a service writes meanwhile is not its affair.
 pub(crate) fn probe(
     cx: &mut Context<'_>,
     directory: &Directory<'_>,
@@ -340,15 +340,19 @@ pub(crate) fn probe(
     if let Err(fault) = plain(&stat, &directory.path_of(name)) {
         return Ok(State::Elsewhere(fault.what));
     }
+    if change.operation == Operation::SetMode {
+        let found = Attributes::of(&directory.file(name)?, &directory.path_of(name))?;
+        return Ok(between(&before.attributes.differences(&found), &after.attributes.differences(&found)));
+    }
     let found = size(&stat);
     if found == before.content.size || found == after.content.size {
         return Ok(state(change, &Standing::of(directory, name, ANY_SIZE, Some(cx.deadline))?));
     }
     if let Some(ends) = Ends::of(change)
         && (ends.kept.from..ends.full.size).contains(&found)
-        && restorable(cx, &directory.file(name)?, &ends)?.is_none()
+        && let Ok(found) = restorable(cx, &directory.file(name)?, &ends)?
     {
-        let (there, all) = (found - ends.kept.from, ends.kept.image.size);
+        let (there, all) = (found.saturating_sub(ends.kept.from), ends.kept.image.size);
         return Ok(State::Elsewhere(format!("{there} of the {all} bytes that were cut off are back")));
     }
     let (before, after) = (before.content.size, after.content.size);

@@ -28,7 +28,6 @@ mod fault;
 mod guarded;
 mod handle;
 mod inplace;
-mod kept;
 mod link;
 mod metadata;
 mod overlay;
@@ -41,6 +40,7 @@ mod snapshot;
 mod source;
 mod span;
 mod undo;
+mod walked;
 
 use countersign_capability::{Capability, Linker, Opening, Protected, TypedCall};
 use countersign_model::{Access, Fault, Selector};

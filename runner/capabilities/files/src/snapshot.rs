@@ -90,7 +90,7 @@ impl Snapshot {
             let attributes = Attributes::of(file, file.path())?;
             let stat = file.stat()?;
             let image = FileImage { content, attributes };
-            // What was read is as much as there was when the file was opened: it may have grown since.
+            // It may have been cut or have grown while it was read, and then what was read is neither.
             let whole = image.content.size == size(&seen) && size(&seen) == size(&stat);
             // Its times alone say nothing: a write that fails, as on a full file system, moves them too.
             if whole && (still(&seen, &stat) || earlier.as_ref() == Some(&image)) {
@@ -135,6 +135,11 @@ impl Standing {
             (Self::File(found), Some(wanted)) => wanted.differences(&found.image),
             (Self::Other(fault), _) => vec![fault.what.clone()],
         }
+    }
+
+    /// The first thing that is not as `wanted`, if any.
+    pub(crate) fn unlike(&self, wanted: Option<&FileImage>) -> Option<String> {
+        self.differences(wanted).into_iter().next()
     }
 
     /// Whether it is as `wanted`.

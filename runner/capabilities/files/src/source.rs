@@ -19,6 +19,8 @@ pub(crate) enum Source {
     File(Opened, u64),
     /// The content itself: what is pending as a blob is never large.
     Bytes(Vec<u8>),
+    /// It is nowhere as a whole before a run has put it together: of this path only the image is known.
+    Nowhere { path: String, size: u64 },
 }
 
 impl Source {
@@ -53,10 +55,7 @@ impl Source {
         let content = image(layer, path)?.content;
         match layer.held {
             _ if content.size == 0 => Ok(Self::Bytes(Vec::new())),
-            Held::Nowhere => {
-                let why = "is too large to be read before its end is back";
-                Err(about(FaultKind::Unknowable, path.as_str(), why))
-            }
+            Held::Nowhere => Ok(Self::Nowhere { path: path.as_str().to_owned(), size: content.size }),
             Held::Blob => Ok(Self::Bytes(blobs.get(&content.digest)?)),
             Held::Target { device, inode } => {
                 let file = directory.file(name)?;
@@ -74,7 +73,7 @@ impl Source {
     /// How many bytes there are.
     pub(crate) const fn size(&self) -> u64 {
         match self {
-            Self::File(_, size) => *size,
+            Self::File(_, size) | Self::Nowhere { size, .. } => *size,
             Self::Bytes(bytes) => bytes.len() as u64,
         }
     }
@@ -83,6 +82,7 @@ impl Source {
     pub(crate) fn content(self, path: &Path, limit: u64, deadline: Deadline) -> Result<Vec<u8>, Fault> {
         let size = self.size();
         match self {
+            Self::Nowhere { path, .. } => Err(nowhere(&path)),
             _ if size > limit => {
                 Err(about(FaultKind::TooLarge, path.as_str(), &format!("has more than {limit} bytes")))
             }
@@ -99,6 +99,7 @@ impl Source {
                 file.range(range.start, usize::try_from(range.end - range.start).unwrap_or_default(), deadline)
             }
             Self::Bytes(bytes) => Ok(slice(bytes, range).to_vec()),
+            Self::Nowhere { path, .. } => Err(nowhere(path)),
         }
     }
 
@@ -113,6 +114,7 @@ impl Source {
         match self {
             Self::File(file, _) => file.image(range, deadline),
             Self::Bytes(bytes) => Ok(Image::of(slice(bytes, range))),
+            Self::Nowhere { path, .. } => Err(nowhere(path)),
         }
     }
 
@@ -128,6 +130,7 @@ impl Source {
                 cx.blobs.put(part)?;
                 Ok(Image::of(part))
             }
+            Self::Nowhere { path, .. } => Err(nowhere(path)),
         }
     }
 
@@ -135,6 +138,10 @@ impl Source {
         let size = self.size();
         range.start.min(size)..range.end.min(size).max(range.start.min(size))
     }
+}
+
+fn nowhere(path: &str) -> Fault {
+    about(FaultKind::Unknowable, path, "is too large to be read before its end is back")
 }
 
 fn slice(bytes: &[u8], range: Range<u64>) -> &[u8] {

@@ -8,8 +8,8 @@ use countersign_model::{Fault, FaultKind, Hasher, Image};
 use crate::fault::{Deadline, about, in_time};
 use crate::handle::Opened;
 
-/// How much is read between two looks at the deadline, in bytes.
-const PIECE: usize = 256 * 1024;
+/// How much is read or written between two looks at the deadline, in bytes.
+pub(crate) const PIECE: usize = 256 * 1024;
 
 impl Opened {
     /// `count` bytes from `from` on; fewer where the file ends, none past its end.

@@ -5,7 +5,7 @@ use countersign_model::{Fault, FaultKind, State};
 
 use crate::apply::{clear, is_original};
 use crate::call::MAX_CONTENT;
-use crate::change::{FilesChange, content, standing};
+use crate::change::{FilesChange, Operation, content, standing};
 use crate::durable::{discard, shift, stage, swap, sync};
 use crate::fault::{about, in_time};
 use crate::handle::Directory;
@@ -36,11 +36,20 @@ pub(crate) fn probe(session: &FilesSession, cx: &mut Context<'_>, change: &Files
 
 /// Where what was found stands relative to a change.
 pub(crate) fn state(change: &FilesChange, found: &Standing) -> State {
-    let from_before = found.differences(change.before.as_ref());
+    let differences = |wanted: Option<&FileImage>| match (change.operation, found, wanted) {
+        (Operation::SetMode, Standing::File(found), Some(wanted)) => {
+            wanted.attributes.differences(&found.image.attributes)
+        }
+        _ => found.differences(wanted),
+    };
+    between(&differences(change.before.as_ref()), &differences(change.after.as_ref()))
+}
+
+/// Where something stands that differs so from before and so from after.
+pub(crate) fn between(from_before: &[String], from_after: &[String]) -> State {
     if from_before.is_empty() {
         return State::Before;
     }
-    let from_after = found.differences(change.after.as_ref());
     if from_after.is_empty() {
         return State::After;
     }
@@ -88,8 +97,7 @@ fn restore(
 ) -> Result<(), Fault> {
     let (own, rebuilt) = (change.own_name()?, change.rebuilt_name()?);
     // Whoever wrote to the file since it was looked at gets it back.
-    let displaced =
-        |own: &str| Ok(unexpected(&Standing::of(directory, own, MAX_CONTENT, None)?, change.after.as_ref()));
+    let displaced = |own: &str| Ok(Standing::of(directory, own, MAX_CONTENT, None)?.unlike(change.after.as_ref()));
     let Some(before) = &change.before else {
         // What the change made is taken away under a name of our own first, and looked at there.
         clear(cx, directory, change, path, &own)?;
@@ -117,8 +125,4 @@ fn restore(
         FaultKind::Exists => Fault { kind: FaultKind::Changed, ..fault },
         _ => fault,
     })
-}
-
-fn unexpected(found: &Standing, wanted: Option<&FileImage>) -> Option<String> {
-    found.differences(wanted).into_iter().next()
 }

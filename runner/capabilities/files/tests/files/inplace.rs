@@ -193,14 +193,11 @@ fn a_file_is_never_made_longer_and_no_more_is_cut_than_is_kept() {
     host.undo(&same).expect("nothing to undo");
     let huge = File::create(host.root.join("huge")).expect("made");
     huge.set_len(MAX_CUT + 1).expect("grown");
-    let started = Instant::now();
-    let mut cx = Context { blobs: &mut host.blobs, deadline: started + Duration::from_millis(200) };
+    // None of it is read for that, however little time there is.
+    let mut cx = Context { blobs: &mut host.blobs, deadline: Instant::now() + Duration::from_millis(500) };
     let call = FilesCall::Truncate { path: host.root.join("huge").to_str().expect("text").to_owned(), length: 0 };
     let scope = crate::support::scope(&call, host.root.join("**").to_str().expect("text"));
-    // It is too large for the time that there is, or, on a fast machine, to be kept.
-    let fault = host.session.prepare(&mut cx, &scope, call).expect_err("too large");
-    assert!(matches!(fault.kind, FaultKind::TimedOut | FaultKind::TooLarge) && !fault.reached, "{fault:?}");
-    assert!(started.elapsed() < Duration::from_secs(20));
+    refused(host.session.prepare(&mut cx, &scope, call), FaultKind::TooLarge, "would lose");
     assert!(host.blobs.kept.values().all(|blob| blob.len() < 100), "nothing of it was kept");
 }
 

@@ -7,6 +7,7 @@ mod changing;
 mod inplace;
 mod keeping;
 mod linking;
+mod meanwhile;
 mod modes;
 mod opening;
 mod racing;

@@ -264,3 +264,25 @@ fn changes_in_place_are_reverted_as_a_chain_in_a_rehearsal_and_then_in_a_run() {
     }
     assert!(std::fs::read(host.root.join("log")).expect("read") == bytes);
 }
+
+/// What a rehearsal does not have as a whole, it makes up nothing of: only what needs no content of it goes on.
+#[test]
+fn a_rehearsal_of_reverts_invents_no_content() {
+    let mut host = Host::live();
+    let bytes: Vec<u8> = (0..MAX_CONTENT / 4 + 1000).flat_map(|number| (number as u32).to_le_bytes()).collect();
+    std::fs::write(host.root.join("log"), &bytes).expect("written");
+    let cut = truncate(&mut host, "log", 1000).expect("prepared");
+    host.apply(&cut).expect("applied");
+    host.reopened(Phase::Rehearse);
+    let reverted = revert(&mut host, &cut);
+    host.rehearse(&reverted).expect("rehearsed");
+    let size = bytes.len() as u64;
+    assert_eq!(host.stat("log").expect("stat").size, size);
+    refused(truncate(&mut host, "log", 500), FaultKind::Unknowable, "before its end is back");
+    let discard = FilesCall::Discard { path: host.path("log") };
+    refused(host.prepare(discard), FaultKind::Unknowable, "before its end is back");
+    refused(host.revert(&reverted), FaultKind::Unknowable, "before its end is back");
+    let mode = set_mode(&mut host, "log", 0o600).expect("a mode needs no content");
+    host.rehearse(&mode).expect("rehearsed");
+    assert_eq!(host.stat("log").map(|stat| (stat.size, stat.mode)), Ok((size, 0o600)));
+}

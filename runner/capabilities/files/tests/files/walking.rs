@@ -136,6 +136,7 @@ fn only_so_many_directories_are_kept_open() {
 fn what_was_mounted_in_its_place_counts_as_a_mount() {
     // Within a mount namespace of a process of its own, so that nothing is left mounted.
     if !is_root() {
+        eprintln!("skipped: only root may mount");
         return;
     }
     let directory = tempfile::tempdir().expect("directory");
@@ -145,9 +146,13 @@ fn what_was_mounted_in_its_place_counts_as_a_mount() {
         .args(["--exact", "walking::mounting_in_a_namespace", "--ignored"])
         .env("FILES_TEST_ROOT", directory.path().canonicalize().expect("resolved"))
         .output();
-    let Ok(run) = run else { return };
+    let Ok(run) = run else {
+        eprintln!("skipped: there is no `unshare`");
+        return;
+    };
     let text = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
     if text.contains("Operation not permitted") || text.contains("permission denied") {
+        eprintln!("skipped: no mount namespace can be made here");
         return;
     }
     assert!(run.status.success() && text.contains("1 passed"), "{text}");

@@ -90,9 +90,9 @@ impl Place {
     }
 }
 
-/// What one session keeps.
+/// The directories that one session walked to and keeps.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct Walked {
     pub(crate) root: Option<Arc<Node>>,
     below: Vec<Entry>,
 }
@@ -103,7 +103,7 @@ struct Entry {
     node: Arc<Node>,
 }
 
-impl Kept {
+impl Walked {
     /// The directory that was walked to under this name, if it is there still.
     pub(crate) fn find(&mut self, above: &Arc<Node>, name: &str, crosses: bool) -> Option<Arc<Node>> {
         let found = self.below.iter().find(|entry| Arc::ptr_eq(&entry.above, above) && entry.name == name)?;
