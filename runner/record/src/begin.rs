@@ -257,8 +257,8 @@ impl Runs<'_> {
         self.0.write(action, |tx| {
             let id = unused_id(tx, || Ok(format!("r-{}", random_hex()?)))?;
             let sql = "INSERT INTO runs
-                (id, proposal, bundle, target, approvers, independent, started, outcome, reason, finished)
-                SELECT ?1, digest, bundle, ?3, '[]', 0, ?4, 'refused', ?5, ?4 FROM proposals WHERE digest = ?2";
+                (id, proposal, bundle, target, approvers, independent, started, outcome, reason, finished, undoes)
+                SELECT ?1, digest, bundle, ?3, '[]', 0, ?4, 'refused', ?5, ?4, undoes FROM proposals WHERE digest = ?2";
             let (proposal, reason) = (refusal.proposal.to_string(), text::excerpt(refusal.reason, MAX_TEXT));
             let values = params![id, proposal, refusal.target, rows::time(refusal.at), reason];
             match tx.execute(sql, values).map_err(|error| RecordError::database(action, error))? {

@@ -67,14 +67,14 @@ impl FileBlobs {
         let digest = Digest::of(bytes);
         let path = self.path(&digest);
         let size = bytes.len() as u64;
-        let kept = self.get(&digest);
+        let kept = self.found(&digest);
         if let (Err(RecordError::NotFound { .. }), true) = (&kept, self.bounded) {
             self.room.admit_file(size)?;
         }
         match kept {
-            Ok(_) => {
+            Ok((found, _)) => {
                 // Whoever put it may have died before its name was durable.
-                if let Some(folder) = path.parent() {
+                if let Some(folder) = found.parent() {
                     self.durable.sync_dir(folder)?;
                 }
             }
@@ -97,9 +97,14 @@ impl FileBlobs {
     /// # Errors
     /// [`RecordError::NotFound`] or [`RecordError::Damaged`].
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, RecordError> {
+        self.found(digest).map(|(_, bytes)| bytes)
+    }
+
+    /// The bytes of this digest, verified, and where they are.
+    fn found(&self, digest: &Digest) -> Result<(PathBuf, Vec<u8>), RecordError> {
         for path in self.paths(digest) {
             if let Some(bytes) = self.durable.read(&path, MAX_BLOB)? {
-                return verified(digest, bytes);
+                return verified(digest, bytes).map(|bytes| (path, bytes));
             }
         }
         Err(RecordError::NotFound { noun: "blob", name: digest.to_string() })
@@ -171,13 +176,15 @@ pub struct RunBlobs {
     files: FileBlobs,
     pending: BTreeMap<Digest, Vec<u8>>,
     pending_bytes: usize,
+    /// How much of it is stored nowhere yet, and counts against the cap.
+    new_bytes: u64,
     /// What this run put as files: durable and sound, so that no intent reads it again.
     filed: BTreeSet<Digest>,
 }
 
 impl RunBlobs {
     pub(crate) const fn new(connection: Connection, files: FileBlobs) -> Self {
-        Self { connection, files, pending: BTreeMap::new(), pending_bytes: 0, filed: BTreeSet::new() }
+        Self { connection, files, pending: BTreeMap::new(), pending_bytes: 0, new_bytes: 0, filed: BTreeSet::new() }
     }
 
     /// Keeps the bytes and gives their digest. They are durable when the next intent is.
@@ -194,13 +201,14 @@ impl RunBlobs {
         if self.pending.contains_key(&digest) {
             return Ok(digest);
         }
-        let size = bytes.len() as u64;
-        match self.files.room.admit_inline(size) {
-            Ok(()) => self.files.room.kept(size),
-            Err(_) if !self.files.bounded => {}
-            // It takes no more than it does.
-            Err(_) if self.stored(&digest)? => {}
-            Err(error) => return Err(error),
+        // What is stored takes no more than it does.
+        if !self.stored(&digest)? {
+            let size = bytes.len() as u64;
+            if self.files.bounded {
+                self.files.room.admit_inline(size)?;
+            }
+            self.files.room.waits(size);
+            self.new_bytes = self.new_bytes.saturating_add(size);
         }
         if self.pending.insert(digest, bytes.to_vec()).is_none() {
             self.pending_bytes = self.pending_bytes.saturating_add(bytes.len());
@@ -282,6 +290,7 @@ impl RunBlobs {
     /// What waits for an intent.
     pub(crate) fn take_pending(&mut self) -> BTreeMap<Digest, Vec<u8>> {
         self.pending_bytes = 0;
+        self.files.room.waited(std::mem::take(&mut self.new_bytes));
         std::mem::take(&mut self.pending)
     }
 }

@@ -11,6 +11,9 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use crate::error::shown;
 use crate::{RecordError, streams};
 
+/// How the name of a file begins that has none of its own yet.
+pub(crate) const STAGED: &str = ".new-";
+
 /// The primitives of a disk. A simulated one can take the real one's place and drop, tear or
 /// reorder what was not synced.
 pub trait Disk: Send + Sync {
@@ -175,11 +178,17 @@ pub(crate) struct Staged<'a> {
 impl Staged<'_> {
     /// Gives it this name, durably, in the place of what has it. It must be on the same file system.
     pub(crate) fn publish(mut self, path: &Path) -> Result<(), RecordError> {
+        let stood = !matches!(self.durable.open(path), Ok(None));
         if let Some(temporary) = &self.temporary {
             self.durable.rename(temporary, path)?;
             self.temporary = None;
         }
-        self.durable.sync_dir(parent(path)?)
+        self.durable.sync_dir(parent(path)?).inspect_err(|_| {
+            if !stood {
+                // So that no later process takes it for durable.
+                self.durable.tidy(path);
+            }
+        })
     }
 }
 
@@ -225,7 +234,7 @@ impl Durable {
     fn write(&self, path: &Path, bytes: &[u8], mode: u32, replace: bool) -> Result<(), RecordError> {
         self.check()?;
         let folder = parent(path)?;
-        let temporary = folder.join(format!(".new-{}", crate::names::random_hex()?));
+        let temporary = folder.join(format!("{STAGED}{}", crate::names::random_hex()?));
         let file =
             self.disk.create(&temporary, bytes, mode).map_err(|error| RecordError::file("write", path, error))?;
         if let Err(error) = file.sync() {
@@ -253,7 +262,7 @@ impl Durable {
     /// As for [`Durable::write_new`]; also where the reader fails.
     pub(crate) fn stage(&self, folder: &Path, from: &mut dyn Read, mode: u32) -> Result<Staged<'_>, RecordError> {
         self.check()?;
-        let temporary = folder.join(format!(".new-{}", crate::names::random_hex()?));
+        let temporary = folder.join(format!("{STAGED}{}", crate::names::random_hex()?));
         let created = self.disk.create_from(&temporary, from, mode);
         let file = created.map_err(|error| RecordError::file("write", &temporary, error))?;
         if let Err(error) = file.sync() {
@@ -271,6 +280,15 @@ impl Durable {
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), RecordError> {
         self.check()?;
         self.disk.rename(from, to, true).map_err(|error| RecordError::file("rename", to, error))
+    }
+
+    /// The same for a file or a directory where nothing has that name.
+    ///
+    /// # Errors
+    /// Also where something has it.
+    pub(crate) fn rename_new(&self, from: &Path, to: &Path) -> Result<(), RecordError> {
+        self.check()?;
+        self.disk.rename(from, to, false).map_err(|error| RecordError::file("rename", to, error))
     }
 
     /// A regular file, to be read piece by piece; `None` where there is none.

@@ -100,6 +100,16 @@ pub enum RecordError {
         /// The newest format that is known.
         known: i64,
     },
+    /// An earlier program made it, and its format is known no more.
+    #[error("`{path}` has format {found}, and this version knows only format {known}; nothing was changed")]
+    Older {
+        /// The database.
+        path: String,
+        /// Its format.
+        found: i64,
+        /// The format that is known.
+        known: i64,
+    },
     /// The clock says less than it did before. Nothing was changed.
     #[error(
         "the clock says {}, and this state has seen {}: an approval that expired could seem good again",
@@ -331,6 +341,10 @@ impl RecordError {
                 Some("run it as the owner, or name a state directory of your own with `--state`")
             }
             Self::Exposed { .. } => Some("set its mode with chmod, and find out who used it"),
+            Self::Older { .. } => Some(
+                "it was made before the first release, and is not converted: make a new state directory with \
+                 `countersign init`, copy your configuration into it, and keep the old one for its records",
+            ),
             Self::Newer { .. } => Some("use the version of countersign that made it, or a later one"),
             Self::NotFound { noun, .. } | Self::Ambiguous { noun, .. } | Self::BadName { noun, .. } => match *noun {
                 "proposal" => {

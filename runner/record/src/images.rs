@@ -4,16 +4,23 @@ use std::collections::BTreeSet;
 use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use countersign_model::{Digest, Image};
 use rusqlite::Connection;
 
 use crate::blobs::INLINE_LIMIT;
+use crate::durable::STAGED;
 use crate::error::shown;
+use crate::names::random_hex;
 use crate::scratch::SCRATCH;
 use crate::state::{self, DIR_MODE, owned, private};
 use crate::{Durable, RecordError};
+
+/// How long nobody has written to what is staged when it was left behind: no write takes nearly as long.
+const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The place of images, as the operator's configuration says.
 #[derive(Clone, Debug)]
@@ -58,6 +65,8 @@ pub(crate) struct Room {
     connection: Arc<Mutex<Connection>>,
     /// What all images take, as last counted, with what this process put since.
     counted: Mutex<Option<u64>>,
+    /// What a run holds in memory for its next intent, which no count finds yet.
+    waiting: AtomicU64,
 }
 
 impl Room {
@@ -73,7 +82,16 @@ impl Room {
             Some(directory) => (made(durable, directory)?, Some(own)),
         };
         let (state, cap, reserve) = (state.to_owned(), place.cap, place.reserve);
-        Ok(Self { root, earlier, state, cap, reserve, connection, counted: Mutex::new(None) })
+        Ok(Self {
+            root,
+            earlier,
+            state,
+            cap,
+            reserve,
+            connection,
+            counted: Mutex::new(None),
+            waiting: AtomicU64::new(0),
+        })
     }
 
     /// How much is used, and what is free.
@@ -126,9 +144,10 @@ impl Room {
     /// Whether the bytes fit into a new file of the place. A small image is measured against what was counted before,
     /// so that it costs no walk; a large one against a new count.
     pub(crate) fn admit_file(&self, size: u64) -> Result<(), RecordError> {
-        if self.cap < u64::MAX {
-            let known = if size <= INLINE_LIMIT as u64 { self.known() } else { None };
-            self.under_cap(size, known.map_or_else(|| self.count(), Ok)?)?;
+        if size <= INLINE_LIMIT as u64 {
+            self.admit_small(size)?;
+        } else {
+            self.admit_more(size)?;
         }
         self.leaves_reserve(size, &self.root)
     }
@@ -150,12 +169,33 @@ impl Room {
         self.under_cap(size, self.count()?.saturating_sub(size))
     }
 
-    /// Whether the bytes fit into the database; never counts more than once.
+    /// Whether the bytes fit into the database.
     pub(crate) fn admit_inline(&self, size: u64) -> Result<(), RecordError> {
-        if self.cap < u64::MAX {
-            self.under_cap(size, self.known().map_or_else(|| self.count(), Ok)?)?;
-        }
+        self.admit_small(size)?;
         self.leaves_reserve(size.saturating_mul(2), &self.state)
+    }
+
+    /// Whether so much more stays under the cap by what was counted before, or else by a new count: others may have
+    /// made room, and what was noted since may have been there already.
+    fn admit_small(&self, more: u64) -> Result<(), RecordError> {
+        if more == 0 || self.cap == u64::MAX {
+            return Ok(());
+        }
+        match self.known().map(|used| self.under_cap(more, used)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => self.under_cap(more, self.count()?),
+        }
+    }
+
+    /// Notes what a run holds for its next intent.
+    pub(crate) fn waits(&self, size: u64) {
+        self.waiting.fetch_add(size, Ordering::Relaxed);
+        self.kept(size);
+    }
+
+    /// Notes that so much waits no more.
+    pub(crate) fn waited(&self, size: u64) {
+        self.waiting.fetch_sub(size, Ordering::Relaxed);
     }
 
     fn known(&self) -> Option<u64> {
@@ -198,7 +238,7 @@ impl Room {
         let inline: i64 = connection
             .query_row(sql, [], |row| row.get(0))
             .map_err(|error| RecordError::database("count the images", error))?;
-        used = used.saturating_add(inline.unsigned_abs());
+        used = used.saturating_add(inline.unsigned_abs()).saturating_add(self.waiting.load(Ordering::Relaxed));
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(used);
         Ok(used)
     }
@@ -297,20 +337,40 @@ fn made(durable: &Durable, directory: &Path) -> Result<PathBuf, RecordError> {
     let ours = |entry: &DirEntry| {
         let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         // Nothing is put aside where no folder of images was made before.
-        entry.file_name() == "sha256" || (entry.file_name() == SCRATCH && folder && begun)
+        let staged = folder && entry.file_name().to_string_lossy().starts_with(STAGED);
+        entry.file_name() == "sha256" || staged || (entry.file_name() == SCRATCH && folder && begun)
     };
     // What cannot be read is not ours.
     let foreign = std::fs::read_dir(&directory).map_err(failed)?.find(|entry| !entry.as_ref().is_ok_and(ours));
     if foreign.is_some() {
         return Err(no_place("it is not empty, and holds no images"));
     }
-    durable.make_dir(&root, DIR_MODE).or_else(existing)?;
+    if begun {
+        // Whoever made it may have died before all of it was there.
+        folders(durable, &root)?;
+    } else {
+        // It gets its name once all of it is there.
+        let temporary = directory.join(format!("{STAGED}{}", random_hex()?));
+        durable.make_dir(&temporary, DIR_MODE)?;
+        let named = folders(durable, &temporary).and_then(|()| durable.rename_new(&temporary, &root));
+        if let Err(error) = named {
+            // Another process was faster, or nothing is to stay of it.
+            let _ = std::fs::remove_dir_all(&temporary);
+            if !root.join("ff").is_dir() {
+                return Err(error);
+            }
+        }
+    }
+    durable.sync_dir(&directory)?;
+    Ok(root)
+}
+
+/// The folders of a folder of images, durably.
+fn folders(durable: &Durable, root: &Path) -> Result<(), RecordError> {
     for first in 0..=u8::MAX {
         durable.make_dir(&root.join(format!("{first:02x}")), DIR_MODE).or_else(existing)?;
     }
-    durable.sync_dir(&root)?;
-    durable.sync_dir(&directory)?;
-    Ok(root)
+    durable.sync_dir(root)
 }
 
 /// Not to have made a directory that is there is no error.
@@ -342,6 +402,29 @@ fn count_files(root: &Path) -> Result<u64, RecordError> {
         }
     }
     Ok(used)
+}
+
+/// Removes what was staged in a folder of images a day before this time or earlier: whoever did was killed meanwhile.
+pub(crate) fn remove_staged(root: &Path, now: SystemTime) -> Result<(), RecordError> {
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |error| RecordError::file("look for what was left behind in", &folder, error);
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if !entry.file_name().to_string_lossy().starts_with(STAGED) {
+                if folder == root && entry.file_type().map_err(failed)?.is_dir() {
+                    folders.push(entry.path());
+                }
+                continue;
+            }
+            let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|at| now.duration_since(at));
+            if age.is_ok_and(|age| age.is_ok_and(|age| age > LEFT_BEHIND)) {
+                // Another process may remove it in this moment, and it harms nobody if it stays.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What this user may still write on the file system, in bytes.

@@ -77,6 +77,9 @@ fn check_version(connection: &Connection, path: &Path) -> Result<(), RecordError
     match format {
         Some(format) if format > FORMAT => Err(newer(format)),
         Some(format) if format == FORMAT && version == FORMAT => Ok(()),
+        Some(found) if found == version && (1..FORMAT).contains(&found) => {
+            Err(RecordError::Older { path: shown(path), found, known: FORMAT })
+        }
         _ => {
             Err(RecordError::Damaged { path: shown(path), what: "it names no version that there ever was".to_owned() })
         }

@@ -13,7 +13,7 @@ use countersign_capability::{Blobs, Stream};
 use countersign_model::{Digest, Fault, Image};
 
 use crate::blobs::{MAX_BLOB, MAX_STREAM, MODE, fault, verified};
-use crate::images::{Room, existing};
+use crate::images::{Room, existing, remove_staged};
 use crate::lock::FileLock;
 use crate::names::random_hex;
 use crate::state::{DIR_MODE, owned, private};
@@ -68,6 +68,9 @@ impl Scratch {
         private(&above, &metadata, 0o077, DIR_MODE)?;
         remove_stale(&above)?;
         let made = self.make(&above)?;
+        // A lock that was just made tells the time of the very file system.
+        let now = made.lock.metadata().and_then(|metadata| metadata.modified()).map_err(failed)?;
+        remove_staged(&self.room.root, now)?;
         let path = made.path.clone();
         *folder = Some(made);
         Ok(path)

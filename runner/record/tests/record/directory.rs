@@ -153,6 +153,17 @@ fn refuses_a_newer_version() {
 }
 
 #[test]
+fn refuses_an_older_version_and_says_what_to_do() {
+    let run = fixture();
+    let older = "PRAGMA user_version = 1; UPDATE meta SET value = '1' WHERE key = 'format'";
+    run.second().execute_batch(older).expect("changed");
+    let error = State::open(run.path()).expect_err("refused");
+    let says = format!("has format 1, and this version knows only format {FORMAT}; nothing was changed");
+    assert!(error.full().contains(&says), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("make a new state directory")), "{:?}", error.hint());
+}
+
+#[test]
 fn refuses_other_databases_and_damage() {
     let dir = tempfile::tempdir().expect("a directory");
     let database = dir.path().join("countersign.db");

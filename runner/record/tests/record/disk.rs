@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -20,6 +20,7 @@ pub(crate) struct Watched(Arc<Mutex<Watch>>);
 struct Watch {
     done: Vec<String>,
     fail: Option<&'static str>,
+    synced: Vec<PathBuf>,
 }
 
 struct WatchedFile(Watched, Box<dyn Unsynced>);
@@ -35,6 +36,11 @@ impl Watched {
 
     pub(crate) fn fail(&self, what: Option<&'static str>) {
         self.0.lock().expect("a watch").fail = what;
+    }
+
+    /// The directories that were synced since this was last asked.
+    fn synced(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.0.lock().expect("a watch").synced)
     }
 
     pub(crate) fn take(&self) -> Vec<String> {
@@ -68,6 +74,7 @@ impl Disk for Watched {
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.note("sync-dir", path)?;
+        self.0.lock().expect("a watch").synced.push(path.to_owned());
         RealDisk.sync_dir(path)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -101,6 +108,18 @@ fn a_blob_is_synced_before_and_after_it_gets_its_name() {
     assert_eq!(state.blobs().put(b"bytes").expect("put again"), digest);
     assert_eq!(disk.take(), [format!("sync-dir {folder}")]);
     assert_eq!(state.blobs().get(&digest).expect("got"), b"bytes");
+
+    // It is synced where it stands, which is not where it would be put now.
+    let images = countersign_record::ImagesPlace {
+        directory: Some(run.path().with_file_name("images")),
+        cap: u64::MAX,
+        reserve: 0,
+    };
+    let state = State::open_with(run.path(), Box::new(disk.clone())).and_then(|state| state.keeping_images(&images));
+    let (state, own) = (state.expect("opens"), blob(&run.state, &digest));
+    disk.synced();
+    state.blobs().put(b"bytes").expect("it is there");
+    assert_eq!(disk.synced(), [own.parent().expect("a folder").to_owned()]);
 }
 
 #[test]
@@ -292,6 +311,9 @@ fn a_sync_of_a_stream_that_failed_is_final() {
         assert!(matches!(error, RecordError::NotDurable { .. }), "{error}");
         disk.fail(None);
         assert!(matches!(state.blobs().put_from(9, &mut numbers(9)), Err(RecordError::Stopped(_))), "{what}");
+        let mut bytes = Vec::new();
+        numbers(9).read_to_end(&mut bytes).expect("read");
+        assert!(!blob(&state, &Digest::of(&bytes)).exists(), "{what}: nobody takes it for durable");
         assert_eq!(names(&run.path().join("blobs/sha256")), [""; 0]);
     }
 }

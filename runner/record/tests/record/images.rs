@@ -162,3 +162,56 @@ fn a_place_that_was_made_in_part_is_made_whole() {
     }
     assert_eq!(files(&images), 256);
 }
+
+/// A run that changes one file again and again has its images once.
+#[test]
+fn what_is_stored_already_counts_once() {
+    let run = fixture();
+    let state = run.state.keeping_images(&place(None, 3 * MIB)).expect("a place");
+    let mut journal = crate::support::begin(&state, "web-1", &run.proposal, &run.manifest, 1).expect("begins");
+    let (one, other) = (content(1, MIB), content(2, MIB));
+    for _ in 0..5 {
+        let change = change(&mut journal, &one, &other);
+        let seq = journal.intend(Role::Fix, &change).expect("there is room");
+        journal.done(seq).expect("done");
+    }
+    assert_eq!(state.images().expect("counted").used, 2 * MIB);
+    let more = change(&mut journal, &content(3, MIB / 2), &content(4, MIB / 4));
+    // What waits for an intent counts as well, also in a new count.
+    assert_eq!(state.images().expect("counted").used, 2 * MIB + MIB / 2 + MIB / 4);
+    assert_eq!(over_cap(journal.blobs().put(&content(5, MIB / 2))).0, MIB / 2);
+    journal.intend(Role::Fix, &more).expect("there is room");
+    assert_eq!(state.images().expect("counted").used, 2 * MIB + MIB / 2 + MIB / 4);
+}
+
+/// Another process may have made room since this one counted.
+#[test]
+fn nothing_is_refused_by_an_old_count() {
+    let (_dir, images, state) = state(2 * MIB);
+    let blobs = state.blobs();
+    let first = blobs.put(&content(1, MIB)).expect("there is room");
+    blobs.put(&content(2, MIB / 2)).expect("there is room");
+    assert_eq!(over_cap(blobs.put(&content(3, MIB))).0, MIB);
+    std::fs::remove_file(images.join("sha256").join(&first.hex()[..2]).join(first.hex())).expect("removed");
+    blobs.put(&content(3, MIB)).expect("there is room again");
+}
+
+/// What a runner staged that was killed is nobody's, and counts all the same.
+#[test]
+fn what_was_staged_long_ago_is_removed() {
+    let (_dir, images, state) = state(5 * MIB);
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    let now = std::time::SystemTime::now();
+    let staged = |name: &str, age| {
+        let path = images.join("sha256").join(name);
+        std::fs::write(&path, content(1, MIB)).expect("written");
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(now - age)).expect("set");
+        path
+    };
+    let old = [staged(".new-0123456789ab", day * 2), staged("00/.new-0123456789ab", day * 2)];
+    let young = [staged(".new-ba9876543210", day / 2), staged("00/.new-ba9876543210", day / 2)];
+    assert_eq!(state.images().expect("counted").used, 4 * MIB);
+    state.rehearsal_blobs().put(b"the first that is put aside").expect("put");
+    assert!(old.iter().all(|path| !path.exists()) && young.iter().all(|path| path.exists()));
+    assert_eq!(state.images().expect("counted").used, 2 * MIB);
+}

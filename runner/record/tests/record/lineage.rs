@@ -1,7 +1,7 @@
 //! Proposals that take the place of others, and runs that undo others.
 
 use countersign_model::{Digest, Outcome};
-use countersign_record::{BeginError, Lineage, PendingBounds, RecordError, State, proposal_name};
+use countersign_record::{BeginError, Lineage, PendingBounds, RecordError, Refusal, State, proposal_name};
 use serde_json::json;
 
 use crate::support::{TARGET, begin, fixture, new_proposal};
@@ -74,6 +74,11 @@ fn a_run_is_undone_once() {
     let found = run.state.runs().get(&first).expect("the run");
     assert_eq!((found.undoes, found.undone_by.as_deref()), (None, Some(second.as_str())));
     assert_eq!(run.state.runs().get(&second).expect("the run").undoes.as_deref(), Some(first.as_str()));
+
+    let refused = Refusal { proposal: &proposals[1], target: TARGET, reason: "it was undone", at: 6_000 };
+    let refused = run.state.runs().refuse(refused).expect("recorded");
+    let refused = run.state.runs().get(&refused).expect("the run");
+    assert_eq!(refused.undoes.as_deref(), Some(first.as_str()), "what it was to undo, too");
 
     for (proposal, manifest) in proposals.iter().zip(&manifests) {
         match begin(&run.state, TARGET, proposal, manifest, 9) {
