@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_capability::{LogLine, Phase, Port, Protected, Registry, StepContext};
 use countersign_files::Files;
-use countersign_gate::{Allowance, Bounds, Gate, GatePort, ReadRecord, Sessions, Step, Witness, Work};
+use countersign_gate::{Allowance, Bounds, Denials, Gate, GatePort, ReadRecord, Sessions, Step, Witness, Work};
 use countersign_model::{Access, Fault, Grant, Reply, Role, Stop, Verdict};
 use countersign_sandbox::{Admitted, Limits, Linked, Output, Sandbox, inspect};
 
@@ -127,7 +127,7 @@ impl Port for Nobody {
 pub fn gate(witness: Box<dyn Witness>) -> GatePort {
     let sessions =
         Sessions::new(Arc::new(registry()), Default::default(), Phase::Observe, Arc::new(Protected::default()));
-    GatePort::new(Gate::new(sessions, Work::Observe { denied: Vec::new() }, witness))
+    GatePort::new(Gate::new(sessions, Work::Observe { denied: Denials::default() }, witness))
 }
 
 /// Begins a check that these grants bound.

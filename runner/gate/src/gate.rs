@@ -6,6 +6,7 @@ use countersign_model::documents::Denial;
 use countersign_model::{Access, Call, Change, Digest, Fault, FaultKind, Grant, Image, Reply, Role, Stop};
 
 use crate::allowance::{Allowance, Permit, Remedy};
+use crate::denials::Denials;
 use crate::keeping::Keeping;
 use crate::live::Live;
 use crate::rehearsal::Rehearsal;
@@ -57,7 +58,7 @@ pub enum Work {
     /// Reads only: an investigation, a check, a guard, `countersign read`.
     Observe {
         /// What was denied, to be listed at the end.
-        denied: Vec<Denial>,
+        denied: Denials,
     },
     /// Writes go to an overlay and into a plan.
     Rehearse(Box<Rehearsal>),
@@ -79,6 +80,8 @@ pub struct Gate {
     work: Work,
     witness: Box<dyn Witness>,
     step: Option<Step>,
+    /// Whose words are told: the step's that has begun, also where a stop has ended it.
+    speaking: Option<Role>,
     /// Whether the step's changes are the plan's forward part, whatever its role.
     forward: bool,
     taint: Taint,
@@ -96,7 +99,7 @@ impl Gate {
     /// A gate that permits nothing until a step begins.
     #[must_use]
     pub fn new(sessions: Sessions, work: Work, witness: Box<dyn Witness>) -> Self {
-        Self { sessions, work, witness, step: None, forward: false, taint: Taint::default() }
+        Self { sessions, work, witness, step: None, speaking: None, forward: false, taint: Taint::default() }
     }
 
     /// From now on, calls are this step's.
@@ -104,6 +107,7 @@ impl Gate {
         if let Work::Rehearse(rehearsal) = &mut self.work {
             rehearsal.stale = false;
         }
+        self.speaking = step.role;
         self.step = Some(step);
         self.forward = false;
         self.taint = Taint::default();
@@ -153,6 +157,7 @@ impl Gate {
     /// From now on, every call is refused.
     pub fn end(&mut self) {
         self.step = None;
+        self.speaking = None;
     }
 
     /// Whether the step that runs, or ran last, has read what is sensitive: its words are not to be shown.
@@ -198,7 +203,7 @@ impl Gate {
     }
 
     fn try_perform(&mut self, call: &Call) -> Result<Reply, Stop> {
-        let Self { sessions, work, witness, step, forward, taint } = self;
+        let Self { sessions, work, witness, step, forward, taint, .. } = self;
         let step = step.as_mut().ok_or_else(|| Stop("a call came when no step was running".to_owned()))?;
         let role = step.role;
         // Decoded once: what is permitted is what is performed and recorded.
@@ -282,12 +287,8 @@ fn deny(work: &mut Work, asked: Asked<'_>, why: &str, remedy: Remedy) -> Result<
     }
     let denial = Denial { role: asked.role.unwrap_or(Role::Investigation), call: text, why: why.to_owned(), grant };
     match work {
-        Work::Observe { denied } => {
-            if denied.len() < 100 && !denied.contains(&denial) {
-                denied.push(denial);
-            }
-        }
-        Work::Rehearse(rehearsal) => rehearsal.deny(denial),
+        Work::Observe { denied } => denied.add(denial),
+        Work::Rehearse(rehearsal) => rehearsal.denied.add(denial),
         Work::Live(live) => {
             live.deny(denial);
             return Err(Stop(what));
@@ -440,7 +441,7 @@ impl Port for GatePort {
             // The witness was told so.
             return;
         }
-        let role = gate.step.as_ref().and_then(|step| step.role);
+        let role = gate.speaking;
         gate.witness.log(role, line);
     }
 }

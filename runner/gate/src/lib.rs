@@ -9,9 +9,11 @@
 
 mod allowance;
 mod back;
+mod denials;
 mod gate;
 mod keeping;
 mod live;
+mod proof;
 mod rehearsal;
 mod sensitive;
 mod sessions;
@@ -19,8 +21,10 @@ mod taint;
 mod usage;
 
 pub use allowance::{Allowance, Bounds};
+pub use denials::Denials;
 pub use gate::{Gate, GatePort, ReadRecord, Step, Witness, Work};
 pub use live::{Live, Undo, Undone, Validators};
+pub use proof::not_as_before;
 pub use rehearsal::Rehearsal;
 pub use sensitive::Sensitive;
 pub use sessions::{CALL_TIME, Sessions};

@@ -3,10 +3,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_capability::Blobs;
 use countersign_model::documents::Denial;
-use countersign_model::{Change, FaultKind, Mode, Plan, Reversibility, Role, State, Stop};
+use countersign_model::{Change, Fault, FaultKind, Mode, Plan, Reversibility, Role, State, Stop};
 use countersign_record::Journal;
 
 use crate::back::BackPlan;
+use crate::proof::not_as_before;
 use crate::rehearsal::first_per_subject;
 use crate::sessions::Sessions;
 
@@ -36,6 +37,10 @@ pub struct Live {
     denied: Option<Denial>,
     failure: Option<String>,
 }
+
+/// How much of what is put back one call must get on at the least, in bytes, and how many calls there are whatever it is.
+const SLOWEST: u64 = 8 * 1024 * 1024;
+const FEWEST: u64 = 8;
 
 /// Why the fix stops when somebody wants the run to end.
 const INTERRUPTED: &str = "the run was interrupted by a signal";
@@ -289,14 +294,9 @@ impl Live {
         let Self { journal, made, .. } = self;
         let mut left = Vec::new();
         for change in first_per_subject(made.iter().map(|made| &made.change)) {
-            let why = match sessions.probe(journal.blobs(), change) {
-                Ok(State::Before) => continue,
-                Ok(State::After) => "it still is as the fix left it".to_owned(),
-                Ok(State::Elsewhere(what)) => what,
-                Ok(State::Unknowable) => "it cannot be told".to_owned(),
-                Err(fault) => format!("it cannot be read: {}", fault.what),
-            };
-            left.push((change.subject.clone(), why));
+            if let Some(why) = not_as_before("the fix", sessions.probe(journal.blobs(), change)) {
+                left.push((change.subject.clone(), why));
+            }
         }
         left
     }
@@ -334,7 +334,7 @@ fn undo_one(journal: &mut Journal, sessions: &mut Sessions, made: &mut Made) -> 
     if made.change.reversibility == Reversibility::Irreversible {
         return if made.fate == Fate::Unsure { Undone::InDoubt } else { Undone::Irreversible };
     }
-    match sessions.undo(journal.blobs(), &made.change) {
+    match undo_in_calls(journal, sessions, &made.change) {
         Ok(()) => {
             made.fate = Fate::Undone;
             // The target is what counts: a mark that cannot be written is found again by probing.
@@ -358,6 +358,26 @@ fn undo_one(journal: &mut Journal, sessions: &mut Sessions, made: &mut Made) -> 
             }
         }
     }
+}
+
+/// Undoes a change, in several calls where one has not the time for all of it: what is large goes back piece by piece,
+/// and the next call goes on where the last one broke off. So long as each gets on, and they are not too many.
+fn undo_in_calls(journal: &mut Journal, sessions: &mut Sessions, change: &Change) -> Result<(), Fault> {
+    let most = change.kept.map_or(0, |kept| kept.image.size / SLOWEST).saturating_add(FEWEST);
+    let mut reached = None;
+    for _ in 1..most {
+        let fault = match sessions.undo(journal.blobs(), change) {
+            Err(fault) if fault.reached && fault.kind == FaultKind::TimedOut => fault,
+            other => return other,
+        };
+        match sessions.probe(journal.blobs(), change) {
+            // Part of it is back, and more than before.
+            Ok(State::Elsewhere(what)) if reached.as_ref() != Some(&what) => reached = Some(what),
+            _ => return Err(fault),
+        }
+        tracing::info!(subject = change.subject, "an undo goes on in another call");
+    }
+    sessions.undo(journal.blobs(), change)
 }
 
 fn difference(change: &Change, planned: &Change) -> &'static str {

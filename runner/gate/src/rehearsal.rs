@@ -2,8 +2,10 @@ use std::collections::BTreeSet;
 
 use countersign_capability::Blobs;
 use countersign_model::documents::Denial;
-use countersign_model::{Change, Fault, Plan, Reversibility, Role, State};
+use countersign_model::{Change, Fault, Plan, Reversibility, Role};
 
+use crate::denials::Denials;
+use crate::proof::not_as_before;
 use crate::sessions::Sessions;
 use crate::usage::Usage;
 
@@ -11,16 +13,13 @@ use crate::usage::Usage;
 pub struct Rehearsal {
     pub(crate) blobs: Box<dyn Blobs>,
     pub(crate) plan: Plan,
-    pub(crate) denied: Vec<Denial>,
+    pub(crate) denied: Denials,
     pub(crate) usage: Usage,
     /// Forward changes that the host has undone on the overlay, by position.
     undone: BTreeSet<usize>,
     /// Whether the current step read what nobody can know.
     pub(crate) stale: bool,
 }
-
-/// How many denials are listed; a step that goes on after that learns no more than `denied`.
-const MAX_DENIALS: usize = 100;
 
 impl Rehearsal {
     /// Begins with nothing changed.
@@ -29,7 +28,7 @@ impl Rehearsal {
         Self {
             blobs,
             plan: Plan::default(),
-            denied: Vec::new(),
+            denied: Denials::default(),
             usage: Usage::default(),
             undone: BTreeSet::new(),
             stale: false,
@@ -45,7 +44,7 @@ impl Rehearsal {
     /// What was denied.
     #[must_use]
     pub fn denied(&self) -> &[Denial] {
-        &self.denied
+        self.denied.list()
     }
 
     /// What the permitted calls needed.
@@ -58,12 +57,6 @@ impl Rehearsal {
     #[must_use]
     pub const fn stale(&self) -> bool {
         self.stale
-    }
-
-    pub(crate) fn deny(&mut self, denial: Denial) {
-        if self.denied.len() < MAX_DENIALS && !self.denied.contains(&denial) {
-            self.denied.push(denial);
-        }
     }
 
     pub(crate) fn planned(&mut self, role: Role, change: Change) {
@@ -97,14 +90,9 @@ impl Rehearsal {
     pub fn unrestored(&mut self, sessions: &mut Sessions) -> Vec<String> {
         let mut left = Vec::new();
         for change in first_per_subject(self.plan.forward.iter().chain(&self.plan.back)) {
-            let why = match sessions.probe(self.blobs.as_mut(), change) {
-                Ok(State::Before) => continue,
-                Ok(State::After) => "it is still changed".to_owned(),
-                Ok(State::Elsewhere(what)) => what,
-                Ok(State::Unknowable) => "it cannot be told".to_owned(),
-                Err(fault) => fault.what,
-            };
-            left.push(format!("{}: {why}", change.subject));
+            if let Some(why) = not_as_before("the fix", sessions.probe(self.blobs.as_mut(), change)) {
+                left.push(format!("{}: {why}", change.subject));
+            }
         }
         left
     }

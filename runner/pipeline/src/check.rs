@@ -1,5 +1,5 @@
 use countersign_capability::{Phase, StepContext};
-use countersign_gate::{Allowance, Bounds, Gate, GatePort, Witness, Work};
+use countersign_gate::{Allowance, Bounds, Denials, Gate, GatePort, Witness, Work};
 use countersign_model::documents::GuardState;
 use countersign_model::{Grant, Role, Success, Verdict};
 
@@ -24,7 +24,7 @@ pub(crate) fn ask(
     witness: Box<dyn Witness>,
 ) -> Result<Verdict, PipelineError> {
     let sessions = runner.sessions(target, Phase::Observe)?;
-    let work = Work::Observe { denied: Vec::new() };
+    let work = Work::Observe { denied: Denials::default() };
     let gate = GatePort::new(Gate::new(sessions, work, witness));
     let granted = Bounds::new(runner.registry(), grants)?;
     let ceiling = Bounds::new(runner.registry(), &target.investigation.ceiling)?;

@@ -1,5 +1,5 @@
 use countersign_capability::{Phase, Port, Registry};
-use countersign_gate::{Allowance, Bounds, Gate, GatePort, Step, Work};
+use countersign_gate::{Allowance, Bounds, Denials, Gate, GatePort, Step, Work};
 use countersign_model::documents::GuardState;
 use countersign_model::text::excerpt;
 use countersign_model::{Call, Reply, Selector};
@@ -55,7 +55,7 @@ fn ask_one(runner: &Runner, target: &Target, guard: &Guard, printed: Printed) ->
     let least = [known.least_grant(&call).map_err(|fault| fault.what)?];
     let bounds = || Bounds::new(registry, &least).map_err(|fault| fault.what);
     let sessions = runner.sessions(target, Phase::Observe).map_err(|error| error.to_string())?.within(guard.time());
-    let mut gate = Gate::new(sessions, Work::Observe { denied: Vec::new() }, Box::new(Unwitnessed));
+    let mut gate = Gate::new(sessions, Work::Observe { denied: Denials::default() }, Box::new(Unwitnessed));
     gate.begin(Step { role: None, allowance: Allowance::new(bounds()?, bounds()?) });
     let mut port = GatePort::new(gate);
     let reply = match port.call(call.clone()) {

@@ -1,6 +1,6 @@
 use countersign_bundle::Bundle;
 use countersign_capability::{Phase, Port, StepContext};
-use countersign_gate::{Allowance, Bounds, Gate, GatePort, Step, Work};
+use countersign_gate::{Allowance, Bounds, Denials, Gate, GatePort, Step, Work};
 use countersign_model::documents::{Denial, EvidenceReference};
 use countersign_model::text::excerpt;
 use countersign_model::{Reply, Role};
@@ -44,14 +44,14 @@ pub fn read(
     let recorded = Recorded::default();
     let witness = EvidenceWitness::new(runner, name, principal, Purpose::Read, recorded.clone());
     let sessions = runner.sessions(target, Phase::Observe)?;
-    let mut gate = Gate::new(sessions, Work::Observe { denied: Vec::new() }, Box::new(witness));
+    let mut gate = Gate::new(sessions, Work::Observe { denied: Denials::default() }, Box::new(witness));
     let ceiling = Bounds::new(registry, &target.investigation.ceiling)?;
     let granted = Bounds::new(registry, std::slice::from_ref(&least))?;
     gate.begin(Step { role: None, allowance: Allowance::new(granted, ceiling) });
     let mut port = GatePort::new(gate);
     let reply = port.call(call.clone()).map_err(|stop| PipelineError::failed(stop.0))?;
     if let Work::Observe { denied } = port.lock().work()
-        && let Some(denial) = denied.first()
+        && let Some(denial) = denied.list().first()
     {
         return Err(denied_read(runner, name, denial));
     }
@@ -121,7 +121,7 @@ pub fn investigate(
     let recorded = Recorded::default();
     let witness = EvidenceWitness::new(runner, name, principal, Purpose::Step(bundle.steps()), recorded.clone());
     let sessions = runner.sessions(target, Phase::Observe)?;
-    let gate = GatePort::new(Gate::new(sessions, Work::Observe { denied: Vec::new() }, Box::new(witness)));
+    let gate = GatePort::new(Gate::new(sessions, Work::Observe { denied: Denials::default() }, Box::new(witness)));
     let registry = runner.registry();
     let own = grants.get(&Role::Investigation).map(Vec::as_slice).unwrap_or_default();
     let ceiling = Bounds::new(registry, &target.investigation.ceiling)?;
@@ -134,7 +134,7 @@ pub fn investigate(
         Err(failure) => (Vec::new(), Some(failure.to_string())),
     };
     let denied = match gate.lock().work() {
-        Work::Observe { denied } => denied.clone(),
+        Work::Observe { denied } => denied.list().to_vec(),
         _ => Vec::new(),
     };
     Ok(Investigated { findings, failure, evidence: recorded.references(), denied })

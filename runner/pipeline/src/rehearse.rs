@@ -1,6 +1,6 @@
 use countersign_bundle::Bundle;
 use countersign_capability::{Phase, StepContext};
-use countersign_gate::{Allowance, Bounds, Gate, GatePort, Rehearsal, Sessions, Step, Work};
+use countersign_gate::{Allowance, Bounds, Denials, Gate, GatePort, Rehearsal, Sessions, Step, Work};
 use countersign_model::documents::{DOCUMENT_VERSION, Denial, RehearsalDocument, RoleGrants};
 use countersign_model::{
     Digest, Fault, FaultKind, Plan, Reply, Reversibility, Role, RollbackBy, Stop, Success, Verdict,
@@ -177,12 +177,12 @@ impl Stage<'_> {
     }
 
     fn check_untouched(&self) -> Result<(Verdict, Vec<Denial>), PipelineError> {
-        let work = Work::Observe { denied: Vec::new() };
+        let work = Work::Observe { denied: Denials::default() };
         let gate = GatePort::new(Gate::new(self.sessions(Phase::Observe)?, work, self.witness()));
         let allowance = Allowance::new(self.granted(Role::Check)?, self.readable()?);
         let ended = self.linked.run(&gate, Role::Check, allowance, &self.context)?;
         let denied = match gate.lock().work() {
-            Work::Observe { denied } => denied.clone(),
+            Work::Observe { denied } => denied.list().to_vec(),
             _ => Vec::new(),
         };
         Ok((verdict(ended, false), denied))

@@ -1,6 +1,7 @@
 //! The parts of a run that undoes another: what it does instead of a fix, and what it has to prove.
 
-use countersign_model::{Role, State, Success};
+use countersign_gate::not_as_before;
+use countersign_model::{Role, Success};
 
 use crate::guards;
 use crate::run::Run;
@@ -61,16 +62,12 @@ pub(crate) fn await_proof(run: &mut Run<'_>, undo: &Undo) -> Result<(), String> 
 fn prove(run: &Run<'_>, undo: &Undo) -> Result<(), String> {
     let mut blobs = run.runner().blobs();
     run.with_live(|_, sessions| {
+        let mut left = Vec::new();
         for change in undo.first_changes() {
-            let why = match sessions.probe(&mut blobs, change) {
-                Ok(State::Before) => continue,
-                Ok(State::After) => "it still is as the run left it".to_owned(),
-                Ok(State::Elsewhere(what)) => what,
-                Ok(State::Unknowable) => "it cannot be told".to_owned(),
-                Err(fault) => format!("it cannot be read: {}", fault.what),
-            };
-            return Err(format!("{} is not as before run {}: {why}", change.subject, undo.run()));
+            if let Some(why) = not_as_before("the run", sessions.probe(&mut blobs, change)) {
+                left.push(format!("{} is not as before run {}: {why}", change.subject, undo.run()));
+            }
         }
-        Ok(())
+        if left.is_empty() { Ok(()) } else { Err(left.join("; ")) }
     })?
 }

@@ -251,5 +251,5 @@ fn what_the_rollback_step_leaves_changed_is_named() {
     let left = unrestored(&bench);
     assert_eq!(left.len(), 2, "{left:?}");
     assert!(left[0].starts_with("a: it has the content"), "{left:?}");
-    assert_eq!(left[1], "b: it is still changed");
+    assert_eq!(left[1], "b: it still is as the fix left it");
 }

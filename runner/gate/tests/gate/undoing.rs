@@ -75,6 +75,27 @@ fn an_undo_that_gets_stuck_is_in_doubt() {
     assert_eq!(run.unrestored(), []);
 }
 
+/// What is large goes back in as many calls as it takes, so long as each gets on.
+#[test]
+fn an_undo_that_gets_on_goes_on_in_another_call() {
+    let host = Host::with(&[("a", "1")]);
+    let mut run = Run::exact(&host, &[put("shelf", "a", "2")], &[]);
+    run.value(put("shelf", "a", "2"));
+    host.shelf.lock().slow = Some(5);
+    assert_eq!(run.undo(), [restored("a")]);
+    assert_eq!((run.unrestored(), host.shelf.content("a").as_str()), (vec![], "1"));
+
+    // But not without end.
+    let mut run = Run::exact(&host, &[put("shelf", "a", "2")], &[]);
+    host.shelf.lock().slow = None;
+    run.value(put("shelf", "a", "2"));
+    host.shelf.lock().slow = Some(1_000);
+    host.shelf.asked();
+    assert!(matches!(&run.undo()[..], [(_, Undone::Left(why))] if why == "the call's time is over"));
+    let calls = host.shelf.asked().iter().filter(|asked| *asked == "undo a").count();
+    assert_eq!(calls, 8);
+}
+
 #[test]
 fn the_proof_is_read_from_the_target_and_not_from_the_journal() {
     let host = Host::with(&[("a", "1"), ("b", "2"), ("c", "3")]);

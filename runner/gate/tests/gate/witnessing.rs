@@ -65,6 +65,17 @@ fn a_steps_log_goes_to_the_witness_with_its_role() {
     assert_eq!(bench.seen().lines, [line(None, "before"), line(Some(Role::Check), "during"), line(None, "after")]);
 }
 
+/// A guest that a stop has trapped may still have a line that it had begun.
+#[test]
+fn what_a_stopped_step_says_last_is_its_own() {
+    let host = Host::with(&[("a", "1")]);
+    let mut run = Run::scoped(&host);
+    run.begin(Role::Fix, &["shelf.read b"]);
+    run.stop(get("shelf", "a"));
+    run.port.clone().log(LogLine { level: "warn", message: "it went wrong".to_owned() });
+    assert_eq!(run.seen().lines, [(Some(Role::Fix), "it went wrong".to_owned())]);
+}
+
 #[test]
 fn what_was_or_may_have_been_changed_is_told_once_and_at_once() {
     let host = Host::with(&[("a", "1"), ("bell", "b")]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use countersign_capability::{Blobs, LogLine, Phase, Port, Protected, Registry, Stream};
 use countersign_files::Files;
 use countersign_gate::{
-    Allowance, Bounds, Gate, GatePort, Live, ReadRecord, Rehearsal, Sensitive, Sessions, Step, Witness, Work,
+    Allowance, Bounds, Denials, Gate, GatePort, Live, ReadRecord, Rehearsal, Sensitive, Sessions, Step, Witness, Work,
 };
 use countersign_model::documents::Denial;
 use countersign_model::{Call, Change, Digest, Fault, FaultKind, Grant, Image, Plan, Reply, Role, Stop};
@@ -63,12 +63,12 @@ impl Host {
     }
 
     pub(crate) fn observing(&self) -> Bench {
-        self.bench(Phase::Observe, Work::Observe { denied: Vec::new() })
+        self.bench(Phase::Observe, Work::Observe { denied: Denials::default() })
     }
 
     /// With this much time for a call.
     pub(crate) fn observing_within(&self, time: Duration) -> Bench {
-        self.bench_on(self.sessions(Phase::Observe).within(time), Work::Observe { denied: Vec::new() })
+        self.bench_on(self.sessions(Phase::Observe).within(time), Work::Observe { denied: Denials::default() })
     }
 
     pub(crate) fn rehearsing(&self) -> Bench {
@@ -236,7 +236,7 @@ impl Bench {
     /// What was denied, as it is listed at the end.
     pub(crate) fn denied(&self) -> Vec<Denial> {
         match self.port.lock().work() {
-            Work::Observe { denied } => denied.clone(),
+            Work::Observe { denied } => denied.list().to_vec(),
             Work::Rehearse(rehearsal) => rehearsal.denied().to_vec(),
             Work::Live(live) => live.denied().into_iter().cloned().collect(),
         }

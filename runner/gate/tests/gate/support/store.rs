@@ -376,9 +376,17 @@ impl<K: Kind> Session<Store<K>> for StoreSession {
         if self.target.lock().stuck {
             return Err(Fault::reached(FaultKind::TimedOut, "no answer came"));
         }
+        let slow = self.target.lock().slow;
+        if let Some(left @ 1..) = slow {
+            let mut content = self.target.lock();
+            content.slow = Some(left - 1);
+            content.entries.insert(change.key.clone(), Entry { contents: format!("{left} to go").into(), mode: 0 });
+            return Err(Fault::reached(FaultKind::TimedOut, "the call's time is over"));
+        }
         match self.state(change) {
             State::Before => Ok(()),
-            State::After => {
+            State::Elsewhere(what) if slow.is_none() => Err(Fault::new(FaultKind::Changed, what)),
+            State::After | State::Elsewhere(_) => {
                 let before = change.before.map(|kept| entry(cx, kept)).transpose()?;
                 let mut content = self.target.lock();
                 match before {
@@ -387,7 +395,6 @@ impl<K: Kind> Session<Store<K>> for StoreSession {
                 };
                 Ok(())
             }
-            State::Elsewhere(what) => Err(Fault::new(FaultKind::Changed, what)),
             State::Unknowable => Err(Fault::new(FaultKind::Unknowable, "a ring is not undone")),
         }
     }

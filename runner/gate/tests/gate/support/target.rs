@@ -42,6 +42,8 @@ pub(crate) struct Content {
     pub(crate) trouble: Option<Trouble>,
     /// Whether an undo gets stuck.
     pub(crate) stuck: bool,
+    /// How many more calls an undo takes that has begun.
+    pub(crate) slow: Option<u32>,
     /// Whether images are promised and never put.
     pub(crate) forgetful: bool,
     pub(crate) watch: Option<Watch>,
