@@ -1,32 +1,32 @@
 # `make demo` and `make test` do everything, set-up included, each on its own.
 
-.PHONY: demo test bench lint docs mutants snapshots pages setup setup-test
+.PHONY: demo test bench lint docs mutants snapshots pages setup setup-wasm setup-test
 
 CARGO ?= cargo
 # Always the whole workspace: with other features, wasmtime would be built twice.
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 EXAMPLES = $(wildcard examples/*/Cargo.toml examples/hostile/*/Cargo.toml runner/sandbox/tests/wasi-guest/Cargo.toml)
 
-demo: setup
+demo: setup setup-wasm
 	$(CARGO) build --workspace --locked
 	@COUNTERSIGN=$(abspath $(TARGET_DIR))/debug/countersign ./examples/demo.sh
 
-test: setup setup-test
+test: setup setup-wasm setup-test
 	$(CARGO) test --workspace --locked
 
 # Records the outputs of every command anew. Read the difference before you commit it.
-snapshots: setup
+snapshots: setup setup-wasm
 	INSTA_UPDATE=always $(CARGO) test --workspace --locked --test snapshots
 
 # Writes what in docs/ is made from the code, and what the quick starts' commands print.
-pages: setup
+pages: setup setup-wasm
 	COUNTERSIGN_WRITE_PAGES=1 $(CARGO) test --workspace --locked --no-fail-fast --bin countersign --test walks
 
-bench: setup
+bench: setup setup-wasm
 	$(CARGO) bench --workspace --locked --bench ratios -- $(BENCH)
 
 # Breaks one promise after the other and insists that its test notices; `make mutants MUTANTS=overlay,guards` for some.
-mutants: setup
+mutants: setup setup-wasm
 	MUTANTS="$(MUTANTS)" $(CARGO) test --workspace --locked --test mutants -- --ignored --nocapture
 
 lint: setup
@@ -46,6 +46,9 @@ setup:
 	  echo "Rust 1.95 or later is needed, and this is $$(rustc --version): rustup update" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is needed, SQLite is built from source: apt-get install gcc libc6-dev" >&2; exit 1; }
 	@command -v ssh-keygen >/dev/null || { echo "ssh-keygen is needed: apt-get install openssh-client" >&2; exit 1; }
+
+# What steps are built for; linting and documentation need none of it.
+setup-wasm:
 	@for target in wasm32-unknown-unknown wasm32-wasip2; do \
 	  test -d "$$(rustc --print sysroot)/lib/rustlib/$$target" || { \
 	  echo "adding the Rust target $$target"; \

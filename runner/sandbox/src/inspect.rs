@@ -102,7 +102,7 @@ pub enum InspectError {
     },
     /// They are a component of another world.
     #[error(
-        "the component exports {found}, so it is no step: a step exports one function, `investigate`, `fix`, `rollback` or `check`, and nothing else"
+        "the component exports {found}, so it is no step: a step exports one function, `investigate`, `fix`, `rollback` or `check`, and nothing else but the `wasi:cli/run` of an ordinary toolchain"
     )]
     OtherWorld {
         /// What is exported.
