@@ -145,8 +145,6 @@ fn what_does_not_count_any_more_keeps_no_file_back() {
     };
     assert_eq!(approvals()[0]["approvers"], serde_json::json!(["alice"]));
 
-    let deny = ["deny", &proposal, "--reason", "not today", "--key"];
-    incident.state.command(&deny).arg(incident.state.path("alice")).ran().expect(0);
     incident.state.keygen("bob");
     incident.state.policy(|policy| {
         let [alice, bob] =
