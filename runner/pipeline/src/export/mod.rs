@@ -22,7 +22,7 @@ use countersign_capability::{Blobs, Stream};
 use countersign_model::documents::namespace;
 use countersign_model::{Digest, Fault, Image};
 
-use crate::approve::{acceptable, deniable};
+use crate::approve::{deniable, signer};
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::runner::Runner;
@@ -132,7 +132,7 @@ pub fn export(
     }
     // One that does not count here would refuse the file to everybody, and says nothing to them.
     for mut approval in runner.approvals(&stored.proposal.digest())? {
-        approval.signatures.retain(|signature| acceptable(runner, stored, &approval.manifest, signature).is_ok());
+        approval.signatures.retain(|signature| signer(runner, stored, &approval.manifest, signature).is_ok());
         if !approval.signatures.is_empty() {
             put_paper(&mut entries, name::APPROVALS, &approval.manifest, &approval.signatures);
         }
