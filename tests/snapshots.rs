@@ -47,7 +47,6 @@ impl Story {
         let pid = incident.pid();
         normal.know(format!("process {pid}, in state S"), "process 4711, in state S");
         normal.know(format!("process {pid}, in state R"), "process 4711, in state S");
-        normal.know(format!("no process {pid}"), "no process 4711");
         for key in ["agent", "alice", "second", "runner"] {
             let file = root().join("tests/keys").join(format!("{key}.pub"));
             let output = support::ssh_keygen(&["-lf", file.to_str().expect("UTF-8")]);

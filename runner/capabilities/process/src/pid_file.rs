@@ -48,9 +48,8 @@ pub(crate) fn read(path: &str) -> Result<u32, String> {
 /// All that a guest is told of a pid file that does not lead to a process of the executable.
 pub(crate) fn unfit(path: &str, executable: &str) -> Fault {
     let what = format!(
-        "the pid file `{path}` leads to no process of `{executable}`: there is no such file, it is or is reached through \
-         a symbolic link, is not a regular file, can be written by anybody, is the runner's own, does not hold one process \
-         identifier, or names no process that runs `{executable}` as it is now and may be looked at"
+        "the pid file `{path}` leads to no process of `{executable}`: it is missing, no plain file, reached by a symbolic \
+         link, open for anybody to write, the runner's own, holds no process identifier, or that of none that runs this file"
     );
     Fault::new(FaultKind::NotFound, what)
 }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says why")]
 
 mod changing;
 mod inplace;
