@@ -126,7 +126,7 @@ rollback-owner = "alice"
 [targets.web.investigation]
 ceiling = ["files.read {config}", "files.read {logs}/**"]
 [targets.web.remediation]
-ceiling = ["files.read {config}", "files.read {logs}/**", "files.write {config}", "files.write {logs}/*"]
+ceiling = ["files.read {config}", "files.read {logs}/**", "files.write {config}", "files.write {logs}/* verbs=truncate,discard"]
 [[targets.web.guards]]
 name = "the other log is there"
 call = "files.stat {logs}/access.log"

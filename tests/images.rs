@@ -41,7 +41,7 @@ sensitive = ["{shown}/large"]
 [targets.store.investigation]
 ceiling = ["files.read {shown}/**"]
 [targets.store.remediation]
-ceiling = ["files.read {shown}/**", "files.write {shown}/**"]
+ceiling = ["files.read {shown}/**", "files.write {shown}/** verbs=replace,create,remove,truncate,set-mode,discard"]
 [[targets.store.guards]]
 name = "it is there"
 call = "files.stat {shown}/large"

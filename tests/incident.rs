@@ -131,7 +131,7 @@ fn a_rehearsal_says_what_would_change_and_changes_nothing() {
     assert_eq!(rehearsed["check"]["after"]["verdict"], "cannot-tell");
     let grants: Vec<_> =
         rehearsed["grants"].as_array().expect("grants").iter().map(|g| g["grant"].to_string()).collect();
-    let least = format!("files.write {} max-calls=1 max-bytes=", incident.config.display());
+    let least = format!("files.write {} verbs=replace max-calls=1 max-bytes=", incident.config.display());
     assert!(grants.iter().any(|grant| grant.contains(&least)), "{grants:?}");
     assert_eq!(fs::read(&incident.config).expect("it is there"), before);
     assert_eq!(incident.status("/orders"), 503);

@@ -61,6 +61,8 @@ fn an_argument() {
             .replace("\"files.read ", "'files.read \"")
             .replace("\"files.write ", "'files.write \"")
             .replace("/**\"", "/**\"'")
+            .replace("/** verbs=", "/**\" verbs=")
+            .replace("discard\"", "discard'")
             .replace("/c\"", "/c\"'"),
     );
     let mut command = place.command(&["--json", "propose", "--target=odd", "--hypothesis", "x", "--key"]);

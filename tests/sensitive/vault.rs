@@ -77,7 +77,7 @@ rollback-owner = "alice"
 [targets.{name}.investigation]
 ceiling = ["files.read {home}/**"]
 [targets.{name}.remediation]
-ceiling = ["files.read {home}/**", "files.write {home}/**"]
+ceiling = ["files.read {home}/**", "files.write {home}/** verbs=replace,create,remove,truncate,set-mode,discard"]
 [[targets.{name}.guards]]
 name = "a password is there"
 call = "files.stat {home}/private/password"

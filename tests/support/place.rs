@@ -50,7 +50,7 @@ rollback-owner = "alice"
 [targets.place.investigation]
 ceiling = ["files.read {folder}/**"]
 [targets.place.remediation]
-ceiling = ["files.read {folder}/**", "files.write {folder}/**"]
+ceiling = ["files.read {folder}/**", "files.write {folder}/** verbs=replace,create,remove,truncate,set-mode,discard"]
 [[targets.place.guards]]
 name = "c stays"
 call = "files.read {folder}/c"

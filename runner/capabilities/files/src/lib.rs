@@ -40,9 +40,10 @@ mod snapshot;
 mod source;
 mod span;
 mod undo;
+mod verb;
 mod walked;
 
-use countersign_capability::{Capability, Linker, Opening, Protected, TypedCall};
+use countersign_capability::{Capability, Linker, Opening, Protected};
 use countersign_model::{Access, Fault, Selector};
 
 pub use call::{
@@ -80,7 +81,7 @@ impl Capability for Files {
     }
 
     fn least_scope(call: &FilesCall) -> Result<Scope, Fault> {
-        Ok(Scope::of(call.access(), &call.path()?))
+        Ok(Scope::of(call, &call.path()?))
     }
 
     fn covers(scope: &Scope, call: &FilesCall) -> bool {

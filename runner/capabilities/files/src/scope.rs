@@ -1,5 +1,6 @@
-//! What a grant may name: one absolute path pattern.
+//! What a grant may name: one absolute path pattern, and for writes what is done there.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 
 use countersign_capability::{Protected, TypedCall};
@@ -8,18 +9,23 @@ use countersign_model::{Access, Selector};
 
 use crate::call::FilesCall;
 use crate::path::{Path, split};
+use crate::verb::{self, Verb};
+
+/// The key of the verbs in a grant's text.
+const VERBS: &str = "verbs";
 
 /// Where no grant may reach, whatever the runner's own paths are.
 const KERNEL: [&str; 2] = ["/proc", "/sys"];
 
-/// One absolute path pattern.
+/// One absolute path pattern, and in grants for writing what may be done to a file: `PATTERN [verbs=A,B]`.
 ///
 /// - a plain segment names itself;
 /// - `*` within a segment stands for any bytes of that one name, also for none; a name that begins
 ///   with a dot is only matched by a segment that begins with a dot;
 /// - `**` as the whole last segment stands for everything below the directory before it, names with a
 ///   dot included. For reads it takes in that directory itself, so that it can be listed; for
-///   writes it does not.
+///   writes it does not;
+/// - without `verbs` files may be replaced, created, removed and truncated: `set-mode` and `discard` must be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     access: Access,
@@ -27,13 +33,20 @@ pub struct Scope {
     segments: Vec<String>,
     /// Whether `**` follows.
     below: bool,
+    /// Empty in a grant for reading.
+    verbs: BTreeSet<Verb>,
 }
 
 impl Scope {
     /// Reads the pattern from a grant's single word.
     pub(crate) fn parse(access: Access, selector: &Selector) -> Result<Self, String> {
-        let text = selector.only_word("one absolute path, which may hold `*` and end in `/**`")?;
-        Self::parse_text(access, text)
+        let mut rest = selector.clone();
+        let verbs = match access {
+            Access::Read => BTreeSet::new(),
+            Access::Write => verb::parse(rest.named.remove(VERBS).as_deref())?,
+        };
+        let text = rest.only_word("one absolute path, which may hold `*` and end in `/**`")?;
+        Ok(Self { verbs, ..Self::parse_text(access, text)? })
     }
 
     fn parse_text(access: Access, text: &str) -> Result<Self, String> {
@@ -49,25 +62,28 @@ impl Scope {
         if segments.iter().any(|segment| segment.contains("**")) {
             return Err(format!("`{shown}` holds `**` elsewhere than as its whole last segment"));
         }
-        Ok(Self { access, segments: segments.into_iter().map(str::to_owned).collect(), below })
+        Ok(Self { access, segments: segments.into_iter().map(str::to_owned).collect(), below, verbs: BTreeSet::new() })
     }
 
-    /// The scope of exactly one path.
-    pub(crate) fn of(access: Access, path: &Path) -> Self {
+    /// The scope of exactly one call, which names this path.
+    pub(crate) fn of(call: &FilesCall, path: &Path) -> Self {
         let segments: Vec<_> = path.segments().into_iter().map(str::to_owned).collect();
         // The root has no scope of its own: only `/**` takes it in.
         let below = segments.is_empty();
-        Self { access, segments, below }
+        Self { access: call.access(), segments, below, verbs: Verb::of(call).into_iter().collect() }
     }
 
-    /// The pattern as the single word of a grant.
+    /// The pattern as the single word of a grant, and the verbs where they must be named.
     pub(crate) fn selector(&self) -> Selector {
         let mut text = String::new();
         for segment in self.segments.iter().map(String::as_str).chain(self.below.then_some("**")) {
             text.push('/');
             text.push_str(segment);
         }
-        Selector::word(text)
+        match verb::print(&self.verbs) {
+            Some(verbs) => Selector::word(text).with(VERBS, verbs),
+            None => Selector::word(text),
+        }
     }
 
     /// Whether the pattern takes in the path.
@@ -84,7 +100,9 @@ impl Scope {
 
     /// Whether the scope permits the call.
     pub(crate) fn covers(&self, call: &FilesCall) -> bool {
-        call.access() == self.access && call.path().is_ok_and(|path| self.matches(&path))
+        call.access() == self.access
+            && Verb::of(call).is_none_or(|verb| self.verbs.contains(&verb))
+            && call.path().is_ok_and(|path| self.matches(&path))
     }
 
     /// Whether the scope takes in the subject of a change.
@@ -92,7 +110,7 @@ impl Scope {
         Path::parse(subject).is_ok_and(|path| self.matches(&path))
     }
 
-    /// Whether every path that `narrow` takes in is taken in by `self`.
+    /// Whether every path that `narrow` takes in is taken in by `self`, and for all that may be done there.
     pub(crate) fn contains(&self, narrow: &Self) -> bool {
         let (own, other) = (self.segments.len(), narrow.segments.len());
         let long_enough = match (self.below, narrow.below) {
@@ -104,6 +122,7 @@ impl Scope {
         };
         // A `*` of the narrow pattern is a byte like any other here, one that only a `*` takes in.
         self.access == narrow.access
+            && self.verbs.is_superset(&narrow.verbs)
             && long_enough
             && self.segments.iter().zip(&narrow.segments).all(|(wide, narrow)| includes(wide, narrow))
     }

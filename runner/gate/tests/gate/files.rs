@@ -24,7 +24,8 @@ impl Folder {
         let root = directory.path().canonicalize().expect("resolved");
         fs::write(root.join("app.conf"), "size = 1\n").expect("written");
         set_mode(&root.join("app.conf"), 0o640);
-        let grants = ["read", "write"].map(|access| format!("files.{access} {}/**", root.display()));
+        let all = "verbs=replace,create,remove,truncate,set-mode,discard";
+        let grants = [format!("files.read {}/**", root.display()), format!("files.write {}/** {all}", root.display())];
         Self { _directory: directory, root, grants }
     }
 
@@ -105,8 +106,8 @@ fn a_rehearsed_fix_is_run_and_undone() {
         least,
         [
             format!("files.read {}", folder.path("app.conf")),
-            format!("files.write {} max-calls=1 max-bytes=10", folder.path("app.conf")),
-            format!("files.write {} max-calls=1 max-bytes=3", folder.path("extra.conf")),
+            format!("files.write {} verbs=replace max-calls=1 max-bytes=10", folder.path("app.conf")),
+            format!("files.write {} verbs=create max-calls=1 max-bytes=3", folder.path("extra.conf")),
         ]
     );
     let plan = bench.rehearsal(|rehearsal, _| rehearsal.plan().clone());

@@ -3,7 +3,12 @@ use std::path::PathBuf;
 use super::*;
 
 fn scope(access: Access, text: &str) -> Scope {
-    Scope::parse_text(access, text).expect(text)
+    Scope::parse(access, &Selector::word(text)).expect(text)
+}
+
+/// A scope for writes with these verbs.
+fn verbs(text: &str, verbs: &str) -> Result<Scope, String> {
+    Scope::parse(Access::Write, &Selector::word(text).with("verbs", verbs))
 }
 
 fn read(text: &str) -> Scope {
@@ -157,12 +162,69 @@ fn containment_agrees_with_matching() {
 #[test]
 fn the_least_scope_covers_just_the_call() {
     let call = FilesCall::Read { path: "/etc/hosts".to_owned() };
-    let least = Scope::of(Access::Read, &call.path().expect("path"));
+    let least = Scope::of(&call, &call.path().expect("path"));
     assert_eq!(least.selector(), Selector::word("/etc/hosts"));
     assert!(least.covers(&call));
-    let root = Scope::of(Access::Read, &Path::parse("/").expect("path"));
+    let root = Scope::of(&FilesCall::List { path: "/".to_owned() }, &Path::parse("/").expect("path"));
     assert_eq!(root.selector(), Selector::word("/**"));
     assert!(root.covers(&FilesCall::List { path: "/".to_owned() }));
+}
+
+fn writes() -> [(&'static str, FilesCall); 6] {
+    let path = || "/a".to_owned();
+    [
+        ("replace", FilesCall::Replace { path: path(), contents: vec![] }),
+        ("create", FilesCall::Create { path: path(), contents: vec![], mode: 0o600 }),
+        ("remove", FilesCall::Remove { path: path() }),
+        ("truncate", FilesCall::Truncate { path: path(), length: 0 }),
+        ("set-mode", FilesCall::SetMode { path: path(), mode: 0o600 }),
+        ("discard", FilesCall::Discard { path: path() }),
+    ]
+}
+
+#[test]
+fn who_may_set_a_mode_or_discard_is_named() {
+    let all = verbs("/a", "replace,create,remove,truncate,set-mode,discard").expect("verbs");
+    for (verb, call) in writes() {
+        let unnamed = !["set-mode", "discard"].contains(&verb);
+        assert_eq!(write("/a").covers(&call), unnamed, "{verb}");
+        assert!(all.covers(&call) && verbs("/**", verb).expect(verb).covers(&call), "{verb}");
+        let least = Scope::of(&call, &call.path().expect("path"));
+        assert_eq!(least.selector(), Selector::word("/a").with("verbs", verb));
+        for (other, another) in writes() {
+            assert_eq!(least.covers(&another), verb == other, "{verb} {other}");
+        }
+        assert!(all.contains(&least) && !least.contains(&all), "{verb}");
+        assert_eq!(write("/*").contains(&least), unnamed, "{verb}");
+        assert!(least.reaches("/a"), "{verb}");
+    }
+    assert!(all.contains(&write("/a")) && !write("/a").contains(&all));
+}
+
+#[test]
+fn verbs_have_one_spelling() {
+    for (given, printed) in [
+        ("discard,truncate", Some("truncate,discard")),
+        ("truncate,remove,create,replace", None),
+        ("set-mode", Some("set-mode")),
+    ] {
+        let parsed = verbs("/a", given).expect(given);
+        let word = Selector::word("/a");
+        assert_eq!(parsed.selector(), printed.map_or(word.clone(), |printed| word.with("verbs", printed)));
+        assert_eq!(Scope::parse(Access::Write, &parsed.selector()), Ok(parsed));
+    }
+    for (given, why) in [
+        ("", "not a verb"),
+        ("chmod", "expected one of replace, create"),
+        ("replace,", "not a verb"),
+        ("Replace", "not a verb"),
+        ("replace,replace", "twice"),
+    ] {
+        let error = verbs("/a", given).expect_err(given);
+        assert!(error.contains(why), "{given}: {error}");
+    }
+    let read = Scope::parse(Access::Read, &Selector::word("/a").with("verbs", "replace"));
+    assert!(read.expect_err("a read").contains("`verbs` is not known here"));
 }
 
 #[test]

@@ -228,7 +228,12 @@ pub(crate) fn context(blobs: &mut Memory) -> Context<'_> {
 }
 
 pub(crate) fn scope(call: &FilesCall, pattern: &str) -> Scope {
-    Files::parse_scope(call.access(), &Selector::word(pattern)).expect(pattern)
+    let word = Selector::word(pattern);
+    let word = match call.access() {
+        Access::Read => word,
+        Access::Write => word.with("verbs", call.function()),
+    };
+    Files::parse_scope(call.access(), &word).expect(pattern)
 }
 
 /// A change as it comes back from the journal.
