@@ -183,8 +183,8 @@ fn targets(
                 None => crate::withhold::reason(of(rehearsal), crate::withhold::UNKNOWN),
             })
         };
-        let sensitive = now.map(|_| since.sensitive(&name));
         let tellers = |rehearsal: Option<&RehearsalDocument>| -> BTreeSet<Role> {
+            // Of a target that is configured no longer nobody can say, so all of it is.
             let read = rehearsal.filter(|_| now.is_some()).map(|rehearsal| since.tellers(runner, rehearsal));
             read.unwrap_or_else(|| Role::ALL.into())
         };
@@ -195,7 +195,7 @@ fn targets(
             plan: side(|target| target.plan),
             check_before: verdict(|rehearsal| &rehearsal.check_before),
             check_after: verdict(|rehearsal| &rehearsal.check_after),
-            changes: changes(&mut runner.blobs(), (was, tellers(was)), (is, tellers(is)), sensitive),
+            changes: changes(&mut runner.blobs(), (was, tellers(was)), (is, tellers(is)), since.sensitive(&name)),
             name,
         };
         let differs = difference.configuration.is_some()
@@ -210,12 +210,12 @@ fn targets(
 }
 
 /// The places of both plans, subject by subject: the first change of a subject against the first, and so on; each plan
-/// beside the steps that may tell by it what is sensitive by now. Where nobody can say what is sensitive, all of it is.
+/// beside the steps that may tell by it what is sensitive by now.
 fn changes(
     blobs: &mut dyn Blobs,
     was: (Option<&RehearsalDocument>, BTreeSet<Role>),
     is: (Option<&RehearsalDocument>, BTreeSet<Role>),
-    sensitive: Option<&Sensitive>,
+    sensitive: &Sensitive,
 ) -> Vec<ChangeDifference> {
     let placed = |(rehearsal, tellers): (Option<&RehearsalDocument>, BTreeSet<Role>)| -> Vec<(Place, Change)> {
         let mut seen: Vec<Place> = Vec::new();
@@ -226,7 +226,7 @@ fn changes(
                 if tellers.contains(&planned.role) {
                     change = crate::withhold::change(&change);
                 }
-                change.withheld |= sensitive.is_none_or(|known| known.takes_in(&change.capability, &change.subject));
+                change.withheld |= sensitive.takes_in(&change.capability, &change.subject);
                 let same = |place: &&Place| {
                     (place.role, &place.capability, &place.subject)
                         == (planned.role, &change.capability, &change.subject)
