@@ -307,9 +307,14 @@ fn story(json: bool) -> Story {
     run.wait().expect("it ended");
     let validator = validator.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process");
     let _ = rustix::process::kill_process(validator, rustix::process::Signal::KILL);
+    // What cannot be read whole is not gone by.
+    story.incident.state.damage_journal(true);
     story.step("run-blocked", 5, &["run", &slow]);
     let unfinished = Story::name(&story.incident.state.run(&["runs"]), "r-");
     story.step("show-unfinished", 0, &["show", &unfinished]);
+    story.step("recover-stuck", 5, &["recover"]);
+    story.incident.state.damage_journal(false);
+    story.step("recover", 0, &["recover"]);
 
     // The service is gone: neither check nor guard can tell that all is well.
     story.incident.stop();

@@ -10,36 +10,49 @@ use std::process::Stdio;
 
 use countersign_model::Digest;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use support::Incident;
 use support::killed::Killed;
 use support::place::Place;
 
-#[test]
-fn a_run_that_was_killed_blocks_its_target() {
-    let incident = Incident::new();
-    // Between the file's change and the signal.
+/// A run of the incident's fix that is killed between the file's change and the signal; gives proposal and run.
+fn killed(incident: &Incident) -> (String, String) {
     incident.state.configure(&Killed::validator(&incident.state, "orders", &incident.config));
     let proposal = incident.propose("pool-size");
     incident.approve(&proposal);
     let run = Killed::validating(&incident.state, &proposal);
-    // While it runs, a second one is refused.
+    // While it runs, a second one is refused, and nobody recovers it.
     incident.run(&proposal).expect(3);
+    incident.state.run(&["recover"]).expect(0).shows("nothing to recover");
     let run = run.kill();
+    (proposal, run)
+}
 
-    let second = incident.propose_with(&support::bundle("pool-size"), &[]);
-    // The file is changed already, so the fix has nothing to propose; what was approved is blocked.
-    assert_ne!(second.code, 0);
-    incident
-        .run(&proposal)
-        .expect(5)
-        .says("died without an outcome")
-        .says("replace")
-        .says(&incident.config.display().to_string());
-    let shown = incident.state.run(&["--json", "show", &run]).expect(0).json();
-    assert_eq!(shown["changes"].as_array().map(Vec::len), Some(1));
-    let kept = shown["changes"][0]["kept_file"].as_str().expect("what the file was is beside it");
-    assert!(fs::read_to_string(kept).expect("it is there").contains("pool-size = 0"));
-    incident.run(&proposal).expect(5).says(&format!("kept file: {kept}"));
+#[test]
+fn a_run_that_was_killed_is_rolled_back_by_recover() {
+    let incident = Incident::new();
+    let before = fs::read(&incident.config).expect("it is there");
+    let (_, run) = killed(&incident);
+    assert_ne!(fs::read(&incident.config).expect("it is there"), before);
+    let recovered = incident.state.run(&["--json", "recover"]).expect(0).json();
+    assert_eq!((&recovered["runs"][0]["run"], &recovered["runs"][0]["outcome"]), (&json!(run), &json!("rolled-back")));
+    assert_eq!(fs::read(&incident.config).expect("it is there"), before);
+    let beside = fs::read_dir(incident.config.parent().expect("a folder")).expect("listed");
+    let names = beside.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    assert_eq!(names.filter(|name| name.starts_with(".countersign-")).collect::<Vec<_>>(), [""; 0]);
+    incident.state.run(&["recover"]).expect(0).shows("nothing to recover");
+    assert_eq!(incident.state.run(&["--json", "show", &run]).expect(0).json()["outcome"], "rolled-back");
+}
+
+#[test]
+fn every_command_recovers_first() {
+    let incident = Incident::new();
+    let before = fs::read(&incident.config).expect("it is there");
+    let (proposal, run) = killed(&incident);
+    let second = incident.run(&proposal);
+    assert_eq!(fs::read(&incident.config).expect("it is there"), before);
+    // Its one use is spent.
+    second.expect(3).says(&format!("recovered: run {run}: rolled-back")).says("used up");
 }
 
 /// What is too large for the database is a file, whose path is told.
@@ -54,7 +67,10 @@ fn where_the_end_is_kept_that_a_killed_run_cut_off_a_large_file() {
     let run = Killed::validating(&place.state, &proposal).kill();
     assert_eq!(place.text("log").len(), 7);
 
+    // What cannot be read whole is not gone by, and nothing is touched.
+    place.state.damage_journal(true);
     let shown = place.state.run(&["--json", "show", &run]).expect(0).json();
+    assert_eq!(shown["outcome"], "unfinished");
     let changes = shown["changes"].as_array().expect("changes");
     let cut = changes.iter().find(|change| !change["kept"].is_null()).expect("the truncation");
     assert_eq!((&cut["kept"]["from"], &cut["kept_file"]), (&7.into(), &serde_json::Value::Null));
@@ -66,6 +82,12 @@ fn where_the_end_is_kept_that_a_killed_run_cut_off_a_large_file() {
     let told = format!("kept at: {kept}");
     place.state.run(&["show", &run]).expect(0).shows(&told).shows("from byte 7 on");
     place.run(&proposal).expect(5).says(&told).says("from byte 7 on");
+    let stuck = place.state.run(&["--json", "recover"]).expect(5).json();
+    assert_eq!(stuck["stuck"][0]["run"], run.as_str(), "{stuck}");
+
+    place.state.damage_journal(false);
+    place.state.run(&["recover"]).expect(0).shows("rolled-back");
+    assert_eq!(place.text("log"), log);
 }
 
 #[test]
@@ -89,5 +111,23 @@ fn a_signal_rolls_a_run_back() {
     while !line().expect("it says why").contains("rolling back: the run was interrupted") {}
     while line().is_some() {}
     assert_eq!(run.wait().expect("it ended").code(), Some(4));
+    assert_eq!(fs::read(&incident.config).expect("it is there"), before);
+}
+
+/// The guards as they stood before the first change are what recovery must not leave worse.
+#[test]
+fn a_guard_that_held_before_the_run_must_hold_after_recovery() {
+    let incident = Incident::new();
+    let spoiled = incident.state.path("spoiled");
+    incident.state.configure(&format!(
+        "[[targets.orders.guards]]\nname = \"spoiled\"\ncommand = [\"/usr/bin/test\", \"!\", \"-e\", \"{}\"]\n",
+        spoiled.display()
+    ));
+    let before = fs::read(&incident.config).expect("it is there");
+    killed(&incident);
+    fs::write(&spoiled, "").expect("it can be written");
+    let recovered = incident.state.run(&["--json", "recover"]).expect(5).json();
+    assert_eq!(recovered["runs"][0]["outcome"], "rollback-incomplete", "{recovered}");
+    assert!(recovered["runs"][0]["left"].to_string().contains("guard `spoiled`"), "{recovered}");
     assert_eq!(fs::read(&incident.config).expect("it is there"), before);
 }

@@ -82,6 +82,7 @@ impl Run {
             independent: true,
             at: 2,
             plan: &plan,
+            guards: &[],
         };
         let journal = state.runs().begin(start).expect("a run");
         let live = Live::new(journal, Mode::Scoped, &plan, Box::new(Never), Arc::default());

@@ -35,7 +35,15 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
+    /// Opens both, and rolls back first what a runner that died left unfinished.
     pub(crate) fn open(global: &Global) -> anyhow::Result<Self> {
+        let environment = Self::open_with(global, Arc::default())?;
+        crate::commands::recover::told(&environment);
+        Ok(environment)
+    }
+
+    /// The same, and recovers nothing.
+    pub(crate) fn open_as_it_is(global: &Global) -> anyhow::Result<Self> {
         Self::open_with(global, Arc::default())
     }
 

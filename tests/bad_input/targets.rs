@@ -57,6 +57,8 @@ fn an_unfinished_run_blocks_and_is_said_by_propose_and_review() {
     // While it is at work, a second one is refused and told to wait.
     place.run(&proposal).row(3, "");
     run.kill();
+    // What cannot be read whole is not gone by.
+    place.state.damage_journal(true);
 
     let before = place.standing();
     for ran in [place.try_propose(), place.run(&proposal)] {
@@ -74,6 +76,7 @@ fn an_unfinished_run_blocks_and_is_said_by_propose_and_review() {
     let reviewed = place.state.run(&["review", &proposal]).expect(0);
     assert!(reviewed.stdout.contains("BLOCKED: run r-"), "{}", reviewed.stdout);
     assert_eq!(place.standing(), before);
+    place.state.run(&["recover"]).row(5, "STILL UNFINISHED");
 }
 
 /// What cannot be let go of after a commit is named, and the commit stands.
@@ -132,6 +135,7 @@ fn a_proven_rollback_that_cannot_be_recorded() {
     assert!(report["unrecorded"].as_str().is_some_and(|why| !why.is_empty()), "{report}");
     let after = place.standing();
     assert!(before.iter().all(|(name, was)| after.get(name) == Some(was)), "the target is as before");
-    // The state does not know: the run blocks its target until a person has looked.
-    place.run(&proposal).row(5, "died without an outcome");
+    // The state does not know, and the next command finds out.
+    let again = place.run(&proposal).row(3, "used up");
+    assert!(again.stderr.contains("recovered: run r-") && again.stderr.contains("rolled-back"), "{}", again.stderr);
 }

@@ -40,12 +40,13 @@ impl<'a> Killed<'a> {
 
     /// Kills it, and gives its name.
     pub fn kill(mut self) -> String {
+        let runs = self.state.run(&["--json", "runs"]).expect(0).json();
+        let running = runs["runs"].as_array().expect("runs").iter().find(|run| run["outcome"] == "running");
+        let name = running.expect("a run")["run"].as_str().expect("a name").to_owned();
         self.run.kill().expect("it can be killed");
         assert_eq!(self.run.wait().expect("it ended").signal(), Some(9));
         // Whoever it left behind ends with it.
         let _ = kill_process(self.validator, Signal::KILL);
-        let runs = self.state.run(&["--json", "runs"]).expect(0).json();
-        let unfinished = runs["runs"].as_array().expect("runs").iter().find(|run| run["outcome"] == "unfinished");
-        unfinished.expect("an unfinished run")["run"].as_str().expect("a name").to_owned()
+        name
     }
 }

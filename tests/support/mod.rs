@@ -276,6 +276,13 @@ impl State {
     pub fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments))
     }
+
+    /// Makes what a run's journal says unreadable, as a bad disk might, and readable again: meanwhile nobody recovers it.
+    pub fn damage_journal(&self, damaged: bool) {
+        let database = rusqlite::Connection::open(self.path("state/countersign.db")).expect("the database");
+        let guards = if damaged { "{" } else { "[]" };
+        database.execute("UPDATE runs SET guards = ?1 WHERE outcome IS NULL", [guards]).expect("it can be written");
+    }
 }
 
 /// Runs a prepared command.

@@ -15,6 +15,7 @@ pub(crate) mod new;
 pub(crate) mod pending;
 pub(crate) mod propose;
 pub(crate) mod read;
+pub(crate) mod recover;
 pub(crate) mod rehearse;
 pub(crate) mod review;
 pub(crate) mod rollback;

@@ -23,7 +23,7 @@ mod usage;
 pub use allowance::{Allowance, Bounds};
 pub use denials::Denials;
 pub use gate::{Gate, GatePort, ReadRecord, Step, Witness, Work};
-pub use live::{Live, Undo, Undone, Validators};
+pub use live::{Live, Undo, Undone, Validators, let_go};
 pub use proof::not_as_before;
 pub use rehearsal::Rehearsal;
 pub use sensitive::Sensitive;

@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use countersign_capability::Blobs;
 use countersign_model::documents::Denial;
 use countersign_model::{Change, Fault, FaultKind, Mode, Plan, Reversibility, Role, State, Stop};
-use countersign_record::Journal;
+use countersign_record::{Journal, RecordError};
 
 use crate::back::BackPlan;
 use crate::proof::not_as_before;
 use crate::rehearsal::first_per_subject;
 use crate::sessions::Sessions;
+
+mod taken_over;
 
 /// Operator-named tests of what was written, e.g. `nginx -t`.
 pub trait Validators: Send {
@@ -320,13 +322,31 @@ impl Live {
         lost
     }
 
-    /// Lets go of what was kept on the target for undo; returns what stayed behind.
+    /// Lets go of what was kept on the target for undo, once the run has ended; returns what stayed behind.
     pub fn settle(&mut self, sessions: &mut Sessions) -> Vec<String> {
         let Self { journal, made, .. } = self;
-        made.iter()
-            .filter_map(|made| sessions.settle(journal.blobs(), &made.change).err())
-            .map(|fault| fault.what)
-            .collect()
+        let left = let_go(sessions, journal.blobs(), made.iter().map(|made| &made.change));
+        // What is not marked is tried once more, by whoever recovers.
+        if left.is_empty() {
+            note_mark(journal.settled());
+        }
+        left
+    }
+}
+
+/// Lets go of what was kept on the target for undo; returns what stayed behind.
+pub fn let_go<'c>(
+    sessions: &mut Sessions,
+    images: &mut dyn Blobs,
+    changes: impl Iterator<Item = &'c Change>,
+) -> Vec<String> {
+    changes.filter_map(|change| sessions.settle(images, change).err()).map(|fault| fault.what).collect()
+}
+
+/// The target is what counts: a mark that cannot be written is found again by probing.
+fn note_mark(marked: Result<(), RecordError>) {
+    if let Err(error) = marked {
+        tracing::warn!(%error, "what became of a change was not marked");
     }
 }
 
@@ -337,16 +357,11 @@ fn undo_one(journal: &mut Journal, sessions: &mut Sessions, made: &mut Made) -> 
     match undo_in_calls(journal, sessions, &made.change) {
         Ok(()) => {
             made.fate = Fate::Undone;
-            // The target is what counts: a mark that cannot be written is found again by probing.
-            if let Err(error) = journal.undone(made.seq) {
-                tracing::warn!(%error, "an undo was done but not marked");
-            }
+            note_mark(journal.undone(made.seq));
             Undone::Restored
         }
         Err(fault) => {
-            if let Err(error) = journal.conflict(made.seq, &fault.what) {
-                tracing::warn!(%error, "a conflict was not marked");
-            }
+            note_mark(journal.conflict(made.seq, &fault.what));
             if !fault.reached || fault.kind == FaultKind::Changed {
                 return Undone::Left(fault.what);
             }

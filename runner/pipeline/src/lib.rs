@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod approval;
 mod approve;
 mod cautions;
 mod check;
@@ -25,6 +26,7 @@ mod paths;
 mod pending;
 mod progress;
 mod propose;
+mod recover;
 mod rehearse;
 mod remediate;
 mod report;
@@ -60,6 +62,7 @@ pub use order::Order;
 pub use pending::{MAX_PENDING, Pending, PendingProposal, pending};
 pub use progress::Progress;
 pub use propose::{Drafted, ProposalDraft, UndoDraft, draft, draft_undo, proposal_name, requested};
+pub use recover::{Recovered, Stuck, recover};
 pub use rehearse::{RehearsalRequest, Rehearsed, rehearse};
 pub use remediate::remediate;
 pub use report::{ReportedChange, RunReport, Sizes, UndoneRun};

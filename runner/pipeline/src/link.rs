@@ -41,6 +41,21 @@ impl Linked {
         Self::link_roles(runner, bundle, grants, targets, &UNDOING)
     }
 
+    /// The same of what puts a run's target back.
+    pub(crate) fn link_rollback(
+        runner: &Runner,
+        bundle: &Bundle,
+        grants: &RoleGrants,
+        targets: &[(&str, &Target)],
+    ) -> Result<Self, PipelineError> {
+        Self::link_roles(runner, bundle, grants, targets, &[Role::Rollback])
+    }
+
+    /// No step at all.
+    pub(crate) const fn none() -> Self {
+        Self { steps: BTreeMap::new() }
+    }
+
     /// What a proposal's steps are linked to: all of them, or those that undo a run.
     pub(crate) fn link_for(
         runner: &Runner,

@@ -140,9 +140,9 @@ pub(crate) const DIED: &str = "the runner ended before the run did";
 pub(crate) fn put_right(changes: &[ShownChange], target: &str) -> String {
     let mut hint = String::new();
     if changes.is_empty() {
-        hint.push_str("nothing was recorded as changed, so there may be nothing to put right");
+        hint.push_str("`countersign recover` tells why it is not recovered; nothing was recorded as changed, so there may be nothing to put right");
     } else {
-        hint.push_str("put each subject right by hand");
+        hint.push_str("`countersign recover` tells why it is not recovered; where that cannot be helped, put each subject right by hand");
     }
     if changes.iter().any(|change| change.state == "intended") {
         hint.push_str("; an `intended` change may or may not have been made");
@@ -158,9 +158,7 @@ pub(crate) fn put_right(changes: &[ShownChange], target: &str) -> String {
             "; what is kept elsewhere is named with its change: copy it back, from the byte that is given on",
         );
     }
-    hint.push_str(&format!(
-        ". Then describe `{target}` under another name: this version does not release a blocked target"
-    ));
+    hint.push_str(&format!(". Then describe `{target}` under another name"));
     hint
 }
 

@@ -1,4 +1,4 @@
-use countersign_gate::{Undo, Undone};
+use countersign_gate::{Live, Undo, Undone};
 use countersign_model::Role;
 
 use crate::error::PipelineError;
@@ -9,15 +9,24 @@ use crate::run::{Run, lost};
 /// The host's undo, the rollback step and the proof, in this order. Adds what is not restored to
 /// `left` and says whether something is in doubt.
 pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) -> Result<bool, PipelineError> {
-    let marked = run.with_live(|live, _| live.journal().begin_rollback(reason)).map_err(lost)?;
-    if let Err(error) = marked {
+    let mark = |live: &mut Live| match live.journal().is_rolling_back() {
+        true => Ok(()),
+        false => live.journal().begin_rollback(reason),
+    };
+    if let Err(error) = run.with_live(|live, _| mark(live)).map_err(lost)? {
         // The intents are durable already; undoing must not wait for a mark.
         run.runner().note(&format!("the rollback could not be marked in the journal: {error}"));
     }
+    let mut in_doubt = false;
+    if run.recovering {
+        // What a rollback step had changed when its process died comes last, and so goes first.
+        let own = run.with_live(|live, sessions| live.undo(sessions, Role::Rollback)).map_err(lost)?;
+        in_doubt |= note(run, &own, left);
+    }
     let undone = run.with_live(|live, sessions| live.undo(sessions, Role::Fix)).map_err(lost)?;
-    let mut in_doubt = note(run, &undone, left);
+    in_doubt |= note(run, &undone, left);
 
-    if run.has_rollback_step() {
+    if needs_rollback_step(run, &undone, left)? {
         run.runner().note("rollback step: does what undoing cannot");
         let failure = match run.step(Role::Rollback) {
             Ok(ended) => ended.result.err().map(|failure| failure.to_string()),
@@ -55,6 +64,28 @@ pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) 
         left.push(format!("{subject}{NOT_AS_BEFORE}{why}"));
     }
     Ok(in_doubt)
+}
+
+/// Whether the rollback step is still to run. One that died in the middle may have done what must not be done twice.
+fn needs_rollback_step(run: &Run<'_>, undone: &[Undo], left: &mut Vec<String>) -> Result<bool, PipelineError> {
+    if let Some(why) = &run.unlinked {
+        left.push(format!("the rollback step, if there is one, could not be run: {why}"));
+        return Ok(false);
+    }
+    if !run.has_rollback_step() || !run.recovering {
+        return Ok(run.has_rollback_step());
+    }
+    let (doubtful, answered) = run.with_live(|live, _| (live.doubtful(), live.answered())).map_err(lost)?;
+    if !doubtful.is_empty() {
+        run.runner().note("rollback step: is not run again, since nobody knows whether this was done:");
+        doubtful.iter().for_each(|summary| run.runner().note(&format!("  {summary}")));
+        return Ok(false);
+    }
+    if answered && undone.iter().all(|undo| undo.result != Undone::Restored) {
+        run.runner().note("rollback step: had done what it was rehearsed to do");
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 /// Where the end is kept that was cut off a subject.

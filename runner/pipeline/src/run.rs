@@ -1,10 +1,11 @@
 use countersign_capability::{Phase, StepContext};
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Step, Witness, Work};
 use countersign_model::documents::Terms;
-use countersign_model::{Change, Outcome, Reversibility, Role, Success, Verdict};
+use countersign_model::{Change, Grant, Outcome, Reversibility, Role, Success, Verdict};
 use countersign_record::{BeginError, RunStart};
 use countersign_trust::Authorized;
 
+use crate::approval::Approval;
 use crate::check;
 use crate::command::Printed;
 use crate::drift;
@@ -15,6 +16,8 @@ use crate::order::{self, Order};
 use crate::report::{ReportedChange, RunReport, UndoneRun};
 use crate::runner::Runner;
 use crate::schedule::hold;
+use crate::target::Target;
+use crate::undo::Undo;
 use crate::undoing;
 use crate::validators::CommandValidators;
 use crate::witness::{LogWitness, Unwitnessed};
@@ -23,9 +26,15 @@ use countersign_model::documents::GuardState;
 /// A run under way: its use is spent, its journal is open, and from here on it ends as a [`RunReport`].
 pub struct Run<'a> {
     runner: &'a Runner,
-    order: &'a Order<'a>,
-    authorized: Authorized,
+    name: &'a str,
+    target: &'a Target,
+    undo: Option<&'a Undo>,
+    approval: Approval,
     linked: Linked,
+    /// Why the rollback step cannot be run, where it cannot.
+    pub(crate) unlinked: Option<String>,
+    /// Whether it is another process's run that is rolled back.
+    pub(crate) recovering: bool,
     gate: GatePort,
     pub(crate) guards_before: Vec<GuardState>,
     pub(crate) guards_after: Vec<GuardState>,
@@ -57,7 +66,8 @@ impl<'a> Run<'a> {
         let document = order.proposal.document();
         let context = StepContext::new(&document.arguments, document.now, document.seed);
         if order.undo.is_none() {
-            let verdict = ask_check(runner, order, &authorized, &linked, &context, Printed::Told);
+            let verdict =
+                ask_check(runner, order.target, &linked, authorized.grants(Role::Check), &context, Printed::Told);
             runner.note(&format!("before the fix {}", check::describe_verdict(&verdict)));
             check::must_fail_before(&verdict, document.success, order.name)?;
         }
@@ -81,6 +91,7 @@ impl<'a> Run<'a> {
             independent: authorized.independent(),
             at: runner.now(),
             plan,
+            guards: &guards_before,
         };
         let journal = runner.begin_run(start, hold).map_err(|error| not_begun(runner, order, &error))?;
         let id = journal.run().to_owned();
@@ -90,9 +101,13 @@ impl<'a> Run<'a> {
         let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
         Ok(Self {
             runner,
-            order,
-            authorized,
+            name: order.name,
+            target: order.target,
+            undo: order.undo,
+            approval: Approval::of(&authorized),
             linked,
+            unlinked: None,
+            recovering: false,
             gate: GatePort::new(gate),
             guards_before,
             guards_after: Vec::new(),
@@ -102,8 +117,34 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// A run whose process died, with all that can be done for it: [`Run::roll_back`].
+    pub(crate) fn taken_over(
+        runner: &'a Runner,
+        (name, target): (&'a str, &'a Target),
+        gate: Gate,
+        taken: TakenUp<'a>,
+    ) -> Recovering<'a> {
+        let TakenUp { id, guards, undo, approval, linked, unlinked, context } = taken;
+        Recovering(Self {
+            runner,
+            name,
+            target,
+            undo,
+            approval,
+            linked,
+            unlinked,
+            recovering: true,
+            gate: GatePort::new(gate),
+            guards_before: guards,
+            guards_after: Vec::new(),
+            check: None,
+            context,
+            id,
+        })
+    }
+
     fn terms(&self) -> &Terms {
-        &self.authorized.manifest().predicate
+        &self.approval.terms
     }
 
     /// Runs the fix, or what undoes an earlier run; every change is journaled before it is made.
@@ -111,7 +152,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Why the run has to be rolled back.
     pub(crate) fn apply(&mut self) -> Result<(), String> {
-        let ended = match self.order.undo {
+        let ended = match self.undo {
             Some(undo) => undoing::apply(self, undo),
             None => {
                 self.runner.note("fix: runs with what was signed and nothing else");
@@ -140,7 +181,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Why the run has to be rolled back.
     pub(crate) fn await_success(&mut self) -> Result<(), String> {
-        if let Some(undo) = self.order.undo {
+        if let Some(undo) = self.undo {
             return undoing::await_proof(self, undo);
         }
         let success = self.success();
@@ -182,7 +223,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Never after the commit is durable; before that the run is rolled back instead.
     pub(crate) fn commit(self) -> Result<RunReport, PipelineError> {
-        let reason = match self.order.undo {
+        let reason = match self.undo {
             None => "check and guards hold".to_owned(),
             Some(undo) => format!("every subject is as it was before run {}; no guard is worse", undo.run()),
         };
@@ -244,7 +285,7 @@ impl<'a> Run<'a> {
             terms,
             || false,
             |_| {
-                self.guards_after = guards::ask_telling(self.runner, self.order.target, self.printed());
+                self.guards_after = guards::ask_telling(self.runner, self.target, self.printed());
                 let worse = guards::worse(&self.guards_before, &self.guards_after);
                 if worse.is_empty() { Ok(()) } else { Err("a guard is worse than before".to_owned()) }
             },
@@ -286,22 +327,22 @@ impl<'a> Run<'a> {
         let bounds = |grants: &[countersign_model::Grant]| {
             Bounds::new(self.runner.registry(), grants).map_err(|fault| fault.what)
         };
-        let ceiling = bounds(&self.order.target.remediation.ceiling)?;
-        Ok(Allowance::new(bounds(self.authorized.grants(role))?, ceiling))
+        let ceiling = bounds(&self.target.remediation.ceiling)?;
+        Ok(Allowance::new(bounds(self.approval.grants(role))?, ceiling))
     }
 
     /// When check and guards are asked: as was signed, cut by the operator's own terms.
     pub(crate) fn success(&self) -> Success {
-        self.order.target.success(self.terms().success)
+        self.target.success(self.terms().success)
     }
 
     pub(crate) fn ask_check(&self) -> Verdict {
         let printed = self.printed();
-        ask_check(self.runner, self.order, &self.authorized, &self.linked, &self.context, printed)
+        ask_check(self.runner, self.target, &self.linked, self.approval.grants(Role::Check), &self.context, printed)
     }
 
     pub(crate) fn ask_guards(&self) -> Vec<GuardState> {
-        guards::ask_telling(self.runner, self.order.target, self.printed())
+        guards::ask_telling(self.runner, self.target, self.printed())
     }
 
     pub(crate) const fn runner(&self) -> &'a Runner {
@@ -335,7 +376,7 @@ impl<'a> Run<'a> {
         let irreversible = if outcome == Outcome::Committed { Vec::new() } else { irreversible(&changes) };
         Ok(RunReport {
             run: self.id.clone(),
-            target: self.order.name.to_owned(),
+            target: self.name.to_owned(),
             outcome,
             reason: reason.to_owned(),
             changes,
@@ -347,11 +388,35 @@ impl<'a> Run<'a> {
             check: self.check.clone(),
             guards_before: self.guards_before.clone(),
             guards: self.guards_after.clone(),
-            approvers: self.authorized.approvers().to_vec(),
-            independent: self.authorized.independent(),
+            approvers: self.approval.approvers.clone(),
+            independent: self.approval.independent,
             rollback_owner: self.terms().rollback_owner.clone(),
-            undoes: self.order.undo.map(|undo| UndoneRun { run: undo.run().to_owned(), not_undone: undo.not_undone() }),
+            undoes: self.undo.map(|undo| UndoneRun { run: undo.run().to_owned(), not_undone: undo.not_undone() }),
         })
+    }
+}
+
+/// What is known of a run that is taken over.
+pub(crate) struct TakenUp<'a> {
+    pub(crate) id: String,
+    pub(crate) guards: Vec<GuardState>,
+    pub(crate) undo: Option<&'a Undo>,
+    pub(crate) approval: Approval,
+    pub(crate) linked: Linked,
+    pub(crate) unlinked: Option<String>,
+    pub(crate) context: StepContext,
+}
+
+/// A run whose process died. It can go nowhere but back.
+pub(crate) struct Recovering<'a>(Run<'a>);
+
+impl Recovering<'_> {
+    /// Puts the target back, as [`Run::roll_back`] does.
+    ///
+    /// # Errors
+    /// Only when even the journal's lock is lost.
+    pub(crate) fn roll_back(self, reason: &str) -> Result<RunReport, PipelineError> {
+        self.0.roll_back(reason)
     }
 }
 
@@ -373,15 +438,15 @@ fn irreversible(changes: &[ReportedChange]) -> Vec<String> {
 /// What the check says of the target now; one that cannot be asked cannot tell.
 fn ask_check(
     runner: &Runner,
-    order: &Order<'_>,
-    authorized: &Authorized,
+    target: &Target,
     linked: &Linked,
+    granted: &[Grant],
     context: &StepContext,
     printed: Printed,
 ) -> Verdict {
     let told = printed == Printed::Told;
     let witness: Box<dyn Witness> = if told { Box::new(LogWitness::new(runner)) } else { Box::new(Unwitnessed) };
-    let asked = check::ask(runner, order.target, linked, authorized.grants(Role::Check), context, witness)
+    let asked = check::ask(runner, target, linked, granted, context, witness)
         .map(|verdict| if told { verdict } else { crate::withhold::reason(&verdict, crate::withhold::CHANGED) });
     asked.unwrap_or_else(|error| Verdict::CannotTell(error.to_string()))
 }

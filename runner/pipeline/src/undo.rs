@@ -8,20 +8,18 @@ use std::collections::BTreeMap;
 
 use countersign_bundle::Bundle;
 use countersign_capability::Phase;
-use countersign_model::documents::{ApprovalManifest, ProposalDocument, RoleGrants, UndoStanding, Undoes};
+use countersign_model::documents::{ProposalDocument, RoleGrants, UndoStanding, Undoes};
 use countersign_model::text::without_digests;
-use countersign_model::{Access, Change, Digest, Grant, Image, Outcome, Reversibility, Role, State, strict};
+use countersign_model::{Access, Change, Digest, Grant, Image, Outcome, Reversibility, Role, State};
 use countersign_record::{ChangeState, JournaledChange, RecordError, RehearsalBlobs, RunRecord, RunState};
 use countersign_trust::{Policy, Principal, PrincipalKind};
 use serde::Serialize;
 
+use crate::approval::LOST;
 use crate::error::PipelineError;
 use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::target::Target;
-
-/// What is left where something that was recorded is lost.
-const LOST: &str = "nothing changed; restore the state directory from a backup, or undo it by hand";
 
 /// A run that was committed once, with everything that its undoing needs.
 pub struct Undo {
@@ -68,7 +66,7 @@ impl Undo {
             .ok_or_else(|| PipelineError::refused(format!("the run `{}` has no approval", run.id)).with_hint(LOST))?;
         let journaled = state.runs().changes(&run.id)?;
         let document = proposal(runner, &run)?;
-        let approved = approved(runner, &run, &manifest)?;
+        let approved = crate::approval::terms_of(runner, &run)?.grants;
         let undoes = Undoes {
             run: run.id.clone(),
             record: record(&run, manifest, &journaled),
@@ -323,7 +321,7 @@ fn record(run: &RunRecord, manifest: Digest, journaled: &[JournaledChange]) -> D
 
 /// What was proposed for the run. Whether its proposer may still propose does not matter: undoing what somebody did
 /// who lost that right must be possible.
-fn proposal(runner: &Runner, run: &RunRecord) -> Result<ProposalDocument, PipelineError> {
+pub(crate) fn proposal(runner: &Runner, run: &RunRecord) -> Result<ProposalDocument, PipelineError> {
     let record = runner.state().proposals().get(&run.proposal)?;
     crate::signed::read_proposal(&record.document, record.signature.as_bytes(), &run.proposal).map_err(|why| {
         PipelineError::refused(format!(
@@ -332,18 +330,4 @@ fn proposal(runner: &Runner, run: &RunRecord) -> Result<ProposalDocument, Pipeli
         ))
         .with_hint("nothing changed; restore the state directory from a backup, or undo it by hand")
     })
-}
-
-/// What the approval that the run used had allowed.
-fn approved(runner: &Runner, run: &RunRecord, manifest: &Digest) -> Result<RoleGrants, PipelineError> {
-    let approvals = runner.approvals(&run.proposal)?;
-    let used = approvals.into_iter().find(|approval| Digest::of(&approval.manifest) == *manifest);
-    let lost =
-        || PipelineError::refused(format!("the approval that the run `{}` used is missing", run.id)).with_hint(LOST);
-    let used = used.ok_or_else(lost)?;
-    let manifest: ApprovalManifest =
-        strict::from_slice(&used.manifest, countersign_trust::MAX_MANIFEST).map_err(|error| {
-            PipelineError::refused(format!("the approval of the run `{}`: {error}", run.id)).with_hint(LOST)
-        })?;
-    Ok(manifest.predicate.grants)
 }

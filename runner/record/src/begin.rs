@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use countersign_model::documents::GuardState;
 use countersign_model::{Digest, Plan, text};
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -36,6 +37,8 @@ pub struct RunStart<'a> {
     pub at: u64,
     /// The plan that was approved for this target.
     pub plan: &'a Plan,
+    /// The guards as they stand before the first change: none may be worse after a rollback.
+    pub guards: &'a [GuardState],
 }
 
 /// A run that was refused before it began. It spends no use.
@@ -136,6 +139,8 @@ impl Runs<'_> {
             text: text::excerpt(&error.to_string(), 80),
             expected: "a plan that is JSON",
         };
+        let guards = serde_json::to_string(start.guards).map_err(encode)?;
+        rows::bounded("bytes of what the guards say", guards.len(), MAX_DOCUMENT)?;
         let plan = serde_json::to_string(start.plan).map_err(encode)?;
         rows::bounded("bytes of a plan", plan.len(), MAX_DOCUMENT)?;
         let approvers = serde_json::to_string(start.approvers).map_err(encode)?;
@@ -155,11 +160,11 @@ impl Runs<'_> {
             Ok(lock) => {
                 let id = unused_id(tx, || Ok(format!("r-{}", random_hex()?)))?;
                 let sql =
-                    "INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan, undoes)
-                           SELECT ?1, digest, ?3, bundle, ?4, ?5, ?6, ?7, ?8, undoes FROM proposals WHERE digest = ?2";
+                    "INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan, guards, undoes)
+                           SELECT ?1, digest, ?3, bundle, ?4, ?5, ?6, ?7, ?8, ?9, undoes FROM proposals WHERE digest = ?2";
                 let (proposal, manifest) = (start.proposal.to_string(), start.manifest.to_string());
                 let at = rows::time(start.at);
-                let values = params![id, proposal, manifest, start.target, approvers, start.independent, at, plan];
+                let values = params![id, proposal, manifest, start.target, approvers, start.independent, at, plan, guards];
                 tx.execute(sql, values).map_err(|error| RecordError::database("begin the run", error))?;
                 Ok(Some((id, lock)))
             }
@@ -257,8 +262,8 @@ impl Runs<'_> {
         self.0.write(action, |tx| {
             let id = unused_id(tx, || Ok(format!("r-{}", random_hex()?)))?;
             let sql = "INSERT INTO runs
-                (id, proposal, bundle, target, approvers, independent, started, outcome, reason, finished, undoes)
-                SELECT ?1, digest, bundle, ?3, '[]', 0, ?4, 'refused', ?5, ?4, undoes FROM proposals WHERE digest = ?2";
+                (id, proposal, bundle, target, approvers, independent, started, outcome, reason, finished, undoes, settled)
+                SELECT ?1, digest, bundle, ?3, '[]', 0, ?4, 'refused', ?5, ?4, undoes, 1 FROM proposals WHERE digest = ?2";
             let (proposal, reason) = (refusal.proposal.to_string(), text::excerpt(refusal.reason, MAX_TEXT));
             let values = params![id, proposal, refusal.target, rows::time(refusal.at), reason];
             match tx.execute(sql, values).map_err(|error| RecordError::database(action, error))? {

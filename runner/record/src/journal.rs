@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::blobs::{RunBlobs, write_images};
 use crate::changes::{self, MAX_CHANGE};
 use crate::lock::TargetLock;
+use crate::recovery::settle;
 use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_TEXT};
 use crate::state::transact;
 use crate::{ChangeState, Durable, JournaledChange, RecordError};
@@ -61,6 +62,13 @@ enum Phase {
     Forward,
     RollingBack,
     Finished,
+}
+
+/// What a journal held when its process died.
+pub(crate) struct Before {
+    pub(crate) rolling_back: bool,
+    pub(crate) events: u32,
+    pub(crate) changes: Vec<JournaledChange>,
 }
 
 struct Failure {
@@ -124,6 +132,24 @@ impl Journal {
         }
     }
 
+    /// The journal of a run whose process died. It goes on as a rollback.
+    pub(crate) fn again(
+        run: String,
+        target: String,
+        images: RunBlobs,
+        durable: Arc<Durable>,
+        lock: TargetLock,
+        before: Before,
+    ) -> Self {
+        let Before { rolling_back, events, changes } = before;
+        let mut journal = Self { changes, events, ..Self::new(run, target, images, durable, lock) };
+        if rolling_back {
+            journal.phase = Phase::RollingBack;
+            journal.images.unbound();
+        }
+        journal
+    }
+
     /// The run's id.
     #[must_use]
     pub fn run(&self) -> &str {
@@ -140,6 +166,12 @@ impl Journal {
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_ref().map(|failure| failure.why.as_str())
+    }
+
+    /// Whether the run is being put back.
+    #[must_use]
+    pub fn is_rolling_back(&self) -> bool {
+        self.phase == Phase::RollingBack
     }
 
     /// Every change so far with what is known of it, durable or not, in order.
@@ -325,14 +357,27 @@ impl Journal {
         let report = report.to_string();
         rows::bounded("bytes of a report", report.len(), MAX_DOCUMENT)?;
         let (run, reason) = (self.run.clone(), text::excerpt(reason, MAX_TEXT));
+        let nothing_kept = self.changes.is_empty();
         let result = self.commit("record the outcome", |tx| {
-            let sql = "UPDATE runs SET outcome = ?2, reason = ?3, report = ?4, finished = ?5
+            let sql = "UPDATE runs SET outcome = ?2, reason = ?3, report = ?4, finished = ?5, settled = ?6
                        WHERE id = ?1 AND outcome IS NULL";
-            exactly_one(tx.execute(sql, params![run, outcome.name(), reason, report, rows::time(at)])?)
+            exactly_one(tx.execute(sql, params![run, outcome.name(), reason, report, rows::time(at), nothing_kept])?)
         });
         self.ended_by(result)?;
         self.phase = Phase::Finished;
         Ok(())
+    }
+
+    /// Records durably that what was kept on the target for undo was let go. Where that is lost, it is let go again.
+    ///
+    /// # Errors
+    /// Before [`Journal::finish`], and where it cannot be recorded.
+    pub fn settled(&mut self) -> Result<(), RecordError> {
+        if self.phase != Phase::Finished {
+            return Err(self.rule("the run has not ended, so nothing is let go".to_owned()));
+        }
+        let run = self.run.clone();
+        self.commit("record that a run is settled", |tx| settle(tx, &run))
     }
 
     fn agrees(&self, outcome: Outcome) -> Result<(), RecordError> {

@@ -10,6 +10,7 @@
 //! | `scratch.rs` | [`RehearsalBlobs`]: what is put aside until a proposal keeps it |
 //! | `evidence.rs`, `rehearsals.rs`, `proposals.rs`, `approvals.rs` | signed bytes, kept exactly |
 //! | `begin.rs`, `runs.rs`, `lock.rs`, `unfinished.rs` | who may run now, and what became of each run |
+//! | `recovery.rs` | [`TakenOver`] and [`Unsettled`]: what is left of runs whose process died |
 //! | `journal.rs`, `changes.rs` | [`Journal`]: the write-ahead record of one run's changes |
 //!
 //! Two rules hold everywhere. Bytes that were signed are returned exactly as they were given. And what
@@ -31,6 +32,7 @@ mod journal;
 mod lock;
 mod names;
 mod proposals;
+mod recovery;
 mod rehearsals;
 mod rows;
 mod runs;
@@ -53,6 +55,7 @@ pub use images::{ImagesPlace, ImagesUse};
 pub use journal::{Journal, MAX_CHANGES, MAX_EVENTS, When};
 pub use names::proposal_name;
 pub use proposals::{Lineage, NewProposal, PendingBounds, ProposalRecord, ProposalSummary, Proposals};
+pub use recovery::{TakenOver, Unsettled};
 pub use rehearsals::{RehearsalRecord, Rehearsals};
 pub use rows::{MAX_DOCUMENT, MAX_LISTED, MAX_SIGNATURE};
 pub use runs::{RunEvent, RunRecord, RunState, Runs};

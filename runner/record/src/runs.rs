@@ -1,5 +1,6 @@
+use countersign_model::documents::GuardState;
 use countersign_model::{Digest, Outcome, Plan, text};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use crate::lock::TargetLock;
 use crate::names::Names;
@@ -170,9 +171,13 @@ impl Runs<'_> {
     }
 
     fn select(&self, rest: &str, key: Option<&str>, limit: usize) -> Result<Vec<RunRecord>, RecordError> {
+        self.matching(rest, params![key, rows::limit(limit)])
+    }
+
+    pub(crate) fn matching(&self, rest: &str, values: impl Params + Copy) -> Result<Vec<RunRecord>, RecordError> {
         let sql = format!("SELECT {COLUMNS} FROM runs {rest}");
         let query = |connection: &Connection| -> rusqlite::Result<Vec<RunRecord>> {
-            connection.prepare(&sql)?.query_map(params![key, rows::limit(limit)], decode)?.collect()
+            connection.prepare(&sql)?.query_map(values, decode)?.collect()
         };
         let runs = self.0.read("list the runs", query)?;
         if runs.iter().all(|run| run.state != RunState::Unfinished) {
@@ -222,6 +227,11 @@ impl Runs<'_> {
     /// Where there is no such run.
     pub fn plan(&self, run: &str) -> Result<Option<Plan>, RecordError> {
         self.document(run, "SELECT plan FROM runs WHERE id = ?1")
+    }
+
+    /// The guards as they stood before a run's first change.
+    pub(crate) fn guards(&self, run: &str) -> Result<Option<Vec<GuardState>>, RecordError> {
+        self.document(run, "SELECT guards FROM runs WHERE id = ?1")
     }
 
     /// The report that a run ended with; none while it has not, or where it was refused before it began.

@@ -75,16 +75,20 @@ CREATE TABLE runs (
     independent INTEGER NOT NULL CHECK (independent IN (0, 1)),
     started INTEGER NOT NULL,
     plan TEXT,                                          -- JSON
+    guards TEXT,                                        -- JSON: as they stood before the first change
     rollback TEXT,                                      -- why it was rolled back, where it was
     outcome TEXT,                                       -- none while it runs, and where the runner died
     reason TEXT,
     report TEXT,                                        -- JSON
     finished INTEGER,
     undoes TEXT REFERENCES runs (id),                   -- the run that it undoes
+    settled INTEGER NOT NULL DEFAULT 0 CHECK (settled IN (0, 1)), -- whether what was kept on the target for undo was let go
     CHECK ((outcome IS NULL) = (finished IS NULL)),
     CHECK (manifest IS NOT NULL OR outcome = 'refused')
 ) STRICT;
 CREATE UNIQUE INDEX one_open_run_per_target ON runs (target) WHERE outcome IS NULL;
+-- What recovery looks for: it must not grow with the runs that ended well.
+CREATE INDEX unsettled_runs ON runs (outcome, target) WHERE settled = 0;
 CREATE UNIQUE INDEX one_undoing_per_run ON runs (undoes) WHERE undoes IS NOT NULL AND outcome = 'committed';
 CREATE INDEX runs_by_time ON runs (started);
 CREATE INDEX runs_by_manifest ON runs (manifest);

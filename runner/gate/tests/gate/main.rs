@@ -22,6 +22,7 @@ mod rolling_back;
 mod sensitive;
 mod subjects;
 mod support;
+mod taking_over;
 mod undoing;
 mod validating;
 mod witnessing;

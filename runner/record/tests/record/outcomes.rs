@@ -128,6 +128,7 @@ fn a_target_that_is_held_is_begun_by_its_holder_alone() {
         independent: true,
         at: 2_000,
         plan: &plan,
+        guards: &[],
     };
     let journal = runs.begin_held(start, hold).expect("begins");
     assert!(matches!(runs.hold(TARGET), Err(BeginError::Busy { run: Some(_) })));

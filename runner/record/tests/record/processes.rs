@@ -201,6 +201,7 @@ fn child_fills_its_disk() {
         independent: true,
         at: 2_000,
         plan: &plan,
+        guards: &[],
     };
     let begun = other.runs().begin(start).expect_err("the disk fails");
     assert!(matches!(begun, BeginError::Record(RecordError::DatabaseWrite { .. })), "{begun}");

@@ -68,6 +68,7 @@ pub(crate) fn begin(
         independent: true,
         at: 2_000,
         plan: &Plan::default(),
+        guards: &[],
     })
 }
 

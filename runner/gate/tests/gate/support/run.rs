@@ -90,6 +90,7 @@ impl Run {
             independent: true,
             at: 2_000,
             plan,
+            guards: &[],
         };
         let journal = state.runs().begin(start).expect("the run begins");
         let id = journal.run().to_owned();
@@ -98,6 +99,15 @@ impl Run {
         let recording = Box::new(Recording(Arc::clone(&validators)));
         let live = Live::new(journal, mode, plan, recording, Arc::clone(&interrupted));
         Self { bench: host.live(phase, live), state, id, validators, interrupted, _directory: directory }
+    }
+
+    /// Its process dies, and another one takes it over.
+    pub(crate) fn dies(self, host: &Host, mode: Mode, plan: &Plan) -> Self {
+        let Self { bench, state, id, validators, interrupted, _directory } = self;
+        drop(bench);
+        let taken = state.runs().take_over(&id).expect("its journal").expect("it has not ended");
+        let live = Live::taken_over(taken.journal, mode, plan, &mut host.sessions(Phase::Live));
+        Self { bench: host.live(Phase::Live, live), state, id, validators, interrupted, _directory }
     }
 
     /// From now on the rollback step runs, as it does after the host's undo.

@@ -1,0 +1,65 @@
+use std::fmt::Write as _;
+
+use clap::Args;
+use countersign_model::text::visible;
+use countersign_pipeline::{PipelineError, Recovered, RunReport, Stuck};
+use serde_json::json;
+
+use crate::cli::Global;
+use crate::environment::Environment;
+use crate::output::{CommandResult, Done, note};
+use crate::render;
+
+#[derive(Args)]
+#[command(after_help = "\
+Every command recovers first; this one does nothing else, for a timer or the boot.
+
+Example: countersign recover --json")]
+pub(crate) struct Arguments {}
+
+pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
+    let environment = Environment::open_as_it_is(global)?;
+    let recovered = recover(&environment)?;
+    let mut text = String::new();
+    for report in &recovered.reports {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{}\n", render::run::text(report));
+    }
+    for run in &recovered.settled {
+        let _ = writeln!(text, "run {run}: had ended; what was kept on its target for undo is gone now");
+    }
+    for Stuck { run, error, .. } in &recovered.stuck {
+        let _ = writeln!(text, "run {run}: STILL UNFINISHED: {}", visible(&error.to_string()));
+        if let Some(hint) = error.hint() {
+            let _ = writeln!(text, "  hint: {}", visible(hint));
+        }
+    }
+    if text.is_empty() {
+        text.push_str("nothing to recover");
+    }
+    let stuck = |Stuck { run, target, error }: &Stuck| json!({ "run": run, "target": target, "error": crate::output::error_json(error) });
+    let json = json!({
+        "runs": recovered.reports.iter().map(RunReport::to_json).collect::<Vec<_>>(),
+        "settled": recovered.settled,
+        "stuck": recovered.stuck.iter().map(stuck).collect::<Vec<_>>(),
+    });
+    let code = if recovered.needs_person() { 5 } else { 0 };
+    Ok(Done::new(text.trim_end().to_owned(), json).with_code(code).acted())
+}
+
+fn recover(environment: &Environment) -> Result<Recovered, PipelineError> {
+    countersign_pipeline::recover(&environment.runner, |name| environment.targets.get(name))
+}
+
+/// Recovers before another command does its work, and says so on stderr. What cannot be recovered is that command's to
+/// meet: it blocks its target still.
+pub(crate) fn told(environment: &Environment) {
+    match recover(environment) {
+        Ok(recovered) => {
+            for report in &recovered.reports {
+                note(&format!("recovered: {}", render::run::text(report)));
+            }
+        }
+        Err(error) => note(&format!("nothing was recovered: {error}")),
+    }
+}

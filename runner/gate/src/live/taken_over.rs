@@ -1,0 +1,120 @@
+//! A run whose process died, as far as it can still go: backwards.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use countersign_model::{Mode, Plan, Reversibility, Role, State};
+use countersign_record::{ChangeState, Journal, JournaledChange};
+
+use super::{Fate, Live, Made, Validators, note_mark};
+use crate::rehearsal::first_per_subject;
+use crate::sessions::Sessions;
+
+impl Live {
+    /// Goes on with a journal whose process died: nothing but undoing and the rollback step is left to it. Every
+    /// change of which nobody knows whether it was made is looked at on the target.
+    #[must_use]
+    pub fn taken_over(journal: Journal, mode: Mode, plan: &Plan, sessions: &mut Sessions) -> Self {
+        let mut live = Self::new(journal, mode, plan, Box::new(Untested), Arc::default());
+        live.made = live.journal.changes().iter().map(Made::journaled).collect();
+        // Of what was changed before, somebody was told then.
+        live.told = live.made.len();
+        live.failure = Some("the runner ended before the run did".to_owned());
+        if let Some(plan) = &live.plan {
+            // What may have happened is not to happen again; what is undone may be.
+            let back = live.made.iter().filter(|made| made.role == Role::Rollback && made.is_for_good());
+            for made in back {
+                if let Ok(Some(position)) = live.back.allow(plan, &made.change) {
+                    live.back.did(position);
+                }
+            }
+        }
+        live.find_untouched(sessions);
+        live.find_restored(sessions);
+        live
+    }
+
+    /// Tells the changes that were about to be made, and were not, from those that nobody can tell of.
+    fn find_untouched(&mut self, sessions: &mut Sessions) {
+        let Self { journal, made, .. } = self;
+        // Once a rollback has begun, what is as before may have been undone.
+        if journal.is_rolling_back() {
+            return;
+        }
+        let unsure = |made: &&mut Made| made.fate == Fate::Unsure && made.is_reversible();
+        for made in made.iter_mut().filter(unsure) {
+            if sessions.probe(journal.blobs(), &made.change) == Ok(State::Before) {
+                made.fate = Fate::Missed;
+                note_mark(journal.failed(made.seq, false));
+            }
+        }
+    }
+
+    /// Finds the subjects that are as before the run: whoever died had put them back, durably or not.
+    fn find_restored(&mut self, sessions: &mut Sessions) {
+        let Self { journal, made, .. } = self;
+        let may_stand = made.iter().filter(|made| made.fate != Fate::Missed);
+        let restored: BTreeSet<(String, String)> = first_per_subject(may_stand.map(|made| &made.change))
+            .into_iter()
+            .filter(|change| {
+                // Undoing what is undone makes it durable.
+                sessions.probe(journal.blobs(), change) == Ok(State::Before)
+                    && sessions.undo(journal.blobs(), change).is_ok()
+            })
+            .map(|change| (change.capability.clone(), change.subject.clone()))
+            .collect();
+        let standing = |made: &&mut Made| made.is_reversible() && !matches!(made.fate, Fate::Missed | Fate::Undone);
+        for made in made.iter_mut().filter(standing) {
+            if restored.contains(&(made.change.capability.clone(), made.change.subject.clone())) {
+                made.fate = Fate::Undone;
+                note_mark(journal.undone(made.seq));
+            }
+        }
+    }
+
+    /// Whether the rollback step did all that it was rehearsed to do and nothing undoes: it need not run again.
+    #[must_use]
+    pub fn answered(&self) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        plan.back.iter().any(|change| change.reversibility == Reversibility::Irreversible)
+            && self.back.missing(plan).is_empty()
+    }
+
+    /// What a rollback step may or may not have done before its process died, and nothing undoes.
+    #[must_use]
+    pub fn doubtful(&self) -> Vec<String> {
+        let doubtful = |made: &&Made| made.role == Role::Rollback && made.is_for_good() && made.fate == Fate::Unsure;
+        self.made.iter().filter(doubtful).map(|made| made.change.summary.clone()).collect()
+    }
+}
+
+impl Made {
+    /// What is known of a change from the journal of a process that died.
+    fn journaled(journaled: &JournaledChange) -> Self {
+        let fate = match journaled.state {
+            ChangeState::Done | ChangeState::Conflict => Fate::Applied,
+            ChangeState::Intended | ChangeState::Unclear => Fate::Unsure,
+            ChangeState::NotApplied => Fate::Missed,
+            ChangeState::Undone => Fate::Undone,
+        };
+        Self { seq: journaled.seq, role: journaled.role, change: journaled.change.clone(), fate }
+    }
+
+    fn is_reversible(&self) -> bool {
+        self.change.reversibility != Reversibility::Irreversible
+    }
+
+    /// Whether it was, or may have been, done, and nothing undoes it.
+    fn is_for_good(&self) -> bool {
+        !self.is_reversible() && self.fate != Fate::Missed
+    }
+}
+
+/// The validators of a run that only goes back.
+struct Untested;
+
+impl Validators for Untested {
+    fn validate(&mut self, _: &[String]) -> Result<(), String> {
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! What happens after the runner itself died: every run that it left unfinished is rolled back from its journal, and
+//! what it kept on a target for undo is let go. Safe to repeat, and to be killed at any point.
+
+use countersign_capability::{Phase, StepContext};
+use countersign_gate::{Gate, Live, Work};
+use countersign_record::{RunRecord, TakenOver, Unsettled};
+
+use crate::approval::Approval;
+use crate::error::PipelineError;
+use crate::link::Linked;
+use crate::report::RunReport;
+use crate::run::{Run, TakenUp};
+use crate::runner::Runner;
+use crate::target::Target;
+use crate::undo::Undo;
+use crate::witness::LogWitness;
+
+/// What recovery came to.
+#[derive(Default)]
+pub struct Recovered {
+    /// How each run that it took over ended.
+    pub reports: Vec<RunReport>,
+    /// The runs that had ended, of which something was left on a target; it is gone now.
+    pub settled: Vec<String>,
+    /// The runs that it could do nothing for, and why; they block their targets still.
+    pub stuck: Vec<Stuck>,
+}
+
+/// A run that is unfinished still.
+pub struct Stuck {
+    /// The run.
+    pub run: String,
+    /// Its target.
+    pub target: String,
+    /// Why nothing could be done.
+    pub error: PipelineError,
+}
+
+impl Recovered {
+    /// Whether a person is needed.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        !self.stuck.is_empty() || self.reports.iter().any(|report| report.exit_code() == 5)
+    }
+}
+
+/// Rolls back each run whose process died, and lets go of what runs that ended well had kept. What another process
+/// recovers in this moment is left to it.
+///
+/// # Errors
+/// Where it cannot be told what there is to recover.
+pub fn recover<'t>(runner: &Runner, target: impl Fn(&str) -> Option<&'t Target>) -> Result<Recovered, PipelineError> {
+    let mut recovered = Recovered::default();
+    let state = runner.state();
+    for run in state.runs().abandoned()? {
+        match one(runner, &run, target(&run.target)) {
+            Ok(Some(report)) => recovered.reports.push(report),
+            Ok(None) => {}
+            Err(error) => recovered.stuck.push(Stuck { error: hinted(error, &run), run: run.id, target: run.target }),
+        }
+    }
+    for run in state.runs().unsettled()? {
+        // A target that is configured no longer is nobody's to touch.
+        let Some(target) = target(&run.target) else { continue };
+        if let Some(unsettled) = state.runs().hold_unsettled(&run)? {
+            settle(runner, target, unsettled)?;
+            recovered.settled.push(run.id);
+        }
+    }
+    Ok(recovered)
+}
+
+/// Says what to do where the error does not.
+fn hinted(error: PipelineError, run: &RunRecord) -> PipelineError {
+    if error.hint().is_some() {
+        return error;
+    }
+    error.with_hint(format!(
+        "restore the state directory from a backup and recover again; or put right by hand what `countersign show {}` lists",
+        run.id
+    ))
+}
+
+/// Takes one run over and rolls it back; `None` where somebody else does, or did.
+fn one(runner: &Runner, run: &RunRecord, target: Option<&Target>) -> Result<Option<RunReport>, PipelineError> {
+    let Some(target) = target else {
+        let what = format!("the target `{}` of the unfinished run {} is not configured", run.target, run.id);
+        return Err(
+            PipelineError::failed(what).with_hint("configure it again, as it was, and run `countersign recover`")
+        );
+    };
+    let approval = Approval::of_run(runner, run)?;
+    let Some(taken) = runner.state().runs().take_over(&run.id)? else { return Ok(None) };
+    let mut reason = "the runner ended before the run did".to_owned();
+    if let Some(why) = &run.rollback {
+        reason.push_str(&format!(", while it was rolling back: {why}"));
+    }
+    runner.note(&format!("recovering run {} on `{}`: {reason}", run.id, run.target));
+    let undo = undoes(runner, &approval);
+    let (linked, context, unlinked) = match rollback_step(runner, run, &approval, target) {
+        Ok((linked, context)) => (linked, context, None),
+        // The host's undo needs none of it.
+        Err(error) => (Linked::none(), StepContext::new(&approval.terms.arguments, 0, 0), Some(error.to_string())),
+    };
+    let mut sessions = runner.sessions(target, Phase::Live)?;
+    let TakenOver { run, journal, plan, guards } = taken;
+    let live = Live::taken_over(journal, approval.terms.mode, &plan, &mut sessions);
+    let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
+    let taken = TakenUp { id: run.id, guards, undo: undo.as_ref(), approval, linked, unlinked, context };
+    Run::taken_over(runner, (&run.target, target), gate, taken).roll_back(&reason).map(Some)
+}
+
+/// The run that this one was to undo, for the report.
+fn undoes(runner: &Runner, approval: &Approval) -> Option<Undo> {
+    let undoes = approval.terms.undoes.as_ref()?;
+    Undo::load(runner, &undoes.run).ok()
+}
+
+/// The bundle's rollback step, linked to what was signed, with what it is given.
+fn rollback_step(
+    runner: &Runner,
+    run: &RunRecord,
+    approval: &Approval,
+    target: &Target,
+) -> Result<(Linked, StepContext), PipelineError> {
+    let document = crate::undo::proposal(runner, run)?;
+    let bundle = runner.bundle(&run.bundle)?;
+    let linked = Linked::link_rollback(runner, &bundle, &approval.terms.grants, &[(&run.target, target)])?;
+    Ok((linked, StepContext::new(&document.arguments, document.now, document.seed)))
+}
+
+/// Lets go of what an ended run kept on its target.
+fn settle(runner: &Runner, target: &Target, mut unsettled: Unsettled) -> Result<(), PipelineError> {
+    let mut sessions = runner.sessions(target, Phase::Live)?;
+    let changes = unsettled.changes.iter().map(|journaled| &journaled.change);
+    for left in countersign_gate::let_go(&mut sessions, &mut unsettled.images, changes) {
+        runner.note(&format!("run {}: {left}", unsettled.run.id));
+    }
+    Ok(unsettled.settled()?)
+}

@@ -1,0 +1,160 @@
+//! What recovery finds: runs whose process died, and what runs that ended left on their targets.
+
+use std::sync::Arc;
+
+use countersign_model::documents::GuardState;
+use countersign_model::{Outcome, Plan};
+use rusqlite::{Connection, params};
+
+use crate::blobs::RunBlobs;
+use crate::journal::Before;
+use crate::lock::TargetLock;
+use crate::rows::{self, MAX_LISTED};
+use crate::state::transact;
+use crate::{Journal, JournaledChange, RecordError, RunRecord, RunState, Runs, changes, schema};
+
+// `settled = 0` is what the index is by.
+const ABANDONED: &str = "WHERE settled = 0 AND outcome IS NULL ORDER BY started, id LIMIT ?1";
+const UNSETTLED: &str = "WHERE settled = 0 AND outcome IN (?1, ?2) ORDER BY started, id LIMIT ?3";
+
+/// A run whose process died, taken over by this one: until it is dropped nobody else recovers it, and no other run
+/// begins on its target. Its approval is spent, and when that expires does not matter: undoing is always allowed.
+#[derive(Debug)]
+pub struct TakenOver {
+    /// The run as it was recorded.
+    pub run: RunRecord,
+    /// Its journal, open again. It takes the intents of a rollback step and no others.
+    pub journal: Journal,
+    /// The plan that it was approved with.
+    pub plan: Plan,
+    /// The guards as they stood before its first change.
+    pub guards: Vec<GuardState>,
+}
+
+/// A run that ended well, whose process died before it had let go of what it kept on the target for undo. Held until
+/// it is dropped.
+pub struct Unsettled {
+    /// The run.
+    pub run: RunRecord,
+    /// What it changed.
+    pub changes: Vec<JournaledChange>,
+    /// Where its images are found.
+    pub images: RunBlobs,
+    // Last, so that it is dropped last.
+    _lock: TargetLock,
+}
+
+impl Runs<'_> {
+    /// The runs whose process died before they ended, oldest first. Costs as much as there are, however many runs ended.
+    ///
+    /// # Errors
+    /// Where it cannot be told.
+    pub fn abandoned(&self) -> Result<Vec<RunRecord>, RecordError> {
+        let open = self.matching(ABANDONED, [rows::limit(MAX_LISTED)])?;
+        Ok(open.into_iter().filter(|run| run.state == RunState::Unfinished).collect())
+    }
+
+    /// Takes over a run whose process died. `None` where it has ended, or another process is at work on it.
+    ///
+    /// # Errors
+    /// Where its journal cannot be read whole; then a person is needed.
+    pub fn take_over(&self, run: &str) -> Result<Option<TakenOver>, RecordError> {
+        let durable = self.0.durable();
+        durable.check()?;
+        let found = self.get(run)?;
+        let mut connection = schema::open(&self.0.database())?;
+        let taken = transact(&mut connection, "take over a run", |tx| {
+            let failed = |error| RecordError::database("read a journal", error);
+            let Some(lock) = TargetLock::take(self.0.dir(), &found.target)? else { return Ok(None) };
+            // Again with the lock held: it may have ended since.
+            let sql = "SELECT rollback, (SELECT coalesce(max(position), 0) FROM events WHERE run = runs.id)
+                       FROM runs WHERE id = ?1 AND outcome IS NULL";
+            let mut statement = tx.prepare(sql).map_err(failed)?;
+            let mut rows = statement.query([&found.id]).map_err(failed)?;
+            let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+            let before = Before {
+                rolling_back: row.get::<_, Option<String>>(0).map_err(failed)?.is_some(),
+                events: row.get(1).map_err(failed)?,
+                changes: changes::of_run(tx, &found.id).map_err(failed)?,
+            };
+            Ok(Some((before, lock)))
+        })?;
+        let Some((before, lock)) = taken else { return Ok(None) };
+        let (plan, guards) = (self.plan(&found.id)?, self.guards(&found.id)?);
+        let images = RunBlobs::new(connection, self.0.blobs());
+        let journal = Journal::again(found.id.clone(), found.target.clone(), images, Arc::clone(durable), lock, before);
+        Ok(Some(TakenOver { run: found, journal, plan: plan.unwrap_or_default(), guards: guards.unwrap_or_default() }))
+    }
+
+    /// The runs that were committed or rolled back and may have left something on their targets, oldest first.
+    ///
+    /// # Errors
+    /// Where it cannot be told.
+    pub fn unsettled(&self) -> Result<Vec<RunRecord>, RecordError> {
+        let (committed, back) = (Outcome::Committed.name(), Outcome::RolledBack.name());
+        self.matching(UNSETTLED, params![committed, back, rows::limit(MAX_LISTED)])
+    }
+
+    /// Holds such a run's target, to let go of what is left there. `None` where that was done, or a run is at work
+    /// on the target.
+    ///
+    /// # Errors
+    /// Where its journal cannot be read.
+    pub fn hold_unsettled(&self, run: &RunRecord) -> Result<Option<Unsettled>, RecordError> {
+        let mut connection = schema::open(&self.0.database())?;
+        let held = transact(&mut connection, "hold the target", |tx| {
+            let failed = |error| RecordError::database("read a journal", error);
+            let Some(lock) = TargetLock::take(self.0.dir(), &run.target)? else { return Ok(None) };
+            let left: u32 = tx
+                .query_row("SELECT count(*) FROM runs WHERE id = ?1 AND settled = 0", [&run.id], |row| row.get(0))
+                .map_err(failed)?;
+            if left == 0 {
+                return Ok(None);
+            }
+            Ok(Some((changes::of_run(tx, &run.id).map_err(failed)?, lock)))
+        })?;
+        Ok(held.map(|(changes, lock)| Unsettled {
+            run: run.clone(),
+            changes,
+            images: RunBlobs::new(connection, self.0.blobs()),
+            _lock: lock,
+        }))
+    }
+}
+
+impl Unsettled {
+    /// Records that nothing is left to let go of.
+    ///
+    /// # Errors
+    /// Where it cannot be recorded: then it is done again the next time.
+    pub fn settled(self) -> Result<(), RecordError> {
+        let Self { run, images, .. } = &self;
+        settle(&images.connection, &run.id)
+            .map_err(|error| RecordError::database("record that a run is settled", error))
+    }
+}
+
+pub(crate) fn settle(connection: &Connection, run: &str) -> rusqlite::Result<()> {
+    connection.execute("UPDATE runs SET settled = 1 WHERE id = ?1", [run]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What ended well must not make recovery slower, which every command begins with.
+    #[test]
+    fn what_is_looked_for_is_found_by_an_index() {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch(include_str!("schema.sql")).expect("the tables");
+        for sql in [ABANDONED, UNSETTLED] {
+            let explain = format!("EXPLAIN QUERY PLAN SELECT id FROM runs {sql}");
+            let mut statement = connection.prepare(&explain).expect("it parses");
+            let count = statement.parameter_count();
+            let values = rusqlite::params_from_iter(std::iter::repeat_n(1, count));
+            let steps = statement.query_map(values, |row| row.get::<_, String>(3)).expect("a plan");
+            let steps: Vec<String> = steps.map(|step| step.expect("text")).collect();
+            assert!(steps.iter().any(|step| step.contains("SEARCH runs USING INDEX unsettled_runs")), "{steps:?}");
+        }
+    }
+}
