@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything, set-up included, each on its own.
 
-.PHONY: demo test bench lint docs mutants snapshots pages setup setup-wasm setup-test
+.PHONY: demo test test-faults bench lint docs mutants snapshots pages setup setup-wasm setup-test
 
 CARGO ?= cargo
 # Always the whole workspace: with other features, wasmtime would be built twice.
@@ -13,6 +13,10 @@ demo: setup setup-wasm
 
 test: setup setup-wasm setup-test
 	$(CARGO) test --workspace --locked
+
+# Kills and fails a run at every place where a machine can, and writes docs/reliability.md; `make test` tries some places.
+test-faults: setup setup-wasm setup-test
+	COUNTERSIGN_ALL_FAULTS=1 $(CARGO) test --workspace --locked --test faults -- --nocapture
 
 # Records the outputs of every command anew. Read the difference before you commit it.
 snapshots: setup setup-wasm
@@ -56,8 +60,14 @@ setup-wasm:
 	    echo "the Wasm target could not be added: run 'rustup target add $$target' where rustup can reach" >&2; \
 	    echo "its server, or see CONTRIBUTING.md, 'Without rustup's server'" >&2; exit 1; }; }; done
 
-# The nginx example is tested on a real nginx. Nothing is started by installing it.
+# The nginx example is tested on a real nginx, and system calls are made to fail by strace. Nothing is started by installing them.
 setup-test:
+	@command -v strace >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing strace for the fault tests"; \
+	    (DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends strace || \
+	     { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends strace; }) >/dev/null; \
+	  else echo "strace is needed by the fault tests: apt-get install strace" >&2; exit 1; fi; }
 	@test -x /usr/sbin/nginx || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing nginx for its example's test"; \

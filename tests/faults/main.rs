@@ -1,0 +1,206 @@
+//! Whatever fails, the target ends as it was or as approved: the runner is killed at every system call of a run that
+//! changes something, and what is left is recovered.
+//!
+//! `make test` tries some of the points, `make test-faults` every one.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod place;
+mod strace;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;
+mod tree;
+
+use std::collections::BTreeMap;
+
+use place::Place;
+use strace::{Fault, MUTATING, inject, points};
+use tree::Tree;
+
+/// How many points of each call are tried, unless all are.
+const SOME: usize = 3;
+
+/// Whether every point is tried.
+fn all() -> bool {
+    std::env::var_os("COUNTERSIGN_ALL_FAULTS").is_some()
+}
+
+/// The points that are tried: all, or the first, the last and those between, evenly.
+fn tried(points: &[u32]) -> Vec<u32> {
+    if all() || points.len() <= SOME {
+        return points.to_vec();
+    }
+    (0..SOME).map(|step| points[step * (points.len() - 1) / (SOME - 1)]).collect()
+}
+
+/// Recovers, and insists on an honest end; gives it.
+fn recovered(place: &Place, point: &str, before: &Tree, after: &Tree) -> String {
+    let recovered = place.recover();
+    assert!([0, 5].contains(&recovered.code), "{point}: {}{}", recovered.stdout, recovered.stderr);
+    let (end, tree) = (place.end(), place.tree());
+    match end.as_str() {
+        // It died before the journal was open, or it was put back.
+        "none" | "refused" | "rolled-back" | "in-doubt" => {
+            assert_eq!(&tree, before, "{point}: {end}: {}", recovered.stderr)
+        }
+        // It died after the outcome was recorded.
+        "committed" => assert_eq!(&tree, after, "{point}"),
+        other => panic!("{point}: {other}: {}{}", recovered.stdout, recovered.stderr),
+    }
+    assert!(end == "in-doubt" || recovered.code == 0, "{point}: {end}: {}", recovered.stdout);
+    // Once more finds nothing to do.
+    place.recover().expect(0).shows("\"runs\":[]");
+    end
+}
+
+/// Kills the runner at the points of a run that ends with this exit code, and recovers. Gives how many ended how.
+fn killed_in_a_run(place: &Place, code: i32) -> BTreeMap<String, u32> {
+    let before = place.tree();
+    let run = place.run();
+    let (points, ran) = points(&run, MUTATING, &place.scratch("strace.log"));
+    ran.expect(code);
+    let after = place.tree();
+    assert_eq!(before == after, code == 4);
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for (call, points) in points {
+        for nth in tried(&points) {
+            place.again();
+            let point = format!("{call} {nth}");
+            let ran = inject(&run, &call, nth, Fault::Kill);
+            assert_eq!(ran.code, -1, "{point}: {}", ran.stderr);
+            *ends.entry(recovered(place, &point, &before, &after)).or_default() += 1;
+        }
+    }
+    ends
+}
+
+/// Kills the runner at one point of a run, and recovery at its points; recovers again. Gives how many ended how.
+fn killed_in_recovery(place: &Place, call: &str, nth: u32) -> BTreeMap<String, u32> {
+    place.again();
+    let before = place.tree();
+    let (run, recovery) = (place.run(), place.recovery());
+    let die = || assert_eq!(inject(&run, call, nth, Fault::Kill).code, -1);
+    die();
+    let (points, ran) = points(&recovery, MUTATING, &place.scratch("strace.log"));
+    ran.expect(0);
+    assert_eq!(place.tree(), before);
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for (second, points) in points {
+        for again in tried(&points) {
+            place.again();
+            die();
+            let point = format!("{call} {nth}, then {second} {again} of the recovery");
+            assert_eq!(inject(&recovery, &second, again, Fault::Kill).code, -1, "{point}");
+            *ends.entry(recovered(place, &point, &before, &before)).or_default() += 1;
+        }
+    }
+    ends
+}
+
+/// The calls that write, each with the errors that a disk answers.
+const FAILING: &[(&str, &[&str])] = &[
+    ("write", &["ENOSPC", "EIO", "EINTR"]),
+    ("pwrite64", &["ENOSPC", "EIO", "EINTR"]),
+    ("fsync", &["EIO", "ENOSPC"]),
+    ("fdatasync", &["EIO", "ENOSPC"]),
+    ("ftruncate", &["EIO", "EINTR"]),
+    ("rename", &["EIO", "ENOSPC"]),
+    ("renameat", &["EIO", "ENOSPC"]),
+    ("renameat2", &["EIO", "ENOSPC"]),
+    ("openat", &["ENOSPC", "EIO"]),
+    ("unlink", &["EIO"]),
+    ("unlinkat", &["EIO"]),
+];
+
+/// Fails the calls of a run, one at a time, and insists that it says how it ended, and that the target is so. Gives how
+/// many ended how.
+fn failing_in_a_run(place: &Place) -> BTreeMap<String, u32> {
+    place.again();
+    let before = place.tree();
+    let run = place.run();
+    let calls: Vec<_> = FAILING.iter().map(|(call, _)| *call).collect();
+    let (points, ran) = points(&run, &calls, &place.scratch("strace.log"));
+    ran.expect(0);
+    let after = place.tree();
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for (call, errors) in FAILING {
+        for nth in tried(points.get(*call).map(Vec::as_slice).unwrap_or_default()) {
+            for error in *errors {
+                place.again();
+                let point = format!("{call} {nth} fails with {error}");
+                let ran = inject(&run, call, nth, Fault::Error(error));
+                let said = format!("{point}: exit {}: {}{}", ran.code, ran.stdout, ran.stderr);
+                // What it said itself is true, before anybody recovers anything.
+                let mut tree = place.tree();
+                if ran.stdout.contains("left behind on the target") {
+                    tree.retain(|name, _| !name.to_string_lossy().starts_with(".countersign-"));
+                }
+                match ran.code {
+                    0 => assert!(tree == after, "{said}"),
+                    1 | 3 | 4 => assert!(tree == before, "{said}"),
+                    5 => {}
+                    _ => panic!("{said}"),
+                }
+                let end = recovered(place, &said, &before, &after);
+                assert!(ran.code != 0 || end == "committed", "{said}: recovered as {end}");
+                assert!(ran.code != 4 || end == "rolled-back", "{said}: recovered as {end}");
+                *ends.entry(end).or_default() += 1;
+            }
+        }
+    }
+    ends
+}
+
+#[test]
+fn five_changes_fail_at_every_call_that_writes() {
+    let ends = failing_in_a_run(&Place::settings());
+    table::row("a failing call in a run of five changes", &ends);
+    assert!(ends["rolled-back"] > 0 && ends["none"] > 0, "{ends:?}");
+}
+
+#[test]
+fn the_demos_fix_fails_at_every_call_that_writes() {
+    let ends = failing_in_a_run(&Place::demo());
+    table::row("a failing call in the demo's run", &ends);
+    assert!(ends["rolled-back"] > 0 && ends["none"] > 0, "{ends:?}");
+}
+
+#[test]
+fn the_demos_fix_is_killed_at_every_call_that_changes_something() {
+    let ends = killed_in_a_run(&Place::demo(), 0);
+    table::row("killed in the demo's run", &ends);
+    assert!(ends["rolled-back"] > 0 && ends["committed"] > 0 && ends["none"] > 0, "{ends:?}");
+    // Of a signal nobody can tell, once it was about to be sent.
+    assert!(ends.get("in-doubt").is_none_or(|count| *count <= 6), "{ends:?}");
+}
+
+#[test]
+fn five_changes_are_killed_at_every_call_that_changes_something() {
+    let ends = killed_in_a_run(&Place::settings(), 0);
+    table::row("killed in a run of five changes", &ends);
+    assert!(ends["rolled-back"] > 0 && ends["committed"] > 0 && ends["none"] > 0, "{ends:?}");
+    assert_eq!(ends.get("in-doubt"), None);
+}
+
+/// The rollback step among them: what it was about to send may have been sent.
+#[test]
+fn a_rollback_is_killed_at_every_call_that_changes_something() {
+    let ends = killed_in_a_run(&Place::twin(), 4);
+    table::row("killed in a run that rolls back", &ends);
+    assert!(ends["rolled-back"] > 0 && ends["none"] > 0, "{ends:?}");
+    assert_eq!(ends.get("committed"), None);
+}
+
+#[test]
+fn recovery_is_killed_at_every_call_that_changes_something() {
+    let place = Place::settings();
+    // After the second change to one file, and before the last.
+    let ends = killed_in_recovery(&place, "renameat2", 3);
+    table::row("killed in recovery, five changes", &ends);
+    assert_eq!(ends.keys().collect::<Vec<_>>(), ["rolled-back"]);
+    // Before the signal of the demo's fix.
+    let ends = killed_in_recovery(&Place::demo(), "renameat2", 1);
+    table::row("killed in recovery, the demo's fix", &ends);
+    assert!(ends["rolled-back"] > 0, "{ends:?}");
+}

@@ -1,0 +1,169 @@
+//! A target with an approved fix, which can be put back to that moment again and again.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::support::{Incident, Ran, Runs, State, bundle, bundle_with, eventually};
+use crate::tree::{Tree, tree};
+
+pub(crate) struct Place {
+    target: Target,
+    proposal: String,
+    /// The runner's clock stands still, or it would write the time down in some runs and not in others.
+    now: String,
+}
+
+enum Target {
+    /// A service with its configuration, and what that says while it is broken.
+    Service(Box<Incident>, String),
+    /// Files.
+    Settings(State),
+}
+
+impl Place {
+    /// The demo's incident, its fix approved: a file is replaced and a signal sent.
+    pub(crate) fn demo() -> Self {
+        let incident = Incident::new();
+        let proposal = incident.propose("pool-size");
+        incident.approve(&proposal);
+        let broken = fs::read_to_string(&incident.config).expect("its configuration");
+        Self::approved(Target::Service(Box::new(incident), broken), proposal)
+    }
+
+    /// The demo's bad twin, approved: what it does is found not to help within a second, and rolled back.
+    pub(crate) fn twin() -> Self {
+        let incident = Incident::new();
+        let impatient = incident.state.path("impatient");
+        let impatient =
+            bundle_with("pool-size-twin", &impatient, |text| text.replace("within = \"10s\"", "within = \"1s\""));
+        let proposed = incident.propose_with(&impatient, &[]).expect(0).json();
+        let proposal = proposed["proposal"].as_str().expect("a name").to_owned();
+        incident.approve(&proposal);
+        let broken = fs::read_to_string(&incident.config).expect("its configuration");
+        Self::approved(Target::Service(Box::new(incident), broken), proposal)
+    }
+
+    /// Five changes, two of them to one file.
+    pub(crate) fn settings() -> Self {
+        let state = State::new();
+        let folder = state.path("target");
+        let path = folder.display();
+        state.configure(&format!(
+            "[targets.web]\nrollback-owner = \"alice\"\n\
+             [targets.web.investigation]\nceiling = [\"files.read {path}/**\"]\n\
+             [targets.web.remediation]\nceiling = [\"files.read {path}/**\", \"files.write {path}/** verbs=create,remove,replace,set-mode,truncate\"]\n\
+             [[targets.web.guards]]\nname = \"settings\"\ncall = \"files.stat {path}/settings.toml\"\n\
+             expect = {{ kind = \"file\" }}\n"
+        ));
+        spoil(&folder);
+        let argument = format!("--arg=folder={path}");
+        let proposed = state
+            .command(&["--json", "propose", "--hypothesis", "development settings", "--target=web", &argument, "--key"])
+            .arg(state.path("agent"))
+            .arg(bundle("leaked-secret"))
+            .ran()
+            .expect(0)
+            .json();
+        let proposal = proposed["proposal"].as_str().expect("a name").to_owned();
+        state.command(&["approve", &proposal, "--reason", "yes", "--key"]).arg(state.path("alice")).ran().expect(0);
+        Self::approved(Target::Settings(state), proposal)
+    }
+
+    fn approved(target: Target, proposal: String) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis().to_string();
+        let place = Self { target, proposal, now };
+        // The time is taken note of.
+        place.command(&["runs"]).ran().expect(0);
+        copy(&place.state().path("state"), &place.scratch("saved"));
+        place
+    }
+
+    fn state(&self) -> &State {
+        match &self.target {
+            Target::Service(incident, _) => &incident.state,
+            Target::Settings(state) => state,
+        }
+    }
+
+    /// A file or folder beside the state directory.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.state().path(name)
+    }
+
+    /// The target's directory, without what the service writes.
+    pub(crate) fn tree(&self) -> Tree {
+        match &self.target {
+            Target::Service(incident, _) => {
+                tree(incident.config.parent().expect("a directory"), &["log", "address", "orders.pid"])
+            }
+            Target::Settings(state) => tree(&state.path("target"), &[]),
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.state().command(arguments);
+        command.env("COUNTERSIGN_TEST_NOW", &self.now);
+        command
+    }
+
+    /// The run of what was approved.
+    pub(crate) fn run(&self) -> Command {
+        self.command(&["run", &self.proposal])
+    }
+
+    pub(crate) fn recovery(&self) -> Command {
+        self.command(&["--json", "recover"])
+    }
+
+    /// Back to the moment of the approval.
+    pub(crate) fn again(&self) {
+        fs::remove_dir_all(self.state().path("state")).expect("it can be removed");
+        copy(&self.scratch("saved"), &self.state().path("state"));
+        match &self.target {
+            Target::Service(incident, broken) => {
+                fs::write(&incident.config, broken).expect("it can be written");
+                incident.reload();
+                eventually("the incident", || (incident.status("/orders") == 503).then_some(()));
+            }
+            Target::Settings(state) => spoil(&state.path("target")),
+        }
+    }
+
+    pub(crate) fn recover(&self) -> Ran {
+        self.recovery().ran()
+    }
+
+    /// How the run ended, or `none` where it never began.
+    pub(crate) fn end(&self) -> String {
+        let runs = self.command(&["--json", "runs"]).ran().expect(0).json();
+        runs["runs"][0]["outcome"].as_str().unwrap_or("none").to_owned()
+    }
+}
+
+/// Settings as the incident has them.
+fn spoil(folder: &Path) {
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir(folder).expect("a folder");
+    let settings = "include = \"development.toml\"\nenvironment = \"development\"\nworkers = 4\n";
+    for (name, content, mode) in [
+        ("settings.toml", settings, 0o640),
+        ("development.toml", "password = \"hunter2\"\n", 0o604),
+        ("secrets", "key = \"open sesame\"\n", 0o644),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, content).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode");
+        rustix::fs::setxattr(&path, "user.owner", b"web", rustix::fs::XattrFlags::empty()).expect("an attribute");
+    }
+    std::os::unix::fs::chown(folder.join("settings.toml"), None, None).expect("its owner");
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(folder.join("settings.toml"), Some(1000), Some(1000)).expect("its owner");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    Command::new("cp").arg("-a").arg(from).arg(to).ran().expect(0);
+}
