@@ -19,6 +19,7 @@ mod harness;
 mod loading;
 mod raw;
 mod reads;
+mod recovering;
 mod replacing;
 mod running;
 mod steps;
@@ -29,12 +30,13 @@ use serde_json::Value;
 /// A subject's name, and what measures it.
 type Subject = (&'static str, fn() -> Vec<Row>);
 
-const SUBJECTS: [Subject; 5] = [
+const SUBJECTS: [Subject; 6] = [
     ("steps", steps::measure),
     ("reads", reads::measure),
     ("loading", loading::measure),
     ("replacing", replacing::measure),
     ("running", running::measure),
+    ("recovering", recovering::measure),
 ];
 
 fn main() {
