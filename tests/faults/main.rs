@@ -3,7 +3,13 @@
 //!
 //! `make test` tries some of the points, `make test-faults` every one.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it found"
+)]
 
 mod place;
 mod strace;
