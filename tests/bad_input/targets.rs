@@ -76,7 +76,7 @@ fn an_unfinished_run_blocks_and_is_said_by_propose_and_review() {
     let reviewed = place.state.run(&["review", &proposal]).expect(0);
     assert!(reviewed.stdout.contains("BLOCKED: run r-"), "{}", reviewed.stdout);
     assert_eq!(place.standing(), before);
-    place.state.run(&["recover"]).row(5, "STILL UNFINISHED");
+    place.state.run(&["recover"]).expect(5).shows("STILL UNFINISHED").shows("hint: ");
 }
 
 /// What cannot be let go of after a commit is named, and the commit stands.
