@@ -73,8 +73,7 @@ fn killed_in_a_run(place: &Place, code: i32) -> BTreeMap<String, u32> {
         for nth in tried(&points) {
             place.again();
             let point = format!("{call} {nth}");
-            let ran = inject(&run, &call, nth, Fault::Kill);
-            assert_eq!(ran.code, -1, "{point}: {}", ran.stderr);
+            place.kill(&run, &call, nth);
             let end = recovered(place, &point, &before, &after);
             assert_ne!(end, "rollback-incomplete", "{point}");
             *ends.entry(end).or_default() += 1;
@@ -88,8 +87,7 @@ fn killed_in_recovery(place: &Place, call: &str, nth: u32) -> BTreeMap<String, u
     place.again();
     let before = place.tree();
     let (run, recovery) = (place.run(), place.recovery());
-    let die = || assert_eq!(inject(&run, call, nth, Fault::Kill).code, -1);
-    die();
+    place.kill(&run, call, nth);
     let (points, ran) = points(&recovery, MUTATING, &place.scratch("strace.log"));
     ran.expect(0);
     assert_eq!(place.tree(), before);
@@ -97,9 +95,9 @@ fn killed_in_recovery(place: &Place, call: &str, nth: u32) -> BTreeMap<String, u
     for (second, points) in points {
         for again in tried(&points) {
             place.again();
-            die();
+            place.kill(&run, call, nth);
             let point = format!("{call} {nth}, then {second} {again} of the recovery");
-            assert_eq!(inject(&recovery, &second, again, Fault::Kill).code, -1, "{point}");
+            place.kill(&recovery, &second, again);
             *ends.entry(recovered(place, &point, &before, &before)).or_default() += 1;
         }
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::strace::{Fault, inject};
 use crate::support::{Incident, Ran, Runs, State, bundle, bundle_with, eventually};
 use crate::tree::{Tree, tree};
 
@@ -112,6 +113,17 @@ impl Place {
     /// The run of what was approved.
     pub(crate) fn run(&self) -> Command {
         self.command(&["run", &self.proposal])
+    }
+
+    /// Runs a command and kills it at a call; comes back when the kernel has let go of all that it held, which strace does
+    /// not wait for.
+    pub(crate) fn kill(&self, command: &Command, call: &str, nth: u32) {
+        let ran = inject(command, call, nth, Fault::Kill);
+        assert_eq!(ran.code, -1, "{call} {nth}: {}", ran.stderr);
+        for lock in fs::read_dir(self.state().path("state/locks")).expect("locks") {
+            let lock = fs::File::open(lock.expect("a lock").path()).expect("it can be opened");
+            eventually("the end of the one that was killed", || lock.try_lock().ok());
+        }
     }
 
     pub(crate) fn recovery(&self) -> Command {
