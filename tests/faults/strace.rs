@@ -65,8 +65,11 @@ pub(crate) fn points(command: &Command, calls: &[&str], log: &Path) -> (BTreeMap
     let text = std::fs::read_to_string(log).expect("strace wrote its log");
     // The thread's number, then the call.
     let lines: Vec<_> = text.lines().filter_map(|line| line.split_once(' ')).collect();
+    // Most files are only opened to be read, and a loader looks for its libraries in many places.
+    let changes = |line: &str| !line.trim_start().starts_with("openat(") || line.contains("O_CREAT");
     let mut made: BTreeMap<&str, usize> = BTreeMap::new();
-    lines.iter().for_each(|(thread, _)| *made.entry(thread).or_default() += 1);
+    let changing = lines.iter().filter(|(_, line)| changes(line));
+    changing.for_each(|(thread, _)| *made.entry(thread).or_default() += 1);
     let busiest = made.into_iter().max_by_key(|(_, made)| *made).map(|(thread, _)| thread);
     let (mut nth, mut points) = (BTreeMap::<&str, u32>::new(), BTreeMap::<String, Vec<u32>>::new());
     for (_, line) in lines.into_iter().filter(|(thread, _)| Some(*thread) == busiest) {
@@ -74,8 +77,7 @@ pub(crate) fn points(command: &Command, calls: &[&str], log: &Path) -> (BTreeMap
         let Some(call) = calls.iter().find(|known| **known == call) else { continue };
         let nth = nth.entry(call).or_default();
         *nth += 1;
-        // Most files are only opened to be read.
-        if *call != "openat" || line.contains("O_CREAT") {
+        if changes(line) {
             points.entry((*call).to_owned()).or_default().push(*nth);
         }
     }
