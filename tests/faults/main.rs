@@ -204,6 +204,18 @@ fn a_rollback_is_killed_at_every_call_that_changes_something() {
     assert_eq!(ends.get("committed"), None);
 }
 
+/// The host's undo needs nothing of the bundle, and where the bundle has no rollback step nothing else is needed.
+#[test]
+fn a_run_is_recovered_without_its_bundle() {
+    let place = Place::settings();
+    let before = place.tree();
+    place.kill(&place.run(), "renameat2", 3);
+    std::fs::rename(place.scratch("state/bundles"), place.scratch("hidden")).expect("it can be moved");
+    std::fs::create_dir(place.scratch("state/bundles")).expect("a folder");
+    place.recover().expect(0).shows("\"outcome\":\"rolled-back\"");
+    assert_eq!(place.tree(), before);
+}
+
 #[test]
 fn recovery_is_killed_at_every_call_that_changes_something() {
     let place = Place::settings();

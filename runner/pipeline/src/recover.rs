@@ -3,6 +3,7 @@
 
 use countersign_capability::{Phase, StepContext};
 use countersign_gate::{Gate, Live, Work};
+use countersign_model::RollbackBy;
 use countersign_record::{RunRecord, TakenOver, Unsettled};
 
 use crate::approval::Approval;
@@ -97,10 +98,13 @@ fn one(runner: &Runner, run: &RunRecord, target: Option<&Target>) -> Result<Opti
     }
     runner.note(&format!("recovering run {} on `{}`: {reason}", run.id, run.target));
     let undo = undoes(runner, &approval);
+    let no_step = || StepContext::new(&approval.terms.arguments, 0, 0);
     let (linked, context, unlinked) = match rollback_step(runner, run, &approval, target) {
         Ok((linked, context)) => (linked, context, None),
+        // There is none to be run.
+        Err(_) if approval.terms.rollback == RollbackBy::Undo => (Linked::none(), no_step(), None),
         // The host's undo needs none of it.
-        Err(error) => (Linked::none(), StepContext::new(&approval.terms.arguments, 0, 0), Some(error.to_string())),
+        Err(error) => (Linked::none(), no_step(), Some(error.to_string())),
     };
     let mut sessions = runner.sessions(target, Phase::Live)?;
     let TakenOver { run, journal, plan, guards } = taken;
