@@ -12,8 +12,20 @@ use serde_json::Value;
 /// in ARCHITECTURE.md.
 fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let capability = ["model", "capability"];
-    let everything =
-        ["model", "bundle", "trust", "record", "capability", "gate", "sandbox", "files", "http", "process", "pipeline"];
+    let everything = [
+        "model",
+        "bundle",
+        "trust",
+        "record",
+        "capability",
+        "gate",
+        "sandbox",
+        "worker",
+        "files",
+        "http",
+        "process",
+        "pipeline",
+    ];
     [
         ("model", &[][..]),
         ("bundle", &["model"][..]),
@@ -22,10 +34,11 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("record", &["model", "capability"][..]),
         ("gate", &["model", "capability", "record"][..]),
         ("sandbox", &capability[..]),
+        ("worker", &["model", "capability", "sandbox"][..]),
         ("files", &capability[..]),
         ("http", &capability[..]),
         ("process", &capability[..]),
-        ("pipeline", &["model", "bundle", "trust", "record", "capability", "gate", "sandbox"][..]),
+        ("pipeline", &["model", "bundle", "trust", "record", "capability", "gate", "sandbox", "worker"][..]),
         ("countersign", &everything[..]),
         ("sdk", &[][..]),
     ]

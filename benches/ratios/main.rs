@@ -23,6 +23,7 @@ mod recovering;
 mod replacing;
 mod running;
 mod steps;
+mod workers;
 
 use harness::Row;
 use serde_json::Value;
@@ -30,18 +31,27 @@ use serde_json::Value;
 /// A subject's name, and what measures it.
 type Subject = (&'static str, fn() -> Vec<Row>);
 
-const SUBJECTS: [Subject; 6] = [
+const SUBJECTS: [Subject; 7] = [
     ("steps", steps::measure),
     ("reads", reads::measure),
     ("loading", loading::measure),
+    ("workers", workers::measure),
     ("replacing", replacing::measure),
     ("running", running::measure),
     ("recovering", recovering::measure),
 ];
 
 fn main() {
-    // As the binary does.
-    countersign_sandbox::with_room(measure).expect("a thread");
+    if std::env::args().nth(1).as_deref() == Some(workers::ECHO) {
+        return workers::echo();
+    }
+    // As a worker does.
+    let thread = std::thread::Builder::new().stack_size(countersign_sandbox::ROOM_BYTES);
+    let measured = thread.spawn(|| {
+        countersign_sandbox::take_room();
+        measure();
+    });
+    measured.expect("a thread").join().expect("measured");
 }
 
 fn measure() {

@@ -95,7 +95,7 @@ impl Stage {
         std::fs::write(&path, vec![b'x'; SIZE]).expect("it can be written");
         let text = path.to_str().expect("UTF-8");
         let component = guest::reading(text, SIZE, READS);
-        let (sandbox, raw) = (Sandbox::new(Settings::default(), None).expect("a sandbox"), Raw::new());
+        let (sandbox, raw) = (Sandbox::new(Settings::default()).expect("a sandbox"), Raw::new());
         let (linked, check) = (guest::linked(&sandbox, &component), raw.check(&component, directory));
         let few = guest::linked(&sandbox, &guest::reading(text, SIZE, FEW));
         let bounds = guest::bounds(&[format!("files.read {text}")]);

@@ -14,7 +14,7 @@ const ROUNDS: usize = 100;
 const STEPS: u32 = 20;
 
 pub fn measure() -> Vec<Row> {
-    let sandbox = Sandbox::new(Settings::default(), None).expect("a sandbox");
+    let sandbox = Sandbox::new(Settings::default()).expect("a sandbox");
     vec![started(&sandbox), granted(&sandbox)]
 }
 

@@ -1,12 +1,14 @@
 //! The operator's configuration: one TOML file that only the operator can write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use countersign_model::{Digest, toml};
 use countersign_pipeline::Target;
 use countersign_record::ImagesPlace;
+use countersign_worker::{CompileLimits, Confinement, Mechanism};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -31,6 +33,8 @@ pub(crate) struct Config {
     sensitive: Vec<String>,
     #[serde(default)]
     images: Images,
+    #[serde(default)]
+    sandbox: Sandbox,
     /// Names are 1 to 64 lower-case letters, digits, `-` and `.`.
     #[serde(default)]
     pub(crate) targets: BTreeMap<String, Target>,
@@ -66,11 +70,6 @@ impl Default for Images {
 
 impl Images {
     fn place(&self) -> Result<ImagesPlace, String> {
-        let size = |key: &str, text: &str| {
-            let parsed = text.parse::<ByteSize>().map(|size| size.as_u64());
-            let text = countersign_model::text::excerpt(text, 40);
-            parsed.map_err(|_| format!("`{key}` is `{text}`, which is no size: expected e.g. `512MiB` or `1GiB`"))
-        };
         if self.directory.as_ref().is_some_and(|directory| !directory.is_absolute()) {
             return Err("`directory` must be an absolute path".to_owned());
         }
@@ -82,7 +81,56 @@ impl Images {
     }
 }
 
+/// The processes that steps are compiled and run in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Sandbox {
+    /// What of their confinement may be missing where the kernel lacks it: `landlock`, `seccomp`. Steps are refused otherwise.
+    /// What the kernel has is used all the same, and the record of a run says what was missing.
+    without: BTreeSet<Mechanism>,
+    /// Seconds that compiling one step may take, 1 to 3600.
+    #[schemars(range(min = 1, max = 3600))]
+    compile_within: u64,
+    /// Memory that compiling one step may take, e.g. `2GiB`; at least `256MiB`.
+    compile_memory: String,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self { without: BTreeSet::new(), compile_within: 60, compile_memory: "2GiB".to_owned() }
+    }
+}
+
+impl Sandbox {
+    fn confinement(&self) -> Result<Confinement, String> {
+        let memory = size("compile-memory", &self.compile_memory)?;
+        if memory < 256 << 20 {
+            return Err("`compile-memory` is less than 256MiB, which the compiler itself takes".to_owned());
+        }
+        if !(1..=3600).contains(&self.compile_within) {
+            return Err("`compile-within` must be 1 to 3600 seconds".to_owned());
+        }
+        let compile = CompileLimits { within: Duration::from_secs(self.compile_within), memory };
+        Ok(Confinement { without: self.without.clone(), compile })
+    }
+}
+
+/// A size in words, such as `512MiB`.
+fn size(key: &str, text: &str) -> Result<u64, String> {
+    let parsed = text.parse::<ByteSize>().map(|size| size.as_u64());
+    let text = countersign_model::text::excerpt(text, 40);
+    parsed.map_err(|_| format!("`{key}` is `{text}`, which is no size: expected e.g. `512MiB` or `1GiB`"))
+}
+
 impl Config {
+    /// How the processes of steps are held.
+    pub(crate) fn confinement(&self, path: &Path) -> anyhow::Result<Confinement> {
+        let file = shown(path);
+        self.sandbox.confinement().map_err(|why| {
+            hinted(format!("`{file}`: sandbox: {why}"), format!("correct `{file}`; nothing was changed"))
+        })
+    }
+
     /// Where images are kept, and how much of them.
     pub(crate) fn images(&self, path: &Path) -> anyhow::Result<ImagesPlace> {
         let file = shown(path);

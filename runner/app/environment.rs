@@ -78,6 +78,7 @@ impl Environment {
         let (config, policy) = Config::load(&config_path)?;
         let registry = Arc::new(registry());
         let images = config.images(&config_path)?;
+        let confinement = config.confinement(&config_path)?;
         let protected = Arc::new(protected(&state, &config_path, &config, images.directory.as_deref())?);
         let mut targets = config.targets;
         for (name, target) in &mut targets {
@@ -90,6 +91,8 @@ impl Environment {
         let runner = Runner::open(Setup {
             state,
             images,
+            worker: countersign_worker::Program::this(),
+            confinement,
             registry,
             protected,
             policy,

@@ -23,6 +23,8 @@ mod toolchain;
 mod wrap;
 
 fn main() -> std::process::ExitCode {
-    // Without such a thread each step is given one of its own.
-    countersign_sandbox::with_room(cli::main).unwrap_or_else(|_| cli::main())
+    if countersign_worker::is_worker(std::env::args_os().next().as_deref()) {
+        return countersign_worker::serve(&environment::registry());
+    }
+    cli::main()
 }

@@ -1,4 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_bundle::Bundle;
 use countersign_capability::{Registry, StepContext};
@@ -6,14 +8,16 @@ use countersign_gate::{Allowance, GatePort, Step};
 use countersign_model::documents::{ProposalDocument, RoleGrants};
 use countersign_model::{Access, Role};
 use countersign_sandbox::{Admitted, Ended, Limits};
+use countersign_worker::{Mechanism, WorkerError};
 
 use crate::error::PipelineError;
 use crate::runner::Runner;
 use crate::target::Target;
 
-/// A bundle's steps, inspected, compiled and linked to what their grants name and nothing else.
+/// A bundle's steps, inspected, compiled and linked to what their grants name and nothing else, each in a process of its own.
 pub struct Linked {
-    steps: BTreeMap<Role, countersign_sandbox::Linked>,
+    steps: BTreeMap<Role, countersign_worker::Step>,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Linked {
@@ -52,8 +56,14 @@ impl Linked {
     }
 
     /// No step at all.
-    pub(crate) const fn none() -> Self {
-        Self { steps: BTreeMap::new() }
+    pub(crate) fn none() -> Self {
+        Self { steps: BTreeMap::new(), interrupted: Arc::default() }
+    }
+
+    /// What this kernel lacks of what has to hold a step's process, where the operator said that it may.
+    pub(crate) fn lacking(&self) -> Vec<Mechanism> {
+        let all: BTreeSet<_> = self.steps.values().flat_map(|step| step.lacking().iter().copied()).collect();
+        all.into_iter().collect()
     }
 
     /// What a proposal's steps are linked to: all of them, or those that undo a run.
@@ -81,16 +91,24 @@ impl Linked {
                 return Err(refuses_wasi(*role, name));
             }
         }
-        let mut steps = BTreeMap::new();
-        for (role, step) in admitted {
-            let granted = accesses(grants, role);
-            let failed = |error: &dyn std::fmt::Display| PipelineError::failed(format!("the {role} step: {error}"));
-            let compiled = runner.sandbox().compile(&step).map_err(|error| failed(&error))?;
-            let linked =
-                runner.sandbox().link(&compiled, runner.registry(), &granted).map_err(|error| failed(&error))?;
-            steps.insert(role, linked);
+        // All at once, since each process takes a moment to load its step.
+        let mut starting = Vec::new();
+        for (role, step) in &admitted {
+            let granted = accesses(grants, *role);
+            starting.push((*role, runner.workers().start(step, &granted).map_err(|error| not_ready(*role, &error))?));
         }
-        Ok(Self { steps })
+        let mut steps = BTreeMap::new();
+        for (role, step) in starting {
+            steps.insert(role, step.ready().map_err(|error| not_ready(role, &error))?);
+        }
+        let linked = Self { steps, interrupted: runner.interruption() };
+        for mechanism in linked.lacking() {
+            runner.note(&format!(
+                "this kernel has no {}, and the configuration lets steps run without",
+                mechanism.name()
+            ));
+        }
+        Ok(linked)
     }
 
     /// Whether there is a step in this role.
@@ -109,7 +127,8 @@ impl Linked {
     ) -> Result<Ended, PipelineError> {
         let step = self.step(role)?;
         gate.lock().begin(Step { role: Some(role), allowance });
-        Ok(end(step, gate, context))
+        // What puts a target back goes on, whoever would rather see it end.
+        Ok(end(step, gate, context, &|| role != Role::Rollback && self.interrupted.load(Ordering::Relaxed)))
     }
 
     /// The same where what the step changes is the forward part of the plan: a rollback step that undoes a run.
@@ -122,19 +141,44 @@ impl Linked {
     ) -> Result<Ended, PipelineError> {
         let step = self.step(role)?;
         gate.lock().begin_forward(Step { role: Some(role), allowance });
-        Ok(end(step, gate, context))
+        Ok(end(step, gate, context, &|| self.interrupted.load(Ordering::Relaxed)))
     }
 
-    fn step(&self, role: Role) -> Result<&countersign_sandbox::Linked, PipelineError> {
+    fn step(&self, role: Role) -> Result<&countersign_worker::Step, PipelineError> {
         self.steps.get(&role).ok_or_else(|| PipelineError::failed(format!("the bundle has no {role} step")))
     }
 }
 
-fn end(step: &countersign_sandbox::Linked, gate: &GatePort, context: &StepContext) -> Ended {
-    let ended = step.run(Box::new(gate.clone()), context.clone(), Limits::default());
+fn end(
+    step: &countersign_worker::Step,
+    gate: &GatePort,
+    context: &StepContext,
+    interrupted: &dyn Fn() -> bool,
+) -> Ended {
+    let ended = step.run(&mut gate.clone(), context.clone(), &Limits::default(), interrupted);
     let mut gate = gate.lock();
     gate.end();
     if gate.tainted() { crate::withhold::words(ended) } else { ended }
+}
+
+/// Why a step cannot be run. Nothing of it has run.
+fn not_ready(role: Role, error: &WorkerError) -> PipelineError {
+    let what = format!("the {role} step: {error}");
+    match error {
+        WorkerError::Unconfined(missing) => {
+            let names: Vec<_> = missing.iter().map(|mechanism| format!("\"{}\"", mechanism.name())).collect();
+            PipelineError::refused(what).with_hint(format!(
+                "nothing changed. Use a kernel that has it (Linux 5.13 or later, and `landlock` among what \
+                 /sys/kernel/security/lsm lists); or an operator may let steps run without, by `without = [{}]` under \
+                 `[sandbox]` in the configuration: each run's record says so",
+                names.join(", ")
+            ))
+        }
+        WorkerError::CompileTime(_) => PipelineError::failed(what).with_hint(
+            "nothing changed. An operator may give it more time by `compile-within` under `[sandbox]` in the configuration",
+        ),
+        _ => PipelineError::failed(what),
+    }
 }
 
 /// The steps that undo a run.

@@ -267,6 +267,7 @@ mod tests {
             approvers: Vec::new(),
             independent: true,
             rollback_owner: "alice".to_owned(),
+            lowered: Vec::new(),
             undoes: None,
         }
     }

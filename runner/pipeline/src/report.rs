@@ -1,6 +1,7 @@
 use countersign_model::documents::Denial;
 use countersign_model::text::without_digests;
 use countersign_model::{Change, Digest, Image, Kept, Outcome, Reversibility, Role, Verdict};
+use countersign_worker::Mechanism;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -44,6 +45,9 @@ pub struct RunReport {
     pub independent: bool,
     /// Who answers for the target if it is not restored.
     pub rollback_owner: String,
+    /// What the kernel lacked of what holds a step's process, which the configuration allowed: `landlock`, `seccomp`.
+    #[serde(default)]
+    pub lowered: Vec<Mechanism>,
     /// The run that it undid, or was to undo.
     #[serde(default)]
     pub undoes: Option<UndoneRun>,

@@ -391,6 +391,7 @@ impl<'a> Run<'a> {
             approvers: self.approval.approvers.clone(),
             independent: self.approval.independent,
             rollback_owner: self.terms().rollback_owner.clone(),
+            lowered: self.linked.lacking(),
             undoes: self.undo.map(|undo| UndoneRun { run: undo.run().to_owned(), not_undone: undo.not_undone() }),
         })
     }

@@ -12,8 +12,8 @@ use countersign_record::{
     BeginError, Hold, ImagesPlace, Journal, KeptFiles, Lineage, NewProposal, RecordError, RehearsalBlobs, RunStart,
     State, Unfinished,
 };
-use countersign_sandbox::{Sandbox, Settings};
 use countersign_trust::{Policy, Proposal, Signatory, SignedApproval, SignedDenial, SigningKey};
+use countersign_worker::{Confinement, Program, Workers};
 
 use crate::desk::Desk;
 use crate::error::PipelineError;
@@ -32,6 +32,10 @@ pub struct Setup {
     pub state: PathBuf,
     /// Where images are kept, and how much of them.
     pub images: ImagesPlace,
+    /// What is started as a worker, which must know the same capabilities.
+    pub worker: Program,
+    /// How workers are held.
+    pub confinement: Confinement,
     /// Every capability of this binary.
     pub registry: Arc<Registry>,
     /// What no grant may reach.
@@ -48,11 +52,11 @@ pub struct Setup {
     pub interrupted: Arc<AtomicBool>,
 }
 
-/// A state directory opened, with the runner's key, a sandbox and the capabilities: what every verb works with.
+/// A state directory opened, with the runner's key, its workers and the capabilities: what every verb works with.
 pub struct Runner {
     state: Arc<State>,
     key: Arc<SigningKey>,
-    sandbox: Sandbox,
+    workers: Workers,
     registry: Arc<Registry>,
     protected: Arc<Protected>,
     policy: Policy,
@@ -66,7 +70,7 @@ impl Runner {
     /// Opens the state directory and reads the runner's key.
     ///
     /// # Errors
-    /// When the state cannot be trusted or used, or the sandbox cannot be set up.
+    /// When the state cannot be trusted or used.
     pub fn open(setup: Setup) -> Result<Self, PipelineError> {
         let state = State::open(&setup.state)?.keeping_images(&setup.images)?;
         // A command that only looks is refused nothing here; what it saw of the time counts all the same.
@@ -76,12 +80,11 @@ impl Runner {
         let key = state.read_private(Path::new("runner.key"), 64 * 1024)?;
         let key = SigningKey::from_openssh(&String::from_utf8_lossy(&key), &mut || None)
             .map_err(|error| PipelineError::failed(format!("the runner's key cannot be used: {error}")))?;
-        let sandbox = Sandbox::new(Settings::default(), Some(&state.cache()))
-            .map_err(|error| PipelineError::failed(error.to_string()))?;
+        let workers = Workers::new(setup.worker, setup.confinement, Some(&state.cache()));
         Ok(Self {
             state: Arc::new(state),
             key: Arc::new(key),
-            sandbox,
+            workers,
             registry: setup.registry,
             protected: setup.protected,
             policy: setup.policy,
@@ -148,8 +151,8 @@ impl Runner {
         &self.protected
     }
 
-    pub(crate) const fn sandbox(&self) -> &Sandbox {
-        &self.sandbox
+    pub(crate) const fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     pub(crate) fn state(&self) -> Arc<State> {

@@ -44,7 +44,13 @@ pub(crate) fn words(ended: Ended) -> Ended {
             Failure::Trapped(_) | Failure::Exited(_) => Failure::Trapped(said()),
             Failure::Unusable(_) => Failure::Unusable(said()),
             // These are the host's own words; the gate keeps the step's out of its stops.
-            own @ (Failure::Stopped(_) | Failure::OutOfFuel(_) | Failure::OutOfTime(_) | Failure::Host(_)) => own,
+            // Its process may say of itself what it likes; how it died is the kernel's word.
+            Failure::Crashed(_) => Failure::Crashed(said()),
+            own @ (Failure::Stopped(_)
+            | Failure::OutOfFuel(_)
+            | Failure::OutOfTime(_)
+            | Failure::Interrupted
+            | Failure::Host(_)) => own,
         }),
     };
     Ended { result, ..ended }

@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 
 use countersign_model::{Access, Role};
+use serde::{Deserialize, Serialize};
 
-use crate::inspect::Inspection;
+use crate::inspect::{Inspection, Wanted};
+use crate::wasi::is_wasi;
 
 /// A step that may be compiled: its role is the expected one, and all that it imports is granted.
 #[derive(Clone, Debug)]
@@ -13,6 +15,29 @@ impl Admitted {
     #[must_use]
     pub fn inspection(&self) -> &Inspection {
         &self.0
+    }
+
+    /// What has to be known of it where its bytes are not: in the process that runs it.
+    #[must_use]
+    pub fn outline(&self) -> Outline {
+        let Inspection { role, imports, wanted, .. } = &self.0;
+        Outline { role: *role, imports: imports.clone(), wanted: wanted.clone() }
+    }
+}
+
+/// What was inspected of a step, without its bytes: what its native code must ask for, and may be linked to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outline {
+    pub(crate) role: Role,
+    /// The full names of the interfaces that it imports, in its own order.
+    pub(crate) imports: Vec<String>,
+    pub(crate) wanted: Vec<Wanted>,
+}
+
+impl Outline {
+    /// Whether it imports WASI.
+    pub(crate) fn wasi(&self) -> bool {
+        self.imports.iter().any(|import| is_wasi(import))
     }
 }
 

@@ -1,19 +1,16 @@
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use countersign_model::text::excerpt;
+use serde::{Deserialize, Serialize};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
 
-use crate::admit::Admitted;
-use crate::cache::Cache;
-use crate::inspect::{FEATURES, Inspection};
+use crate::admit::{Admitted, Outline};
+use crate::inspect::FEATURES;
 use crate::limits::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES, Settings};
 
 /// The length of an epoch, in which wall-clock limits are counted.
@@ -21,18 +18,16 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// Stack of the thread that compiles; Cranelift's other threads have their own.
 const COMPILER_STACK: usize = 16 << 20;
 
-/// The one engine, its clock and its cache. Cheap to share behind a reference; made once per process.
+/// The one engine and its clock. Cheap to share behind a reference; made once per process.
 pub struct Sandbox {
     pub(crate) core: Arc<Core>,
-    cache: Option<Cache>,
-    compilations: AtomicU64,
 }
 
 /// What must live for as long as any step may run: without the ticker no epoch would ever end.
 pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) settings: Settings,
-    _ticker: Ticker,
+    _ticker: Option<Ticker>,
 }
 
 /// The sandbox could not be set up on this system.
@@ -40,12 +35,15 @@ pub(crate) struct Core {
 #[error("the sandbox was not set up: {0}")]
 pub struct SandboxError(String);
 
-/// Why an admitted step was not compiled.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+/// Why there is no native code of an admitted step.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CompileError {
     /// The compiler refused it or gave up.
     #[error("the component was not compiled: {0}")]
     Compile(String),
+    /// It is not native code of this engine.
+    #[error("the native code was not loaded: {0}")]
+    Load(String),
     /// What was compiled does not ask for what was inspected.
     #[error("the compiled component imports {compiled} where {inspected} was inspected")]
     Imports {
@@ -56,62 +54,36 @@ pub enum CompileError {
     },
 }
 
-/// A step's native code, and the inspection that it was compiled from.
+/// A step's native code, and what was inspected of what it was compiled from.
 #[derive(Clone)]
 pub struct Compiled {
     pub(crate) core: Arc<Core>,
     pub(crate) component: Component,
-    pub(crate) inspection: Inspection,
-    from_cache: bool,
-}
-
-impl Compiled {
-    /// What it was compiled from.
-    #[must_use]
-    pub fn inspection(&self) -> &Inspection {
-        &self.inspection
-    }
-
-    /// Whether it came out of the cache.
-    #[must_use]
-    pub fn from_cache(&self) -> bool {
-        self.from_cache
-    }
+    pub(crate) outline: Outline,
 }
 
 impl Sandbox {
-    /// Sets up the engine, and uses `cache_dir` to keep compiled steps if it can be trusted: it is made if it
-    /// is missing, and must belong to this process's user, with mode 0700. Otherwise a warning is logged and
-    /// steps are compiled every time.
+    /// Sets up the engine and the thread that counts its time.
     ///
     /// # Errors
     /// When the engine does not support this system or memory cannot be reserved.
-    pub fn new(settings: Settings, cache_dir: Option<&Path>) -> Result<Self, SandboxError> {
+    pub fn new(settings: Settings) -> Result<Self, SandboxError> {
         let engine = Engine::new(&config(&settings)).map_err(|error| SandboxError(one_line(&error)))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| SandboxError(error.to_string()))?;
-        let cache = cache_dir.and_then(|dir| {
-            Cache::open(dir, compatibility(&engine))
-                .inspect_err(|why| tracing::warn!(directory = %dir.display(), "the compile cache is not used: {why}"))
-                .ok()
-        });
-        let core = Arc::new(Core { engine, settings, _ticker: ticker });
-        Ok(Self { core, cache, compilations: AtomicU64::new(0) })
+        Ok(Self { core: Arc::new(Core { engine, settings, _ticker: Some(ticker) }) })
     }
 
-    /// How many components this sandbox has compiled so far; what came out of the cache does not count.
-    #[must_use]
-    pub fn compilations(&self) -> u64 {
-        self.compilations.load(Ordering::Relaxed)
+    /// The same without a clock, and so without a thread: for a process that runs one step and is ended from outside
+    /// when the step's time is up.
+    ///
+    /// # Errors
+    /// As those of [`Sandbox::new`].
+    pub fn without_clock(settings: Settings) -> Result<Self, SandboxError> {
+        let engine = Engine::new(&config(&settings)).map_err(|error| SandboxError(one_line(&error)))?;
+        Ok(Self { core: Arc::new(Core { engine, settings, _ticker: None }) })
     }
 
-    /// Whether the cache directory was found fit for use.
-    #[must_use]
-    pub fn caches(&self) -> bool {
-        self.cache.is_some()
-    }
-
-    /// Compiles exactly the buffer that was inspected, or takes its code out of the cache. Then compares the
-    /// imports once more, as the engine reads them.
+    /// Compiles exactly the buffer that was inspected. Then compares the imports once more, as the engine reads them.
     ///
     /// An inspection alone cannot be compiled:
     ///
@@ -124,32 +96,33 @@ impl Sandbox {
     /// # Errors
     /// When the compiler refuses it, or the imports differ.
     pub fn compile(&self, admitted: &Admitted) -> Result<Compiled, CompileError> {
-        let inspection = admitted.inspection().clone();
-        let compiled = |component, from_cache| Compiled {
-            core: Arc::clone(&self.core),
-            component,
-            inspection: inspection.clone(),
-            from_cache,
-        };
-        if let Some(cache) = &self.cache
-            && let Some(component) = cache.load(&self.core.engine, inspection.digest())
-        {
-            match same_imports(&self.core.engine, &component, &inspection) {
-                Ok(()) => return Ok(compiled(component, true)),
-                Err(error) => tracing::warn!("a cached step is compiled again: {error}"),
-            }
-        }
-        self.compilations.fetch_add(1, Ordering::Relaxed);
+        let bytes = admitted.inspection().bytes();
         let component = on_thread("countersign-compile", COMPILER_STACK, || {
-            Component::from_binary(&self.core.engine, inspection.bytes()).map_err(|error| one_line(&error))
+            Component::from_binary(&self.core.engine, bytes).map_err(|error| one_line(&error))
         })
         .and_then(|compiled| compiled)
         .map_err(CompileError::Compile)?;
-        same_imports(&self.core.engine, &component, &inspection)?;
-        if let Some(cache) = &self.cache {
-            cache.store(&component, inspection.digest());
-        }
-        Ok(compiled(component, false))
+        self.compiled(component, admitted.outline())
+    }
+
+    /// Native code of exactly the buffer that was inspected, for [`Sandbox::load`] by an engine with the same settings, of the
+    /// same release, on a processor that can do the same. Nothing of it can be run here.
+    ///
+    /// # Errors
+    /// When the compiler refuses it.
+    pub fn precompile(&self, admitted: &Admitted) -> Result<Vec<u8>, CompileError> {
+        let bytes = admitted.inspection().bytes();
+        on_thread("countersign-compile", COMPILER_STACK, || {
+            self.core.engine.precompile_component(bytes).map_err(|error| one_line(&error))
+        })
+        .and_then(|code| code)
+        .map_err(CompileError::Compile)
+    }
+
+    /// Native code is only taken for what was inspected where it asks for the same.
+    pub(crate) fn compiled(&self, component: Component, outline: Outline) -> Result<Compiled, CompileError> {
+        same_imports(&self.core.engine, &component, &outline)?;
+        Ok(Compiled { core: Arc::clone(&self.core), component, outline })
     }
 }
 
@@ -197,15 +170,8 @@ fn config(settings: &Settings) -> Config {
     config
 }
 
-/// Names the engine's settings and version: code compiled under others is never loaded.
-fn compatibility(engine: &Engine) -> String {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
-}
-
 /// The instances that the engine will ask the linker for must be those that the inspection named.
-fn same_imports(engine: &Engine, component: &Component, inspection: &Inspection) -> Result<(), CompileError> {
+fn same_imports(engine: &Engine, component: &Component, outline: &Outline) -> Result<(), CompileError> {
     let ty = component.component_type();
     let compiled: Vec<_> = ty
         .imports(engine)
@@ -216,11 +182,11 @@ fn same_imports(engine: &Engine, component: &Component, inspection: &Inspection)
             _ => format!("{name}, which is no instance"),
         })
         .collect();
-    if compiled == inspection.imports() {
+    if compiled == outline.imports {
         return Ok(());
     }
     let list = |names: &[String]| excerpt(&names.join(", "), 400);
-    Err(CompileError::Imports { inspected: list(inspection.imports()), compiled: list(&compiled) })
+    Err(CompileError::Imports { inspected: list(&outline.imports), compiled: list(&compiled) })
 }
 
 /// Does the work on a thread of its own with a stack of its own, and waits for it. A panic becomes an error.
@@ -288,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_clock_stops_with_the_sandbox() {
-        let sandbox = Sandbox::new(Settings::default(), None).expect("a sandbox");
+        let sandbox = Sandbox::new(Settings::default()).expect("a sandbox");
         let engine = sandbox.core.engine.weak();
         drop(sandbox);
         // The ticker's thread holds the engine for as long as it runs.

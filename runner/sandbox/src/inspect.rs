@@ -4,6 +4,7 @@ use std::sync::Arc;
 use countersign_capability::Registry;
 use countersign_model::text::excerpt;
 use countersign_model::{Access, Digest, Role};
+use serde::{Deserialize, Serialize};
 use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType, ComponentItem};
 use wasmparser::types::Types;
 use wasmparser::{
@@ -37,13 +38,13 @@ pub(crate) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
 pub struct Inspection {
     bytes: Arc<[u8]>,
     digest: Digest,
-    role: Role,
-    imports: Vec<String>,
-    wanted: Vec<Wanted>,
+    pub(crate) role: Role,
+    pub(crate) imports: Vec<String>,
+    pub(crate) wanted: Vec<Wanted>,
 }
 
 /// One interface that needs a grant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wanted {
     pub(crate) import: String,
     pub(crate) capability: String,

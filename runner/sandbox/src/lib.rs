@@ -6,26 +6,26 @@
 //! |---|---|---|
 //! | [`inspect`] | untrusted bytes | an [`Inspection`]: role, imports, digest; nothing is compiled |
 //! | [`Inspection::admit`] | the role wanted and the grants given | an [`Admitted`], or a [`Refusal`] |
-//! | [`Sandbox::compile`] | the same buffer | a [`Compiled`], perhaps from the cache that only this runner writes |
+//! | [`Sandbox::compile`] | the same buffer | a [`Compiled`]; or by [`Sandbox::precompile`] and [`Sandbox::load`], in two processes |
 //! | [`Sandbox::link`] | the same grants | a [`Linked`]: what is not granted is not there |
 //! | [`Linked::run`] | a port, a context and [`Limits`] | an [`Ended`] |
 
 mod admit;
-mod cache;
 mod engine;
 mod imports;
 mod inspect;
 mod limits;
 mod link;
+mod load;
 mod room;
 mod run;
 mod wasi;
 
-pub use admit::{Admitted, Refusal};
+pub use admit::{Admitted, Outline, Refusal};
 pub use engine::{CompileError, Compiled, Sandbox, SandboxError};
 pub use inspect::{InspectError, Inspection, MAX_COMPONENT_BYTES, inspect};
 pub use limits::{Limits, Settings};
 pub use link::{LinkError, Linked};
-pub use room::with_room;
+pub use room::{ROOM_BYTES, take_room};
 pub use run::{Ended, Failure, Finding, MAX_FINDINGS, Output};
 pub use wasi::WASI_IS_INERT;

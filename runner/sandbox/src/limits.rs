@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::{StoreLimits, StoreLimitsBuilder};
 
 /// Linear memories that one component may have.
@@ -33,7 +34,7 @@ impl Default for Settings {
 }
 
 /// What one step may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Linear memory in bytes, over all memories of the step; at most [`Settings::memory_bytes`] has an effect.
     pub memory_bytes: usize,

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use countersign_capability::{Linker, Registry, StepState};
 use countersign_model::{Access, Role};
+use serde::{Deserialize, Serialize};
 use wasmtime::component::InstancePre;
 
 use crate::engine::{Compiled, Core, Sandbox, one_line};
@@ -54,7 +55,7 @@ pub(crate) enum Entry {
 }
 
 /// Why a step was not linked.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinkError {
     /// It imports what no grant opens.
     #[error("the component imports `{import}` and nothing grants it: a grant `{capability}.{access} SELECTOR` would")]
@@ -73,7 +74,7 @@ pub enum LinkError {
     #[error("the component's export `{export}` has not the type that `countersign:step` gives it: {why}")]
     Export {
         /// The export's name.
-        export: &'static str,
+        export: String,
         /// In what it differs.
         why: String,
     },
@@ -104,9 +105,9 @@ impl Sandbox {
         let mut linker = Linker::new(&core.engine);
         StepState::link_host(&mut linker)
             .map_err(|error| LinkError::Capability { capability: "step".to_owned(), why: one_line(&error) })?;
-        wasi::link(&mut linker, compiled.inspection.imports())
+        wasi::link(&mut linker, &compiled.outline.imports)
             .map_err(|error| LinkError::Capability { capability: "wasi".to_owned(), why: one_line(&error) })?;
-        for wanted in compiled.inspection.wanted() {
+        for wanted in &compiled.outline.wanted {
             let (capability, access) = (wanted.capability.clone(), wanted.access);
             if !granted.contains(&(capability.clone(), access)) {
                 return Err(LinkError::NotGranted { import: wanted.import.clone(), capability, access });
@@ -118,12 +119,12 @@ impl Sandbox {
             linked.map_err(|why| LinkError::Capability { capability, why })?;
         }
         let pre = linker.instantiate_pre(&compiled.component).map_err(|error| LinkError::Imports(one_line(&error)))?;
-        let role = compiled.inspection.role();
+        let role = compiled.outline.role;
         let entry = Entry::new(role, pre)
-            .map_err(|error| LinkError::Export { export: role.export(), why: one_line(&error) })?;
+            .map_err(|error| LinkError::Export { export: role.export().to_owned(), why: one_line(&error) })?;
         // Unknown only where modules are imported, which inspection refuses.
         let memories = compiled.component.resources_required().map_or(u32::MAX, |required| required.num_memories);
-        Ok(Linked { core, entry, memories, wasi: compiled.inspection.wasi() })
+        Ok(Linked { core, entry, memories, wasi: compiled.outline.wasi() })
     }
 }
 

@@ -17,22 +17,14 @@ thread_local! {
     static ROOM: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Does the work on a thread that has room for steps of [`Settings::default`], so that each step which it runs need
-/// not be given a thread of its own, which costs more than the step itself. A panic is passed on.
-///
-/// # Errors
-/// When no thread can be started; then nothing of the work was done.
-pub fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
-    let guest = Settings::default().stack_bytes;
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("countersign-steps".to_owned());
-        let thread = thread.stack_size(stack(guest).saturating_add(OWN_STACK)).spawn_scoped(scope, || {
-            ROOM.set(guest);
-            work()
-        })?;
-        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })
+/// Says that this thread's stack may grow to [`ROOM_BYTES`], so that each step which it runs need not be given a thread of its
+/// own: that costs more than the step itself, and is more than a worker may do.
+pub fn take_room() {
+    ROOM.set(Settings::default().stack_bytes);
 }
+
+/// The stack that a thread needs for steps of [`Settings::default`] and for what runs them, in bytes.
+pub const ROOM_BYTES: usize = (1 << 20) + HOST_STACK + OWN_STACK;
 
 /// Whether this thread has room for a guest that may use so much stack.
 pub(crate) fn is_for(guest: usize) -> bool {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use countersign_capability::{Port, StepContext, StepState, step};
 use countersign_model::text::{excerpt, visible};
 use countersign_model::{Stop, Verdict};
+use serde::{Deserialize, Serialize};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 
 use crate::engine::{TICK, on_thread, one_line};
@@ -33,7 +34,7 @@ pub struct Ended {
 }
 
 /// What a step that ran to its end answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Output {
     /// An investigation's findings, at most [`MAX_FINDINGS`].
     Findings(Vec<Finding>),
@@ -44,7 +45,7 @@ pub enum Output {
 }
 
 /// One thing that an investigation found out; untrusted text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Cut at 200 characters.
     pub summary: String,
@@ -53,7 +54,7 @@ pub struct Finding {
 }
 
 /// Why a step gave no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Failure {
     /// It returned an error: its own words, untrusted, cut at 4 KiB.
     #[error("the step failed: {}", visible(.0))]
@@ -79,14 +80,54 @@ pub enum Failure {
     /// It answered with more than is taken.
     #[error("the step's answer cannot be used: {0}")]
     Unusable(String),
+    /// It was ended before its time.
+    #[error("the run was interrupted by a signal")]
+    Interrupted,
+    /// The process that it ran in died, or said what no worker says.
+    #[error("the step's worker process {0}")]
+    Crashed(String),
     /// The host failed, not the step.
     #[error("the step was ended by its host: {0}")]
     Host(String),
 }
 
+impl Ended {
+    /// What another process, which the step may have taken over, says of how it ended: bounded as what this one says is, and
+    /// without what it cannot know. A stop is the port's to tell.
+    #[must_use]
+    pub fn claimed(result: Result<Output, Failure>, fuel_used: u64, limits: &Limits) -> Self {
+        let result = match result {
+            Ok(Output::Findings(found)) => findings(found),
+            Ok(Output::Verdict(said)) => Ok(Output::Verdict(cut_verdict(said))),
+            Ok(Output::Done) => Ok(Output::Done),
+            Err(failure) => Err(failure.claimed(limits)),
+        };
+        Self { result, fuel_used: fuel_used.min(limits.fuel), elapsed: Duration::ZERO }
+    }
+}
+
+impl Failure {
+    fn claimed(self, limits: &Limits) -> Self {
+        let text = |text: String| excerpt(&text, 600);
+        match self {
+            Self::Returned(text) => returned(text),
+            Self::Stopped(_) => Self::Crashed("said that it was stopped, and nobody had stopped it".to_owned()),
+            Self::OutOfFuel(_) => Self::OutOfFuel(limits.fuel),
+            Self::OutOfTime(_) => Self::OutOfTime(limits.wall_clock),
+            Self::OutOfMemory(what) => Self::OutOfMemory(text(what)),
+            Self::Trapped(what) => Self::Trapped(text(what)),
+            Self::Unusable(what) => Self::Unusable(text(what)),
+            Self::Crashed(what) => Self::Crashed(text(what)),
+            Self::Host(what) => Self::Host(text(what)),
+            Self::Interrupted => Self::Crashed("said that it was interrupted, and nobody had".to_owned()),
+            own @ Self::Exited(_) => own,
+        }
+    }
+}
+
 impl Linked {
     /// Runs the step in a store of its own and waits for it; the store is gone after. A thread that has room for it
-    /// runs it itself, see [`with_room`](crate::with_room); otherwise the step gets a thread of its own.
+    /// runs it itself, see [`take_room`](crate::take_room); otherwise the step gets a thread of its own.
     ///
     /// A host call that is under way is never abandoned: an undo must not race it.
     #[must_use]
@@ -136,14 +177,18 @@ impl Linked {
     /// The outer error is a trap or a failed instantiation.
     fn call(&self, store: &mut Store<StepState>) -> wasmtime::Result<Result<Output, Failure>> {
         Ok(match &self.entry {
-            Entry::Investigation(pre) => {
-                pre.instantiate(&mut *store)?.call_investigate(store)?.map_err(returned).and_then(findings)
-            }
+            Entry::Investigation(pre) => pre
+                .instantiate(&mut *store)?
+                .call_investigate(store)?
+                .map_err(returned)
+                .and_then(|found| findings(found.into_iter().map(Finding::from).collect())),
             Entry::Fix(pre) => done(pre.instantiate(&mut *store)?.call_fix(store)?),
             Entry::Rollback(pre) => done(pre.instantiate(&mut *store)?.call_rollback(store)?),
-            Entry::Check(pre) => {
-                pre.instantiate(&mut *store)?.call_check(store)?.map_err(returned).map(verdict).map(Output::Verdict)
-            }
+            Entry::Check(pre) => pre
+                .instantiate(&mut *store)?
+                .call_check(store)?
+                .map_err(returned)
+                .map(|said| Output::Verdict(cut_verdict(verdict(said)))),
         })
     }
 }
@@ -163,11 +208,11 @@ fn returned(text: String) -> Failure {
     Failure::Returned(cut(text, MAX_TEXT))
 }
 
-fn findings(found: Vec<step::types::Finding>) -> Result<Output, Failure> {
+fn findings(found: Vec<Finding>) -> Result<Output, Failure> {
     if found.len() > MAX_FINDINGS {
         return Err(Failure::Unusable(format!("{} findings are more than {MAX_FINDINGS}", found.len())));
     }
-    let finding = |found: step::types::Finding| {
+    let finding = |found: Finding| {
         let summary = match found.summary.char_indices().nth(MAX_SUMMARY) {
             Some((end, _)) => cut(found.summary, end),
             None => found.summary,
@@ -177,11 +222,25 @@ fn findings(found: Vec<step::types::Finding>) -> Result<Output, Failure> {
     Ok(Output::Findings(found.into_iter().map(finding).collect()))
 }
 
+impl From<step::types::Finding> for Finding {
+    fn from(found: step::types::Finding) -> Self {
+        Self { summary: found.summary, detail: found.detail }
+    }
+}
+
 fn verdict(verdict: step::types::Verdict) -> Verdict {
     match verdict {
         step::types::Verdict::Healthy => Verdict::Healthy,
-        step::types::Verdict::Unhealthy(reason) => Verdict::Unhealthy(cut(reason, MAX_TEXT)),
-        step::types::Verdict::CannotTell(reason) => Verdict::CannotTell(cut(reason, MAX_TEXT)),
+        step::types::Verdict::Unhealthy(reason) => Verdict::Unhealthy(reason),
+        step::types::Verdict::CannotTell(reason) => Verdict::CannotTell(reason),
+    }
+}
+
+fn cut_verdict(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Healthy => Verdict::Healthy,
+        Verdict::Unhealthy(reason) => Verdict::Unhealthy(cut(reason, MAX_TEXT)),
+        Verdict::CannotTell(reason) => Verdict::CannotTell(cut(reason, MAX_TEXT)),
     }
 }
 

@@ -1,6 +1,6 @@
 use countersign_model::{Call, Fault, FaultKind, Reply, Stop};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wasmtime::StoreLimits;
 use wasmtime::component::{HasData, ResourceTable};
@@ -59,6 +59,15 @@ impl LogSink {
     pub const MAX_LINE: usize = 4 * 1024;
     /// The most that a step may log, in bytes.
     pub const MAX_TOTAL: usize = 256 * 1024;
+
+    /// Counts a line, which must not be longer than [`LogSink::MAX_LINE`]; false where the bound is used up or the line is
+    /// too long.
+    pub fn take(&mut self, message: &str) -> bool {
+        // A line costs at least 64 bytes, so that empty ones cannot be sent without end.
+        let left = self.left.checked_sub(message.len().max(64)).filter(|_| message.len() <= Self::MAX_LINE);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
 }
 
 impl Default for LogSink {
@@ -68,7 +77,7 @@ impl Default for LogSink {
 }
 
 /// What `countersign:step/host` answers from; fixed by the proposal.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepContext {
     /// The arguments, one JSON object.
     pub arguments: String,
@@ -142,11 +151,9 @@ impl StepState {
     /// Sends a line to the step's log, cut and counted; past the bound it is dropped.
     pub fn write_log(&mut self, level: &'static str, mut message: String) {
         message.truncate(message.floor_char_boundary(LogSink::MAX_LINE));
-        // A line costs at least 64 bytes, so that empty ones cannot be sent without end.
-        let cost = message.len().max(64);
-        let Some(left) = self.log.left.checked_sub(cost) else { return };
-        self.log.left = left;
-        self.port.log(LogLine { level, message });
+        if self.log.take(&message) {
+            self.port.log(LogLine { level, message });
+        }
     }
 }
 

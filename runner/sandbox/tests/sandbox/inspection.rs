@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use countersign_model::{Access, Digest, Role};
 use countersign_sandbox::{InspectError, MAX_COMPONENT_BYTES, Refusal, inspect};
 
-use crate::support::{bytes, grants, inspected, registry, sandbox, step, trivial};
+use crate::support::{bytes, grants, inspected, registry, step, trivial};
 
 fn error(bytes: &[u8]) -> String {
     inspect(&registry(), bytes).expect_err("refused").to_string()
@@ -272,7 +272,6 @@ fn untrusted_names_are_shown_safely_and_cut() {
 
 #[test]
 fn a_reading_role_that_could_write_is_refused_before_it_is_compiled() {
-    let sandbox = sandbox();
     for role in [Role::Check, Role::Investigation] {
         let wat = step(role, &["put"], r#"(func (export "run") (result i32) (i32.const 0))"#);
         // Whatever is granted.
@@ -284,7 +283,6 @@ fn a_reading_role_that_could_write_is_refused_before_it_is_compiled() {
         assert_eq!(refusal.to_string(), why);
     }
     // Only what is admitted can be handed to the compiler: `Sandbox::compile` shows that the rest has no type for it.
-    assert_eq!(sandbox.compilations(), 0);
 }
 
 #[test]

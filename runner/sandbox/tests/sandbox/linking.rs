@@ -47,14 +47,6 @@ fn a_component_that_another_sandbox_compiled_keeps_its_own_engine() {
 }
 
 #[test]
-fn the_inspection_stays_with_the_code() {
-    let wat = trivial(Role::Rollback);
-    let compiled = sandbox().compile(&admitted(&wat)).expect("compiled");
-    assert_eq!(compiled.inspection().digest(), inspected(&wat).digest());
-    assert!(!compiled.from_cache());
-}
-
-#[test]
 fn types_need_no_linking_and_no_grant() {
     let types = r#"(component (import "countersign:probe/types@0.1.0" (instance
         (type $r (record (field "name" string))) (export "entry" (type (eq $r)))))"#;

@@ -1,7 +1,5 @@
-//! The sandbox from outside: hostile bytes, hostile guests, and a cache that somebody touched.
+//! The sandbox from outside: hostile bytes, and hostile guests.
 
-#[cfg(test)]
-mod cache;
 #[cfg(test)]
 mod inspection;
 #[cfg(test)]

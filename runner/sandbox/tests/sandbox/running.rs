@@ -288,7 +288,8 @@ fn a_thread_with_room_runs_steps_itself() {
     let endless = r#"(func $deeper (param i64) (result i64) (i64.add (call $deeper (local.get 0)) (local.get 0)))
         (func (export "run") (result i32) (drop (call $deeper (i64.const 1))) (i32.const 0))"#;
     let endless = linked(&sandbox, &step(Role::Fix, &[], endless));
-    countersign_sandbox::with_room(|| {
+    let roomy = || {
+        countersign_sandbox::take_room();
         assert_eq!(asked_on(), std::thread::current().id());
         let ended = asks.run(Box::new(Answers(|_| panic!("a defect"))), StepContext::default(), Limits::default());
         assert_eq!(
@@ -298,8 +299,11 @@ fn a_thread_with_room_runs_steps_itself() {
         let ended = endless.run(agreeable(), StepContext::default(), Limits::default());
         assert_eq!(ended.result, Err(Failure::Trapped("call stack exhausted".to_owned())));
         assert_eq!(asked_on(), std::thread::current().id());
-    })
-    .expect("a thread");
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(countersign_sandbox::ROOM_BYTES);
+        thread.spawn_scoped(scope, roomy).expect("a thread").join().expect("no panic");
+    });
     assert_ne!(asked_on(), std::thread::current().id());
 }
 
@@ -340,7 +344,7 @@ fn arguments_reach_the_step() {
 
 #[test]
 fn steps_beyond_the_set_number_are_refused_and_slots_come_back() {
-    let sandbox = Sandbox::new(Settings { concurrent_steps: 1, ..Settings::default() }, None).expect("a sandbox");
+    let sandbox = Sandbox::new(Settings { concurrent_steps: 1, ..Settings::default() }).expect("a sandbox");
     let step = linked(&sandbox, &put(1));
     std::thread::scope(|scope| {
         // In here, so that a failed assertion hangs up on the first step before it is waited for.
@@ -368,7 +372,7 @@ fn steps_beyond_the_set_number_are_refused_and_slots_come_back() {
 
 #[test]
 fn nothing_stays_in_memory_for_the_next_step() {
-    let sandbox = Sandbox::new(Settings { concurrent_steps: 1, ..Settings::default() }, None).expect("a sandbox");
+    let sandbox = Sandbox::new(Settings { concurrent_steps: 1, ..Settings::default() }).expect("a sandbox");
     // Fails if it finds what it leaves.
     let body = r#"(func (export "run") (result i32)
         (if (i32.load (i32.const 4096)) (then unreachable))

@@ -181,7 +181,7 @@ pub(crate) fn bytes(wat: &str) -> Vec<u8> {
 }
 
 pub(crate) fn sandbox() -> Sandbox {
-    Sandbox::new(Settings::default(), None).expect("a sandbox")
+    Sandbox::new(Settings::default()).expect("a sandbox")
 }
 
 pub(crate) fn linked(sandbox: &Sandbox, wat: &str) -> Linked {

@@ -2,27 +2,25 @@
 //!
 //! Native code is as good as the runner's own binary to whoever runs it, so it is only taken from a directory
 //! that nobody else can write: owned by this process's user, mode 0700, held open by descriptor. A file must be
-//! regular, owned, mode 0600 and have one link, and what is loaded is the descriptor that was tested.
+//! regular, owned, mode 0600 and have one link, and what is loaded is the descriptor that was tested. It is loaded
+//! by workers only.
 //!
-//! A file is written under another name, synced and renamed, so it is whole or absent; the engine's version and
-//! settings stand in its name and its header. It ends with a CRC-32 of all before it: the engine trusts what it
+//! A file is written under another name, synced and renamed, so it is whole or absent. This program's version stands in
+//! its name, the engine's version and settings in its header, which the engine compares: what another release or
+//! processor made is compiled again. It ends with a CRC-32 of all before it and of the step's digest: the engine trusts what it
 //! loads, and one flipped bit can make it panic or run something else. That is against accidents, which the
 //! directory's permissions do not stop; against people, it is the permissions. (A SHA-256 would take up to three
 //! times as long as loading does; the CRC takes about a tenth of it.)
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use countersign_model::Digest;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use wasmtime::Engine;
-use wasmtime::component::Component;
-
-use crate::engine::one_line;
 
 /// The most compiled steps that are kept; the oldest go first.
 const MAX_ENTRIES: usize = 64;
@@ -30,8 +28,8 @@ const MAX_ENTRIES: usize = 64;
 const MAX_BYTES: u64 = 2 << 30;
 /// The most names that are looked at.
 const MAX_NAMES: usize = 4096;
-/// The end of a file: the CRC-32 of all before it, little-endian, and this.
-const TRAILER: &[u8; 4] = b"CSc1";
+/// The end of a file: the CRC-32 of all before it and of the step's digest, little-endian, and this.
+const TRAILER: &[u8; 4] = b"CSc2";
 /// Bytes that are read at a time.
 const CHUNK: usize = 256 << 10;
 /// Begins the name of a file that is being written.
@@ -39,8 +37,6 @@ const UNFINISHED: &str = ".new-";
 
 pub(crate) struct Cache {
     dir: OwnedFd,
-    /// Names the engine's settings and version.
-    engine: String,
     written: AtomicU64,
 }
 
@@ -58,8 +54,6 @@ pub(crate) enum Unusable {
     #[error("it is damaged")]
     Damaged,
     #[error("{0}")]
-    Load(String),
-    #[error("{0}")]
     Io(#[from] std::io::Error),
 }
 
@@ -71,7 +65,7 @@ impl From<Errno> for Unusable {
 
 impl Cache {
     /// Opens the directory, and makes it where its parent has none.
-    pub(crate) fn open(path: &Path, engine: String) -> Result<Self, Unusable> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Unusable> {
         match rustix::fs::mkdirat(CWD, path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
@@ -82,28 +76,22 @@ impl Cache {
             other => other.into(),
         })?;
         owned(&rustix::fs::fstat(&dir)?, 0o700)?;
-        Ok(Self { dir, engine, written: AtomicU64::new(0) })
+        Ok(Self { dir, written: AtomicU64::new(0) })
     }
 
-    fn name(&self, digest: Digest) -> String {
-        format!("{}-{}.cwasm", self.engine, digest.hex())
+    /// The native code of the step of this digest, if it is here and can be trusted. What cannot is warned of and left to be
+    /// replaced.
+    pub(crate) fn load(&self, digest: Digest) -> Option<OwnedFd> {
+        self.try_load(digest).unwrap_or_else(|why| {
+            tracing::warn!(file = name(digest), "a cached step is compiled again: {why}");
+            None
+        })
     }
 
-    /// The compiled step, if it is here and can be trusted. What cannot is warned of and left to be replaced.
-    pub(crate) fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
-        let name = self.name(digest);
-        match self.try_load(engine, &name) {
-            Ok(component) => component,
-            Err(why) => {
-                tracing::warn!(file = name, "a cached step is compiled again: {why}");
-                None
-            }
-        }
-    }
-
-    fn try_load(&self, engine: &Engine, name: &str) -> Result<Option<Component>, Unusable> {
+    fn try_load(&self, digest: Digest) -> Result<Option<OwnedFd>, Unusable> {
+        let name = name(digest);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
+        let file = match rustix::fs::openat(&self.dir, &name, flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => return Err(Unusable::Kind("regular file")),
@@ -118,41 +106,38 @@ impl Cache {
             return Err(Unusable::Links);
         }
         let file = File::from(file);
-        undamaged(&file, u64::try_from(stat.st_size).unwrap_or(0))?;
-        // Not by name: the directory's own path could have been given to another directory meanwhile.
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        #[expect(unsafe_code, reason = "loading native code cannot be safe; this is the one place that does")]
-        // SAFETY: the file was written by `store` with what this engine, by the hash in its name, made of a
-        // component: only this process's user can write the directory or the file, both tested just now on
-        // descriptors, and no file is written again after it got its name. So the mapping does not change.
-        // What an accident may have changed before, the checksum told.
-        let component = unsafe { Component::deserialize_file(engine, path) };
-        component.map(Some).map_err(|error| Unusable::Load(one_line(&error)))
+        undamaged(&file, u64::try_from(stat.st_size).unwrap_or(0), digest)?;
+        Ok(Some(file.into()))
     }
 
-    /// Keeps a compiled step. That it could not is worth a warning and nothing more.
-    pub(crate) fn store(&self, component: &Component, digest: Digest) {
-        let name = self.name(digest);
-        if let Err(why) = self.try_store(component, &name) {
-            tracing::warn!(file = name, "a compiled step was not kept: {why}");
-        }
+    /// Keeps native code, and gives it as it is kept. That it could not is worth a warning and nothing more.
+    pub(crate) fn store(&self, code: &OwnedFd, digest: Digest) -> Option<OwnedFd> {
+        self.try_store(code, digest).unwrap_or_else(|why| {
+            tracing::warn!(file = name(digest), "a compiled step was not kept: {why}");
+            None
+        })
     }
 
-    fn try_store(&self, component: &Component, name: &str) -> Result<(), Unusable> {
-        let code = component.serialize().map_err(|error| Unusable::Load(one_line(&error)))?;
+    fn try_store(&self, code: &OwnedFd, digest: Digest) -> Result<Option<OwnedFd>, Unusable> {
+        let name = name(digest);
+        let mut bytes = Vec::new();
+        let mut file = File::from(code.try_clone()?);
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
         let unfinished = format!("{UNFINISHED}{}-{}", std::process::id(), self.written.fetch_add(1, Ordering::Relaxed));
-        let written = self.write(&unfinished, &code).and_then(|()| {
-            rustix::fs::renameat(&self.dir, &unfinished, &self.dir, name)?;
+        let written = self.write(&unfinished, &bytes, digest).and_then(|()| {
+            rustix::fs::renameat(&self.dir, &unfinished, &self.dir, &name)?;
             Ok(rustix::fs::fsync(&self.dir)?)
         });
         if written.is_err() {
             let _ = rustix::fs::unlinkat(&self.dir, &unfinished, AtFlags::empty());
         }
         written?;
-        self.trim(name)
+        self.trim(&name)?;
+        self.try_load(digest)
     }
 
-    fn write(&self, name: &str, code: &[u8]) -> Result<(), Unusable> {
+    fn write(&self, name: &str, code: &[u8], digest: Digest) -> Result<(), Unusable> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let open = || rustix::fs::openat(&self.dir, name, flags, mode);
@@ -166,7 +151,10 @@ impl Cache {
         };
         let mut file = File::from(file);
         file.write_all(code)?;
-        file.write_all(&crc32fast::hash(code).to_le_bytes())?;
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(code);
+        hasher.update(digest.hex().as_bytes());
+        file.write_all(&hasher.finalize().to_le_bytes())?;
         file.write_all(TRAILER)?;
         Ok(file.sync_all()?)
     }
@@ -215,8 +203,12 @@ impl Cache {
     }
 }
 
-/// That the file of this size ends with the checksum of what it begins with.
-fn undamaged(mut file: &File, size: u64) -> Result<(), Unusable> {
+fn name(digest: Digest) -> String {
+    format!("{}-{}.cwasm", env!("CARGO_PKG_VERSION"), digest.hex())
+}
+
+/// That the file of this size ends with the checksum of what it begins with, and is of this step.
+fn undamaged(mut file: &File, size: u64, digest: Digest) -> Result<(), Unusable> {
     let mut left = size.checked_sub(8).ok_or(Unusable::Damaged)?;
     let mut hasher = crc32fast::Hasher::new();
     let mut buffer = vec![0; CHUNK.min(usize::try_from(left).unwrap_or(CHUNK))];
@@ -227,6 +219,7 @@ fn undamaged(mut file: &File, size: u64) -> Result<(), Unusable> {
         hasher.update(chunk);
         left = left.saturating_sub(chunk.len() as u64);
     }
+    hasher.update(digest.hex().as_bytes());
     let (mut sum, mut end) = ([0; 4], [0; 4]);
     file.read_exact(&mut sum)?;
     file.read_exact(&mut end)?;

@@ -1,0 +1,316 @@
+//! What holds a worker process, whatever becomes of the code in it.
+//!
+//! A worker has one thread when it confines itself, so that all that follows in it inherits. In this order: no descriptors
+//! but its socket, limits on what it may use, death with its runner, no files and no network (Landlock), nearly no system
+//! calls (seccomp), and nobody's user and group where it was root's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::BorrowedFd;
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetStatus, Scope,
+};
+use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Signal, Uid};
+use schemars::JsonSchema;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a kernel may lack of what holds a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mechanism {
+    /// No files, no network, no signals and sockets of others: Linux 5.13 or later, and switched on.
+    Landlock,
+    /// Nearly no system calls.
+    Seccomp,
+}
+
+impl Mechanism {
+    /// Its name, as in configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
+        }
+    }
+}
+
+/// What the process is for, which decides what it still needs.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose<'a> {
+    /// Compile, in threads, into memory; so many bytes of memory and seconds of processor time.
+    Compile { memory: u64, seconds: u64 },
+    /// Run a step, whose code is this file unless it is memory; so many bytes of memory.
+    Step { code: Option<BorrowedFd<'a>>, memory: u64 },
+}
+
+/// The user and group that nobody is on every Linux.
+const NOBODY: u32 = 65_534;
+/// The largest native code that a compiling worker may write, in bytes.
+const MAX_CODE: u64 = 1 << 30;
+
+/// Does the first part, before anything of a step is looked at. Gives what this kernel lacks.
+///
+/// # Errors
+/// When something fails that no kernel lacks.
+pub(crate) fn confine(purpose: Purpose<'_>) -> std::io::Result<BTreeSet<Mechanism>> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    limit(Resource::Core, 0)?;
+    limit(Resource::Msgqueue, 0)?;
+    match purpose {
+        Purpose::Compile { memory, seconds } => {
+            limit(Resource::Data, memory)?;
+            limit(Resource::Cpu, seconds)?;
+            limit(Resource::Fsize, MAX_CODE)?;
+        }
+        Purpose::Step { memory, .. } => {
+            limit(Resource::Data, memory)?;
+            // The engine keeps what memories begin with in files that have no name.
+            limit(Resource::Fsize, memory)?;
+        }
+    }
+    rustix::thread::set_no_new_privs(true)?;
+    let mut missing = BTreeSet::new();
+    let code = match purpose {
+        Purpose::Step { code, .. } => code,
+        Purpose::Compile { .. } => None,
+    };
+    if !landlock(code)? {
+        missing.insert(Mechanism::Landlock);
+    }
+    if let Purpose::Compile { .. } = purpose {
+        become_nobody()?;
+    }
+    let filters = match purpose {
+        Purpose::Compile { .. } => vec![absent(), refused(), allowed(&[COMMON, THREADS, WRITING], compiling())],
+        Purpose::Step { .. } => vec![absent(), allowed(&[COMMON, LOADING], socket())],
+    };
+    if !filters.into_iter().all(apply) {
+        missing.insert(Mechanism::Seccomp);
+    }
+    Ok(missing)
+}
+
+/// The second part, once a step's code is loaded: from here on nothing more is opened, and no memory becomes code.
+///
+/// # Errors
+/// When something fails that succeeded a moment ago.
+pub(crate) fn seal(missing: &BTreeSet<Mechanism>) -> std::io::Result<()> {
+    become_nobody()?;
+    limit(Resource::Nofile, 0)?;
+    limit(Resource::Nproc, 0)?;
+    let filters = [refused(), allowed(&[COMMON], running())];
+    if !missing.contains(&Mechanism::Seccomp) && !filters.into_iter().all(apply) {
+        return Err(std::io::Error::other("the last filter of system calls was not taken"));
+    }
+    Ok(())
+}
+
+/// Closes what the process inherited beside its standard descriptors.
+pub(crate) fn close_all_but_the_socket() -> std::io::Result<()> {
+    #[expect(unsafe_code, reason = "rustix has no `close_range`, and no safe way to close what another owns")]
+    // SAFETY: a system call that takes three numbers. Nothing in this process owns a descriptor above 2 yet: it is the first
+    // thing that it does.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    if closed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// That this process ends with the one that started it.
+pub(crate) fn die_with_runner() -> std::io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// Lowers a limit for good; one that is lower already stays.
+fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
+    let old = rustix::process::getrlimit(resource);
+    let most = old.maximum.map_or(most, |maximum| maximum.min(most));
+    Ok(rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+/// False where the kernel has no Landlock, or does not use it.
+fn landlock(code: Option<BorrowedFd<'_>>) -> std::io::Result<bool> {
+    let failed = |error: landlock::RulesetError| std::io::Error::other(error.to_string());
+    // What a kernel's Landlock does not know of this is left out; but all of it is either taken or not.
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(ABI::V5))
+        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(ABI::V4)))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(ABI::V6)))
+        .and_then(Ruleset::create)
+        .map_err(failed)?;
+    let ruleset = match code {
+        Some(code) => ruleset.add_rule(PathBeneath::new(code, AccessFs::ReadFile)).map_err(failed)?,
+        None => ruleset,
+    };
+    let status = ruleset.restrict_self().map_err(failed)?;
+    Ok(status.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// Root's worker goes on as nobody, without root's capabilities. Another user's stays what it is.
+fn become_nobody() -> std::io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        rustix::thread::set_thread_groups(&[])?;
+        rustix::thread::set_thread_res_gid(group, group, group)?;
+        rustix::thread::set_thread_res_uid(user, user, user)?;
+        // A change of the user takes this back.
+        die_with_runner()?;
+    }
+    Ok(())
+}
+
+/// What every worker needs once it is confined, besides its socket: memory, its own signals and end, time and chance.
+const COMMON: &[i64] = &[
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    // The engine hands a fault that is none of its own back to the kernel.
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_sigaltstack,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_sched_yield,
+    libc::SYS_clock_gettime,
+    libc::SYS_getrandom,
+    libc::SYS_close,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// What loading and the rest of the confinement need besides.
+const LOADING: &[i64] = &[
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_openat,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_read,
+    libc::SYS_prctl,
+    libc::SYS_seccomp,
+    libc::SYS_geteuid,
+    libc::SYS_setgroups,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_prlimit64,
+    libc::SYS_membarrier,
+    libc::SYS_memfd_create,
+    libc::SYS_ftruncate,
+    libc::SYS_write,
+    libc::SYS_pwrite64,
+    libc::SYS_fcntl,
+    libc::SYS_tgkill,
+];
+
+/// What starting and stopping threads needs besides; `clone` itself with flags of its own.
+const THREADS: &[i64] = &[
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_prctl,
+    libc::SYS_clock_nanosleep,
+];
+
+/// What writing native code into memory needs besides.
+const WRITING: &[i64] =
+    &[libc::SYS_read, libc::SYS_pread64, libc::SYS_write, libc::SYS_lseek, libc::SYS_fstat, libc::SYS_statx];
+
+/// What libraries try now and then and go on without: it fails, and the process lives. Nothing of it is ever done.
+const REFUSED: &[i64] = &[libc::SYS_openat, libc::SYS_newfstatat, libc::SYS_readlinkat];
+
+/// `clone3` has its flags where no filter can look; libraries go on with `clone`.
+const ABSENT: &[i64] = &[libc::SYS_clone3];
+
+type Rules = Vec<(i64, Vec<SeccompRule>)>;
+
+fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Option<SeccompCondition> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).ok()
+}
+
+/// A rule of these conditions; one that cannot be made allows nothing.
+fn when(conditions: &[Option<SeccompCondition>]) -> Vec<SeccompRule> {
+    let conditions: Option<Vec<_>> = conditions.iter().cloned().collect();
+    conditions.and_then(|conditions| SeccompRule::new(conditions).ok()).into_iter().collect()
+}
+
+/// The socket, which is descriptor 0, and no other; and asking whether a descriptor is open, as debug builds do.
+fn socket() -> Rules {
+    let asking = u64::from(libc::F_GETFD.unsigned_abs());
+    let mut rules =
+        [libc::SYS_sendto, libc::SYS_recvfrom].map(|call| (call, when(&[condition(0, SeccompCmpOp::Eq, 0)]))).to_vec();
+    rules.push((libc::SYS_fcntl, when(&[condition(1, SeccompCmpOp::Eq, asking)])));
+    rules
+}
+
+/// Memory that never holds code.
+fn plain_memory() -> Rules {
+    let exec = u64::from(libc::PROT_EXEC.unsigned_abs());
+    [libc::SYS_mmap, libc::SYS_mprotect]
+        .map(|call| (call, when(&[condition(2, SeccompCmpOp::MaskedEq(exec), 0)])))
+        .to_vec()
+}
+
+/// To die by its own hand, so that it can be told what the runner's own code gave up on.
+fn aborting() -> (i64, Vec<SeccompRule>) {
+    let abort = u64::from(libc::SIGABRT.unsigned_abs());
+    (libc::SYS_tgkill, when(&[condition(2, SeccompCmpOp::Eq, abort)]))
+}
+
+/// What compiling needs besides: threads, and no processes.
+fn compiling() -> Rules {
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    let clone = (libc::SYS_clone, when(&[condition(0, SeccompCmpOp::MaskedEq(thread), thread)]));
+    socket().into_iter().chain(plain_memory()).chain([clone, aborting()]).collect()
+}
+
+/// What a running step needs besides.
+fn running() -> Rules {
+    socket().into_iter().chain(plain_memory()).chain([aborting()]).collect()
+}
+
+/// Everything but this ends the process.
+fn allowed(sets: &[&[i64]], rules: Rules) -> Option<BpfProgram> {
+    // A call without a rule would be allowed whatever its arguments are.
+    if rules.iter().any(|(_, rules)| rules.is_empty()) {
+        return None;
+    }
+    let mut all: BTreeMap<_, _> = rules.into_iter().collect();
+    for call in sets.iter().copied().flatten().chain(REFUSED).chain(ABSENT) {
+        all.entry(*call).or_default();
+    }
+    filter(all, SeccompAction::KillProcess, SeccompAction::Allow)
+}
+
+/// What fails and is survived: the strictest of all filters decides.
+fn refused() -> Option<BpfProgram> {
+    failing(REFUSED, libc::EACCES)
+}
+
+/// What is tried and done in another way where a kernel does not have it.
+fn absent() -> Option<BpfProgram> {
+    failing(ABSENT, libc::ENOSYS)
+}
+
+fn failing(calls: &[i64], error: i32) -> Option<BpfProgram> {
+    let calls = calls.iter().map(|call| (*call, Vec::new())).collect();
+    filter(calls, SeccompAction::Allow, SeccompAction::Errno(error.unsigned_abs()))
+}
+
+fn filter(rules: BTreeMap<i64, Vec<SeccompRule>>, otherwise: SeccompAction, then: SeccompAction) -> Option<BpfProgram> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).ok()?;
+    SeccompFilter::new(rules, otherwise, then, arch).ok()?.try_into().ok()
+}
+
+/// False where the kernel takes no filter, or there is none for this processor.
+fn apply(program: Option<BpfProgram>) -> bool {
+    program.is_some_and(|program| seccompiler::apply_filter(&program).is_ok())
+}
