@@ -57,6 +57,13 @@ digest = \"{digest}\"
 # cap = \"1GiB\"         # what all images may take
 # reserve = \"256MiB\"   # what must stay free on their file system
 
+# Steps run in processes that the kernel confines, and are refused where it cannot.
+#
+# [sandbox]
+# without = [\"landlock\"]   # let steps run where the kernel lacks this; each run's record says so
+# compile-within = 60       # seconds that compiling one step may take
+# compile-memory = \"2GiB\"
+
 # A target: what may be looked at, what may be changed, and what must hold afterwards.
 #
 # [targets.web]

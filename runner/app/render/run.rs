@@ -53,6 +53,13 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
     for kept in &report.left_behind {
         writeln!(text, "left behind on the target, harmless: {}", visible(kept))?;
     }
+    for mechanism in &report.lowered {
+        writeln!(
+            text,
+            "steps ran without {}, which this kernel lacks and the configuration lets them",
+            mechanism.name()
+        )?;
+    }
     if let Some(why) = &report.unrecorded {
         writeln!(text, "NOT RECORDED: {}", visible(why))?;
         writeln!(

@@ -314,3 +314,6 @@ fn filter(rules: BTreeMap<i64, Vec<SeccompRule>>, otherwise: SeccompAction, then
 fn apply(program: Option<BpfProgram>) -> bool {
     program.is_some_and(|program| seccompiler::apply_filter(&program).is_ok())
 }
+
+#[cfg(test)]
+mod tests;
