@@ -1,5 +1,7 @@
 //! Steps in the component text format, and the workers that run them.
 
+#![allow(dead_code, reason = "each test that shares it uses a part of it")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -22,17 +24,17 @@ pub(crate) fn granted() -> BTreeSet<(String, Access)> {
     BTreeSet::from([("files".to_owned(), Access::Read)])
 }
 
-pub(crate) fn admitted(wat: &str) -> Admitted {
-    let bytes = wat::parse_str(wat).unwrap_or_else(|error| panic!("{error}\n{wat}"));
-    let inspection =
-        inspect(&Registry::default().with::<Files>(), &bytes).unwrap_or_else(|error| panic!("{error}\n{wat}"));
+/// Of a component, or of its text.
+pub(crate) fn admitted(component: &(impl AsRef<[u8]> + ?Sized)) -> Admitted {
+    let bytes = wat::parse_bytes(component.as_ref()).unwrap_or_else(|error| panic!("{error}"));
+    let inspection = inspect(&Registry::default().with::<Files>(), &bytes).unwrap_or_else(|error| panic!("{error}"));
     let role = inspection.role();
     inspection.admit(role, &granted()).expect("admitted")
 }
 
 /// The step, linked by the real program.
-pub(crate) fn linked(wat: &str) -> Step {
-    workers(None).start(&admitted(wat), &granted()).expect("started").ready().expect("linked")
+pub(crate) fn linked(component: &(impl AsRef<[u8]> + ?Sized)) -> Step {
+    workers(None).start(&admitted(component), &granted()).expect("started").ready().expect("linked")
 }
 
 pub(crate) fn run(step: &Step) -> Ended {
