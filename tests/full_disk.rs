@@ -14,48 +14,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
+use support::mount::Mount;
 use support::{Ran, Runs, State, bundle};
-
-/// A small file system, unmounted at the end, also of a test that fails.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// `None`, with a printed reason, where it cannot be mounted.
-    fn new(point: &Path, megabytes: u32) -> Option<Self> {
-        fs::create_dir(point).expect("a mount point");
-        let options = format!("size={megabytes}m,mode=0755,nosuid,nodev");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "countersign-test"]).arg(point).output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(point.to_owned())),
-            Ok(output) => {
-                eprintln!("skipped: no file system can be mounted: {}", String::from_utf8_lossy(&output.stderr).trim());
-                None
-            }
-            Err(error) => {
-                eprintln!("skipped: `mount` cannot be started: {error}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Lazily: also where a failed test still has a file of it open.
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("`{}` could not be unmounted", self.0.display());
-        }
-    }
-}
 
 /// A service that logs, by a descriptor that it keeps open, as long as its configuration says `debug`.
 struct Daemon {

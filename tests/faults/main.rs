@@ -111,6 +111,7 @@ const FAILING: &[(&str, &[&str])] = &[
     ("fsync", &["EIO", "ENOSPC"]),
     ("fdatasync", &["EIO", "ENOSPC"]),
     ("ftruncate", &["EIO", "EINTR"]),
+    ("fallocate", &["ENOSPC", "EIO"]),
     ("rename", &["EIO", "ENOSPC"]),
     ("renameat", &["EIO", "ENOSPC"]),
     ("renameat2", &["EIO", "ENOSPC"]),

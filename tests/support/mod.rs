@@ -1,11 +1,17 @@
 //! What the tests through the binary share: a state of their own, keys, the examples built, and the
 //! real service that they break and repair.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::print_stderr,
+    reason = "each test file uses a part of it, and says what it skips"
+)]
 
 pub mod agent;
 pub mod away;
 pub mod killed;
+pub mod mount;
 pub mod normal;
 pub mod place;
 
@@ -188,7 +194,17 @@ impl State {
 
     /// With these keys, and these rights of theirs.
     pub fn with(approvers: &[&str], proposers: &[&str]) -> Self {
-        let state = Self { dir: tempfile::tempdir().expect("a temporary directory") };
+        Self::made(tempfile::tempdir().expect("a temporary directory"), approvers, proposers)
+    }
+
+    /// The same as [`State::new`] below a folder, such as another file system's.
+    pub fn below(folder: &Path) -> Self {
+        let dir = tempfile::tempdir_in(folder).expect("a temporary directory");
+        Self::made(dir, &["alice"], &["agent", "second"])
+    }
+
+    fn made(dir: TempDir, approvers: &[&str], proposers: &[&str]) -> Self {
+        let state = Self { dir };
         let mut names: Vec<_> = approvers.iter().chain(proposers).collect();
         names.sort();
         names.dedup();

@@ -47,6 +47,9 @@ const FEWEST: u64 = 8;
 /// Why the fix stops when somebody wants the run to end.
 const INTERRUPTED: &str = "the run was interrupted by a signal";
 
+/// How it is said that a step ends since the journal takes no more.
+const UNWRITTEN: &str = "the journal cannot be written";
+
 /// One journaled change of this run.
 struct Made {
     seq: u32,
@@ -184,7 +187,7 @@ impl Live {
         let seq = self
             .journal
             .intend(role, &change)
-            .map_err(|error| Stop(format!("the journal cannot be written, so nothing more is changed: {error}")))?;
+            .map_err(|error| Stop(format!("{UNWRITTEN}, so nothing more is changed: {}", error.full())))?;
         if let Some(position) = rehearsed {
             self.back.did(position);
         }
@@ -196,7 +199,7 @@ impl Live {
                 made.fate = Fate::Applied;
                 let subject = made.change.subject.clone();
                 let marked = if irreversible { self.journal.done_now(seq) } else { self.journal.done(seq) };
-                marked.map_err(|error| Stop(format!("the journal cannot be written: {error}")))?;
+                marked.map_err(|error| Stop(format!("{UNWRITTEN}: {}", error.full())))?;
                 if role == Role::Fix {
                     self.forward += 1;
                     if !irreversible {
@@ -210,7 +213,7 @@ impl Live {
                 let what = format!("{}: {}", made.change.summary, fault.what);
                 self.journal
                     .failed(seq, fault.reached)
-                    .map_err(|error| Stop(format!("the journal cannot be written: {error}")))?;
+                    .map_err(|error| Stop(format!("{UNWRITTEN}: {}", error.full())))?;
                 Err(Stop(what))
             }
         }

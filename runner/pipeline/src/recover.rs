@@ -68,6 +68,7 @@ pub fn recover<'t>(runner: &Runner, target: impl Fn(&str) -> Option<&'t Target>)
             recovered.settled.push(run.id);
         }
     }
+    state.runs().remove_left_reserves()?;
     Ok(recovered)
 }
 

@@ -10,12 +10,14 @@ use crate::blobs::RunBlobs;
 use crate::lock::TargetLock;
 use crate::names::{proposal_name, random_hex};
 use crate::proposals::revision;
+use crate::reserve::{Needed, Reserve};
 use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_TEXT};
 use crate::runs::{count_uses, open_run};
 use crate::state::transact;
 use crate::{Journal, RecordError, Runs, Unfinished, schema};
 
-/// The room that a run's journal must have on its file system before the first change, in bytes, besides before-images.
+/// The room that a run's journal must have on its file system before the first change, in bytes, besides before-images
+/// and what is set aside.
 const MIN_ROOM: u64 = 4 * 1024 * 1024;
 
 /// A run that is about to begin. The caller has verified all of it.
@@ -121,7 +123,7 @@ impl Runs<'_> {
     /// # Errors
     /// As for [`Self::begin`].
     pub fn begin_held(&self, start: RunStart<'_>, hold: Hold) -> Result<Journal, BeginError> {
-        self.begin_with(start, Some(hold))
+        self.begin_with(&start, Some(hold))
     }
 
     /// Begins a run, durably: from here on a use of the approval is spent and the target is held.
@@ -129,10 +131,10 @@ impl Runs<'_> {
     /// # Errors
     /// A [`BeginError`]; of several that begin at once on one target, or with one use left, exactly one begins.
     pub fn begin(&self, start: RunStart<'_>) -> Result<Journal, BeginError> {
-        self.begin_with(start, None)
+        self.begin_with(&start, None)
     }
 
-    fn begin_with(&self, start: RunStart<'_>, mut hold: Option<Hold>) -> Result<Journal, BeginError> {
+    fn begin_with(&self, start: &RunStart<'_>, hold: Option<Hold>) -> Result<Journal, BeginError> {
         rows::bounded("bytes of a target's name", start.target.len(), MAX_NAME)?;
         let encode = |error: serde_json::Error| RecordError::BadName {
             noun: "run",
@@ -148,16 +150,18 @@ impl Runs<'_> {
 
         let durable = self.0.durable();
         durable.check()?;
-        self.room()?;
+        let reserve = self.reserve(start.target, Needed::of(start.plan, plan.len().saturating_add(guards.len())))?;
         let mut connection = schema::open(&self.0.database())?;
+        let mut lock = hold.map(|Hold(lock)| lock);
         let mut refused = None;
         // An error of our own takes the transaction back; `refused` carries what it was.
-        let begun = transact(&mut connection, "begin the run", |tx| match self.admit(tx, &start, hold.take())? {
-            Err(error) => {
+        let begun = transact(&mut connection, "begin the run", |tx| match self.admit(tx, start, &mut lock)? {
+            Some(error) => {
                 refused = Some(error);
                 Ok(None)
             }
-            Ok(lock) => {
+            None => {
+                self.set_aside(&reserve)?;
                 let id = unused_id(tx, || Ok(format!("r-{}", random_hex()?)))?;
                 let sql =
                     "INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan, guards, undoes)
@@ -166,39 +170,66 @@ impl Runs<'_> {
                 let at = rows::time(start.at);
                 let values = params![id, proposal, manifest, start.target, approvers, start.independent, at, plan, guards];
                 tx.execute(sql, values).map_err(|error| RecordError::database("begin the run", error))?;
-                Ok(Some((id, lock)))
+                Ok(Some(id))
             }
         })
-        .inspect_err(|error| durable.stop_if_final(error))?;
-        match (begun, refused) {
-            (Some((id, lock)), _) => {
+        .inspect_err(|error| durable.stop_if_final(error));
+        match (begun, lock) {
+            (Ok(Some(id)), Some(lock)) => {
                 let images = RunBlobs::new(connection, self.0.blobs());
-                Ok(Journal::new(id, start.target.to_owned(), images, Arc::clone(durable), lock))
+                Ok(Journal::new(id, start.target.to_owned(), images, Arc::clone(durable), (reserve, lock)))
             }
-            (None, Some(error)) => Err(error),
-            (None, None) => Err(BeginError::Busy { run: None }),
+            (begun, lock) => {
+                if lock.is_some() {
+                    // While the target is held. What cannot be removed now is removed by whoever recovers next.
+                    let _ = reserve.remove();
+                }
+                begun?;
+                Err(refused.unwrap_or(BeginError::Busy { run: None }))
+            }
         }
     }
 
-    /// Refuses where a journal could run out of room half way: undoing needs none, but a rollback step and the outcome do.
-    fn room(&self) -> Result<(), RecordError> {
+    /// The reserve of a target's run.
+    pub(crate) fn reserve(&self, target: &str, needed: Needed) -> Result<Reserve, RecordError> {
+        let needed = if self.0.has_images()? { needed } else { needed.without_images() };
+        Ok(Reserve::new(self.0.dir(), target, needed, self.0.durable()))
+    }
+
+    /// Sets aside what a rollback may need, and leaves room for the changes before it. Refuses where there is not so
+    /// much, now or after another took it in the same moment.
+    fn set_aside(&self, reserve: &Reserve) -> Result<(), RecordError> {
         let dir = self.0.dir();
-        let system = rustix::fs::statvfs(dir).map_err(|error| RecordError::file("look at", dir, error.into()))?;
-        let free = system.f_bavail.saturating_mul(system.f_frsize);
-        // Some file systems count nothing at all.
-        if system.f_blocks == 0 || free >= MIN_ROOM {
-            return Ok(());
+        let no_room = |free| RecordError::NoRoom {
+            path: crate::error::shown(dir),
+            free,
+            needed: MIN_ROOM.saturating_add(reserve.size()),
+            reserve: reserve.size(),
+        };
+        let free = || -> Result<u64, RecordError> {
+            let system = rustix::fs::statvfs(dir).map_err(|error| RecordError::file("look at", dir, error.into()))?;
+            // Some file systems count nothing at all.
+            let counts = system.f_blocks > 0;
+            Ok(if counts { system.f_bavail.saturating_mul(system.f_frsize) } else { u64::MAX })
+        };
+        let before = free()?;
+        if before < MIN_ROOM.saturating_add(reserve.size()) {
+            return Err(no_room(before));
         }
-        Err(RecordError::NoRoom { path: crate::error::shown(dir), free, needed: MIN_ROOM })
+        match reserve.set_aside() {
+            Err(error) if error.is_full() => Err(no_room(free()?)),
+            other => other,
+        }
     }
 
-    /// Decides, inside the transaction that begins the run, whether it may.
+    /// Decides, inside the transaction that begins the run, whether it may, and says why not. Takes the lock that is not
+    /// held yet.
     fn admit(
         &self,
         tx: &Transaction<'_>,
         start: &RunStart<'_>,
-        hold: Option<Hold>,
-    ) -> Result<Result<TargetLock, BeginError>, RecordError> {
+        lock: &mut Option<TargetLock>,
+    ) -> Result<Option<BeginError>, RecordError> {
         let failed = |error| RecordError::database("begin the run", error);
         let (proposal, manifest) = (start.proposal.to_string(), start.manifest.to_string());
         let sql = "SELECT 1 FROM manifests WHERE digest = ?1 AND proposal = ?2";
@@ -209,32 +240,31 @@ impl Runs<'_> {
             return Err(RecordError::NotFound { noun: "approval manifest", name });
         }
         if let Some(by) = revision(tx, start.proposal).map_err(failed)? {
-            return Ok(Err(BeginError::Superseded { by: proposal_name(&by) }));
+            return Ok(Some(BeginError::Superseded { by: proposal_name(&by) }));
         }
         // Whoever ordered the run looked before it asked guards and check, which takes minutes; a denial is final whenever
         // it is given. Only those that count are kept.
         let sql = "SELECT EXISTS (SELECT 1 FROM denials WHERE proposal = ?1)";
         if tx.query_row(sql, [&proposal], |row| row.get(0)).map_err(failed)? {
-            return Ok(Err(BeginError::Denied));
+            return Ok(Some(BeginError::Denied));
         }
         let sql = "SELECT u.undoes, u.id FROM runs u JOIN proposals p ON p.undoes = u.undoes
                    WHERE p.digest = ?1 AND u.outcome = 'committed'";
         let undone = tx.query_row(sql, [&proposal], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(failed)?;
         if let Some((run, by)) = undone {
-            return Ok(Err(BeginError::Undone { run, by }));
+            return Ok(Some(BeginError::Undone { run, by }));
         }
-        let lock = match hold {
-            Some(Hold(lock)) => lock,
-            None => match self.take(tx, start.target)? {
-                Ok(lock) => lock,
-                Err(error) => return Ok(Err(error)),
-            },
-        };
+        if lock.is_none() {
+            match self.take(tx, start.target)? {
+                Ok(taken) => *lock = Some(taken),
+                Err(error) => return Ok(Some(error)),
+            }
+        }
         let used = count_uses(tx, &manifest, start.target).map_err(failed)?;
         if used >= start.max_uses {
-            return Ok(Err(BeginError::UsedUp { used, max: start.max_uses }));
+            return Ok(Some(BeginError::UsedUp { used, max: start.max_uses }));
         }
-        Ok(Ok(lock))
+        Ok(None)
     }
 
     /// Takes the target's lock, inside a transaction, unless a run is at work on it or never ended.

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use countersign_capability::Stream;
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, RenameFlags};
 
 use crate::error::shown;
 use crate::{RecordError, streams};
 
 /// How the name of a file begins that has none of its own yet.
 pub(crate) const STAGED: &str = ".new-";
+/// How much is written at once where a file only takes space, in bytes.
+const CHUNK: usize = 64 * 1024;
 
 /// The primitives of a disk. A simulated one can take the real one's place and drop, tear or
 /// reorder what was not synced.
@@ -28,6 +30,13 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Also where the reader fails.
     fn create_from(&self, path: &Path, from: &mut dyn Read, mode: u32) -> io::Result<Box<dyn Unsynced>>;
+
+    /// Makes a new file, private to its owner but for these permission bits, that takes so many bytes of the disk for
+    /// itself, whatever is in it. Not durable yet.
+    ///
+    /// # Errors
+    /// Where there are not so many, or something of this name exists; nothing is left of it then.
+    fn set_aside(&self, path: &Path, size: u64, mode: u32) -> io::Result<Box<dyn Unsynced>>;
 
     /// Gives a file or directory another name on the same file system. Not durable yet.
     ///
@@ -124,6 +133,28 @@ impl RealDisk {
     }
 }
 
+/// Takes so much of the disk for an empty file. Where the file system gives no blocks to what was not written, it is
+/// written with what nothing compresses.
+fn take(file: &mut File, size: u64) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    match rustix::fs::fallocate(&*file, FallocateFlags::empty(), 0, size) {
+        Ok(()) if file.metadata()?.blocks().saturating_mul(512) >= size => return Ok(()),
+        Err(error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT)) => return Err(error.into()),
+        // It took nothing, or it cannot.
+        _ => {}
+    }
+    let mut chunk = vec![0; CHUNK];
+    let mut left = size;
+    while left > 0 {
+        let count = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        let part = chunk.get_mut(..count).unwrap_or_default();
+        getrandom::fill(part).map_err(io::Error::other)?;
+        file.write_all(part)?;
+        left = left.saturating_sub(count as u64);
+    }
+    Ok(())
+}
+
 impl Disk for RealDisk {
     fn create(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<Box<dyn Unsynced>> {
         Self::new_file(path, mode, |file| file.write_all(bytes))
@@ -131,6 +162,10 @@ impl Disk for RealDisk {
 
     fn create_from(&self, path: &Path, from: &mut dyn Read, mode: u32) -> io::Result<Box<dyn Unsynced>> {
         Self::new_file(path, mode, |file| streams::copy(from, file))
+    }
+
+    fn set_aside(&self, path: &Path, size: u64, mode: u32) -> io::Result<Box<dyn Unsynced>> {
+        Self::new_file(path, mode, |file| take(file, size))
     }
 
     fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
@@ -270,6 +305,29 @@ impl Durable {
             return Err(self.stop(&temporary, error));
         }
         Ok(Staged { durable: self, temporary: Some(temporary) })
+    }
+
+    /// Makes a new file that takes so many bytes of the disk for itself, durably.
+    ///
+    /// # Errors
+    /// As for [`Durable::write_new`]; nothing is left of it then.
+    pub(crate) fn set_aside(&self, path: &Path, size: u64, mode: u32) -> Result<(), RecordError> {
+        self.check()?;
+        let set_aside = self.disk.set_aside(path, size, mode);
+        let file = set_aside.map_err(|error| RecordError::file("set space aside in", path, error))?;
+        file.sync().map_err(|error| {
+            self.tidy(path);
+            self.stop(path, error)
+        })?;
+        self.sync_dir(parent(path)?)
+    }
+
+    /// Removes a file. Durable once the directory is synced.
+    ///
+    /// # Errors
+    /// Also where there is none.
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), RecordError> {
+        self.disk.remove(path).map_err(|error| RecordError::file("remove", path, error))
     }
 
     /// Gives a file that was made durable another name on the same file system, in the place of what has it. The name

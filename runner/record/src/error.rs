@@ -244,7 +244,9 @@ pub enum RecordError {
         why: String,
     },
     /// A run needs room for its journal before its first change. Nothing was recorded.
-    #[error("`{path}` has room for {free} bytes, and a run is begun with {needed} at least")]
+    #[error(
+        "`{path}` has room for {free} bytes, and a run is begun with {needed} at least, {reserve} of them set aside for its rollback"
+    )]
     NoRoom {
         /// The state directory.
         path: String,
@@ -252,6 +254,8 @@ pub enum RecordError {
         free: u64,
         /// The bytes that must be.
         needed: u64,
+        /// Those of them that are set aside.
+        reserve: u64,
     },
     /// The journal was used against its rules. Nothing was recorded.
     #[error("the journal of run `{run}` does not record this: {why}")]
@@ -382,6 +386,17 @@ impl RecordError {
                  the state directory: it is made anew",
             ),
             Self::Random(_) => Some("try again"),
+        }
+    }
+
+    /// Whether there was no room, and nothing else is wrong.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            Self::File { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
         }
     }
 

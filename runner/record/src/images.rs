@@ -119,11 +119,16 @@ impl Room {
         self.admit_more(more)?;
         // The write-ahead log holds an image a second time until it is moved to the database.
         let (filed, inline) = (needs.written.saturating_add(needs.passing), needs.inline.saturating_mul(2));
-        if device(&self.root)? == device(&self.state)? {
+        if self.is_of_the_state()? {
             return self.leaves_reserve(filed.saturating_add(inline), &self.root);
         }
         self.leaves_reserve(filed, &self.root)?;
         self.leaves_reserve(inline, &self.state)
+    }
+
+    /// Whether images are kept in the file system of the state.
+    pub(crate) fn is_of_the_state(&self) -> Result<bool, RecordError> {
+        Ok(device(&self.root)? == device(&self.state)?)
     }
 
     /// Whether this much more stays under the cap.

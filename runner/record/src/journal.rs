@@ -16,6 +16,7 @@ use crate::blobs::{RunBlobs, write_images};
 use crate::changes::{self, MAX_CHANGE};
 use crate::lock::TargetLock;
 use crate::recovery::settle;
+use crate::reserve::Reserve;
 use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_TEXT};
 use crate::state::transact;
 use crate::{ChangeState, Durable, JournaledChange, RecordError};
@@ -42,7 +43,8 @@ pub enum When {
 ///
 /// The first error ends it: it takes no more intents, so that nothing more is applied. Marks are
 /// still remembered for [`Journal::changes`], so that undo knows all, and [`Journal::finish`] still
-/// records the outcome, unless the disk itself failed.
+/// records the outcome, unless the disk itself failed. Where the disk was only full, the rollback goes on
+/// with what was set aside for it, and takes the intents of a rollback step.
 pub struct Journal {
     run: String,
     target: String,
@@ -53,6 +55,7 @@ pub struct Journal {
     events: u32,
     phase: Phase,
     failure: Option<Failure>,
+    reserve: Reserve,
     // Last, so that it is dropped last.
     _lock: TargetLock,
 }
@@ -73,6 +76,8 @@ pub(crate) struct Before {
 
 struct Failure {
     why: String,
+    /// There was no room, and nothing else was wrong.
+    is_full: bool,
     /// Nothing may be written any more, not even the outcome.
     is_final: bool,
 }
@@ -117,7 +122,13 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(run: String, target: String, images: RunBlobs, durable: Arc<Durable>, lock: TargetLock) -> Self {
+    pub(crate) fn new(
+        run: String,
+        target: String,
+        images: RunBlobs,
+        durable: Arc<Durable>,
+        (reserve, lock): (Reserve, TargetLock),
+    ) -> Self {
         Self {
             run,
             target,
@@ -128,6 +139,7 @@ impl Journal {
             events: 0,
             phase: Phase::Forward,
             failure: None,
+            reserve,
             _lock: lock,
         }
     }
@@ -138,11 +150,11 @@ impl Journal {
         target: String,
         images: RunBlobs,
         durable: Arc<Durable>,
-        lock: TargetLock,
+        held: (Reserve, TargetLock),
         before: Before,
     ) -> Self {
         let Before { rolling_back, events, changes } = before;
-        let mut journal = Self { changes, events, ..Self::new(run, target, images, durable, lock) };
+        let mut journal = Self { changes, events, ..Self::new(run, target, images, durable, held) };
         if rolling_back {
             journal.phase = Phase::RollingBack;
             journal.images.unbound();
@@ -339,6 +351,10 @@ impl Journal {
         }
         self.phase = Phase::RollingBack;
         self.images.unbound();
+        // Whatever else went wrong ends it, backwards too.
+        if self.give_back() && self.failure.as_ref().is_some_and(|failure| failure.is_full) {
+            self.failure = None;
+        }
         self.riding.push(Mark::Rollback { reason: text::excerpt(reason, MAX_TEXT) });
         Ok(())
     }
@@ -357,6 +373,10 @@ impl Journal {
         let report = report.to_string();
         rows::bounded("bytes of a report", report.len(), MAX_DOCUMENT)?;
         let (run, reason) = (self.run.clone(), text::excerpt(reason, MAX_TEXT));
+        // A commit that finds no room is rolled back instead.
+        if outcome != Outcome::Committed {
+            self.give_back();
+        }
         let nothing_kept = self.changes.is_empty();
         let result = self.commit("record the outcome", |tx| {
             let sql = "UPDATE runs SET outcome = ?2, reason = ?3, report = ?4, finished = ?5, settled = ?6
@@ -365,6 +385,8 @@ impl Journal {
         });
         self.ended_by(result)?;
         self.phase = Phase::Finished;
+        // What cannot be removed now is removed by whoever recovers next.
+        let _ = self.reserve.remove();
         Ok(())
     }
 
@@ -418,7 +440,7 @@ impl Journal {
         write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), RecordError> {
         self.durable.check()?;
-        if let Some(Failure { why, is_final: true }) = &self.failure {
+        if let Some(Failure { why, is_final: true, .. }) = &self.failure {
             return Err(RecordError::JournalStopped { run: self.run.clone(), why: why.clone() });
         }
         let (riding, run) = (&self.riding, &self.run);
@@ -430,14 +452,24 @@ impl Journal {
         Ok(())
     }
 
+    /// Gives what was set aside to what is written from now on. Whether it could: undoing does not wait for it.
+    fn give_back(&self) -> bool {
+        self.reserve.give_back().is_ok()
+    }
+
     /// The first error ends the journal.
     fn ended_by<T>(&mut self, result: Result<T, RecordError>) -> Result<T, RecordError> {
         if let Err(error) = &result {
-            let is_final = error.is_final();
+            let (is_full, is_final) = (error.is_full(), error.is_final());
             self.durable.stop_if_final(error);
             match &mut self.failure {
-                Some(failure) => failure.is_final |= is_final,
-                None => self.failure = Some(Failure { why: error.full(), is_final }),
+                // That it takes no more for this reason is no other one.
+                Some(_) if matches!(error, RecordError::JournalStopped { .. }) => {}
+                Some(failure) => {
+                    failure.is_full &= is_full;
+                    failure.is_final |= is_final;
+                }
+                None => self.failure = Some(Failure { why: error.full(), is_full, is_final }),
             }
         }
         result

@@ -10,6 +10,7 @@
 //! | `scratch.rs` | [`RehearsalBlobs`]: what is put aside until a proposal keeps it |
 //! | `evidence.rs`, `rehearsals.rs`, `proposals.rs`, `approvals.rs` | signed bytes, kept exactly |
 //! | `begin.rs`, `runs.rs`, `lock.rs`, `unfinished.rs` | who may run now, and what became of each run |
+//! | `reserve.rs` | what a rollback may need on the disk, set aside before the first change |
 //! | `recovery.rs` | [`TakenOver`] and [`Unsettled`]: what is left of runs whose process died |
 //! | `journal.rs`, `changes.rs` | [`Journal`]: the write-ahead record of one run's changes |
 //!
@@ -34,6 +35,7 @@ mod names;
 mod proposals;
 mod recovery;
 mod rehearsals;
+mod reserve;
 mod rows;
 mod runs;
 mod schema;

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use countersign_model::Digest;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -54,7 +54,16 @@ pub(crate) struct TargetLock {
 impl TargetLock {
     /// Takes the lock. `None` where another run holds it, in this process or another.
     pub(crate) fn take(state: &Path, target: &str) -> Result<Option<Self>, RecordError> {
-        let path = state.join("locks").join(format!("{}.lock", Digest::of(target.as_bytes()).hex()));
-        Ok(FileLock::take(&path)?.map(|held| Self { _held: held }))
+        Self::take_file(&Self::path(state, target))
+    }
+
+    /// The same by the lock's file.
+    pub(crate) fn take_file(path: &Path) -> Result<Option<Self>, RecordError> {
+        Ok(FileLock::take(path)?.map(|held| Self { _held: held }))
+    }
+
+    /// The file whose lock it is.
+    pub(crate) fn path(state: &Path, target: &str) -> PathBuf {
+        state.join("locks").join(format!("{}.lock", Digest::of(target.as_bytes()).hex()))
     }
 }

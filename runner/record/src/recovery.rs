@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 use crate::blobs::RunBlobs;
 use crate::journal::Before;
 use crate::lock::TargetLock;
+use crate::reserve::Needed;
 use crate::rows::{self, MAX_LISTED};
 use crate::state::transact;
 use crate::{Journal, JournaledChange, RecordError, RunRecord, RunState, Runs, changes, schema};
@@ -82,8 +83,14 @@ impl Runs<'_> {
         let Some((before, lock)) = taken else { return Ok(None) };
         let (plan, guards) = (self.plan(&found.id)?, self.guards(&found.id)?);
         let images = RunBlobs::new(connection, self.0.blobs());
-        let journal = Journal::again(found.id.clone(), found.target.clone(), images, Arc::clone(durable), lock, before);
-        Ok(Some(TakenOver { run: found, journal, plan: plan.unwrap_or_default(), guards: guards.unwrap_or_default() }))
+        let (plan, guards) = (plan.unwrap_or_default(), guards.unwrap_or_default());
+        // What cannot be read back is no reason not to undo.
+        let json = [serde_json::to_string(&plan), serde_json::to_string(&guards)];
+        let json = json.iter().flatten().map(String::len).sum();
+        let reserve = self.reserve(&found.target, Needed::of(&plan, json))?;
+        let held = (reserve, lock);
+        let journal = Journal::again(found.id.clone(), found.target.clone(), images, Arc::clone(durable), held, before);
+        Ok(Some(TakenOver { run: found, journal, plan, guards }))
     }
 
     /// The runs that were committed or rolled back and may have left something on their targets, oldest first.

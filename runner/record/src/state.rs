@@ -36,7 +36,7 @@ const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "ca
 /// | `bundles/HEX/` | bundles that were proposed |
 /// | `approvals/` | manifests and signatures; they are the truth, the database indexes them |
 /// | `cache/` | compiled steps; may be removed |
-/// | `locks/` | one lock per target |
+/// | `locks/` | one lock per target, and beside it what is set aside for the rollback of its run |
 /// | `latest-time` | the latest time that was seen, in milliseconds since 1970-01-01 UTC |
 pub struct State {
     dir: PathBuf,
@@ -298,6 +298,11 @@ impl State {
     #[must_use]
     pub const fn runs(&self) -> Runs<'_> {
         Runs(self)
+    }
+
+    /// Whether images are kept in the file system of the state.
+    pub(crate) fn has_images(&self) -> Result<bool, RecordError> {
+        self.room.is_of_the_state()
     }
 
     pub(crate) fn database(&self) -> PathBuf {

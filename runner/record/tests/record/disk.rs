@@ -64,6 +64,10 @@ impl Disk for Watched {
         self.note("create", path)?;
         Ok(Box::new(WatchedFile(self.clone(), RealDisk.create_from(path, from, mode)?)))
     }
+    fn set_aside(&self, path: &Path, size: u64, mode: u32) -> io::Result<Box<dyn Unsynced>> {
+        self.note("set-aside", path)?;
+        Ok(Box::new(WatchedFile(self.clone(), RealDisk.set_aside(path, size, mode)?)))
+    }
     fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
         self.note("rename", to)?;
         RealDisk.rename(from, to, replace)

@@ -16,7 +16,10 @@ mod documents;
 mod images;
 mod journal;
 mod lineage;
+#[path = "../../../../tests/support/mount.rs"]
+mod mount;
 mod outcomes;
 mod processes;
+mod reserve;
 mod scratch;
 mod support;

@@ -173,7 +173,7 @@ fn child_fills_its_disk() {
     let Some((state, proposal, manifest)) = told() else { return };
     let mut journal = begin(&state, TARGET, &proposal, &manifest, 1).expect("begins");
     // More than the file size that it was started with allows.
-    let error = (0..100_u32)
+    let error = (0..1000_u32)
         .find_map(|n| {
             let image: Vec<u8> = n.to_le_bytes().repeat(10_000);
             let change = change(&mut journal, &image, b"");
@@ -213,8 +213,8 @@ fn child_fills_its_disk() {
 fn a_disk_that_fails_under_the_journal_ends_all_writing() {
     let run = fixture();
     let mut shell = Command::new("sh");
-    // Files of at most 512 KiB; writing beyond is an error, not a signal.
-    shell.args(["-c", "trap '' XFSZ; ulimit -f 1024; exec \"$@\"", "sh"]);
+    // Files of at most 4 MiB; writing beyond is an error, not a signal.
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$@\"", "sh"]);
     let mut other = Other::spawn(shell, "child_fills_its_disk", run.path(), &run.proposal);
     let intended: usize = other.hear("ready:").parse().expect("a number");
     drop(other);

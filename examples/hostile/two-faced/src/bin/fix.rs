@@ -43,6 +43,12 @@ countersign_sdk::fix!(|arguments: Arguments| {
         return Ok(());
     }
     files::replace(arguments.path("b"), "fixed too\n")?;
+    if arguments.feels("endless") {
+        let mut rounds = 0_u64;
+        loop {
+            rounds = std::hint::black_box(rounds.wrapping_add(1));
+        }
+    }
     if arguments.feels("extra") {
         // What comes of it is not told.
         let _ = files::replace(arguments.path("c"), "by the way\n");
