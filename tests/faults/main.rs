@@ -21,7 +21,8 @@ mod tree;
 use std::collections::BTreeMap;
 
 use place::Place;
-use strace::{Fault, MUTATING, inject, points};
+use strace::{Fault, MUTATING, Point, inject, points, short_writes};
+use support::Runs as _;
 use tree::Tree;
 
 /// How many points of each call are tried, unless all are.
@@ -33,11 +34,11 @@ fn all() -> bool {
 }
 
 /// The points that are tried: all, or the first, the last and those between, evenly.
-fn tried(points: &[u32]) -> Vec<u32> {
+fn tried<T: Clone>(points: &[T]) -> Vec<T> {
     if all() || points.len() <= SOME {
         return points.to_vec();
     }
-    (0..SOME).map(|step| points[step * (points.len() - 1) / (SOME - 1)]).collect()
+    (0..SOME).map(|step| points[step * (points.len() - 1) / (SOME - 1)].clone()).collect()
 }
 
 /// Recovers, and insists on an honest end; gives it.
@@ -73,7 +74,7 @@ fn killed_in_a_run(place: &Place, code: i32) -> BTreeMap<String, u32> {
         for nth in tried(&points) {
             place.again();
             let point = format!("{call} {nth}");
-            place.kill(&run, &call, nth);
+            place.kill(&run, &call, &nth);
             let end = recovered(place, &point, &before, &after);
             assert_ne!(end, "rollback-incomplete", "{point}");
             *ends.entry(end).or_default() += 1;
@@ -83,7 +84,7 @@ fn killed_in_a_run(place: &Place, code: i32) -> BTreeMap<String, u32> {
 }
 
 /// Kills the runner at one point of a run, and recovery at its points; recovers again. Gives how many ended how.
-fn killed_in_recovery(place: &Place, call: &str, nth: u32) -> BTreeMap<String, u32> {
+fn killed_in_recovery(place: &Place, call: &str, nth: &Point) -> BTreeMap<String, u32> {
     place.again();
     let before = place.tree();
     let (run, recovery) = (place.run(), place.recovery());
@@ -97,17 +98,20 @@ fn killed_in_recovery(place: &Place, call: &str, nth: u32) -> BTreeMap<String, u
             place.again();
             place.kill(&run, call, nth);
             let point = format!("{call} {nth}, then {second} {again} of the recovery");
-            place.kill(&recovery, &second, again);
+            place.kill(&recovery, &second, &again);
             *ends.entry(recovered(place, &point, &before, &before)).or_default() += 1;
         }
     }
     ends
 }
 
+/// A write that writes nothing, and is no error.
+const NOTHING: &str = "nothing written";
+
 /// The calls that write, each with the errors that a disk answers.
 const FAILING: &[(&str, &[&str])] = &[
-    ("write", &["ENOSPC", "EIO", "EINTR"]),
-    ("pwrite64", &["ENOSPC", "EIO", "EINTR"]),
+    ("write", &["ENOSPC", "EIO", "EINTR", NOTHING]),
+    ("pwrite64", &["ENOSPC", "EIO", "EINTR", NOTHING]),
     ("fsync", &["EIO", "ENOSPC"]),
     ("fdatasync", &["EIO", "ENOSPC"]),
     ("ftruncate", &["EIO", "EINTR"]),
@@ -136,7 +140,8 @@ fn failing_in_a_run(place: &Place) -> BTreeMap<String, u32> {
             for error in *errors {
                 place.again();
                 let point = format!("{call} {nth} fails with {error}");
-                let ran = inject(&run, call, nth, Fault::Error(error));
+                let fault = if *error == NOTHING { Fault::Nothing } else { Fault::Error(error) };
+                let ran = inject(&run, call, &nth, fault);
                 let said = format!("{point}: exit {}: {}{}", ran.code, ran.stdout, ran.stderr);
                 // What it said itself is true, before anybody recovers anything.
                 let mut tree = place.tree();
@@ -150,8 +155,11 @@ fn failing_in_a_run(place: &Place) -> BTreeMap<String, u32> {
                     _ => panic!("{said}"),
                 }
                 let end = recovered(place, &said, &before, &after);
-                // Its files are as before, and what was not done is named: the journal took no more intents.
+                // Its files are as before, and what was not done is named: the journal took no more intents. Where the disk is
+                // only full, it does, by what was set aside for it.
                 let incomplete = end == "rollback-incomplete";
+                let full = ["ENOSPC", NOTHING].contains(error) && !call.ends_with("sync");
+                assert!(!full || !(incomplete || end == "in-doubt"), "{said}: recovered as {end}");
                 assert!(
                     !incomplete || (ran.code == 5 && ran.stdout.contains("did not do what was rehearsed")),
                     "{said}"
@@ -177,6 +185,34 @@ fn the_demos_fix_fails_at_every_call_that_writes() {
     let ends = failing_in_a_run(&Place::demo());
     table::row("a failing call in the demo's run", &ends);
     assert!(ends["rolled-back"] > 0 && ends["none"] > 0, "{ends:?}");
+}
+
+/// Room for so many pages more once the first change is made: each number cuts another write short, as disks do.
+#[test]
+fn the_demos_fix_is_cut_short_by_a_disk_that_fills_up() {
+    let Some(place) = Place::small() else { return };
+    let before = place.tree();
+    place.leave(None);
+    place.run().ran().expect(0);
+    let after = place.tree();
+    let (mut short, mut ends) = (0, BTreeMap::<String, u32>::new());
+    for pages in tried(&(0..=48).collect::<Vec<_>>()) {
+        place.again();
+        place.leave(Some(pages));
+        let (cut, ran) = short_writes(&place.run(), &place.scratch("strace.log"));
+        let point = format!("room for {pages} pages: exit {}: {}{}", ran.code, ran.stdout, ran.stderr);
+        short += cut;
+        match ran.code {
+            0 => assert!(place.tree() == after, "{point}"),
+            4 => assert!(place.tree() == before, "{point}"),
+            _ => panic!("{point}"),
+        }
+        let end = recovered(&place, &point, &before, &after);
+        assert_eq!(end, if ran.code == 0 { "committed" } else { "rolled-back" }, "{point}");
+        *ends.entry(end).or_default() += 1;
+    }
+    table::row("a disk that fills up in the demo's run", &ends);
+    assert!(short > 0 && ends["rolled-back"] > 0 && ends["committed"] > 0, "{short} {ends:?}");
 }
 
 #[test]
@@ -210,7 +246,7 @@ fn a_rollback_is_killed_at_every_call_that_changes_something() {
 fn a_run_is_recovered_without_its_bundle() {
     let place = Place::settings();
     let before = place.tree();
-    place.kill(&place.run(), "renameat2", 3);
+    place.kill(&place.run(), "renameat2", &Point::nth(3));
     std::fs::rename(place.scratch("state/bundles"), place.scratch("hidden")).expect("it can be moved");
     std::fs::create_dir(place.scratch("state/bundles")).expect("a folder");
     place.recover().expect(0).shows("\"outcome\":\"rolled-back\"");
@@ -221,11 +257,11 @@ fn a_run_is_recovered_without_its_bundle() {
 fn recovery_is_killed_at_every_call_that_changes_something() {
     let place = Place::settings();
     // After the second change to one file, and before the last.
-    let ends = killed_in_recovery(&place, "renameat2", 3);
+    let ends = killed_in_recovery(&place, "renameat2", &Point::nth(3));
     table::row("killed in recovery, five changes", &ends);
     assert_eq!(ends.keys().collect::<Vec<_>>(), ["rolled-back"]);
     // Before the signal of the demo's fix.
-    let ends = killed_in_recovery(&Place::demo(), "renameat2", 1);
+    let ends = killed_in_recovery(&Place::demo(), "renameat2", &Point::nth(1));
     table::row("killed in recovery, the demo's fix", &ends);
     assert!(ends["rolled-back"] > 0, "{ends:?}");
 }

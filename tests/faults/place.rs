@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::strace::{Fault, inject};
+use crate::strace::{Fault, Point, inject};
+use tempfile::TempDir;
+
+use crate::support::mount::Mount;
 use crate::support::{Incident, Ran, Runs, State, bundle, bundle_with, eventually};
 use crate::tree::{Tree, tree};
 
@@ -15,6 +18,8 @@ pub(crate) struct Place {
     proposal: String,
     /// The runner's clock stands still, or it would write the time down in some runs and not in others.
     now: String,
+    /// The small file system that all of it is on, if it is, and where that is mounted. Goes last.
+    mount: Option<(Mount, TempDir)>,
 }
 
 enum Target {
@@ -32,6 +37,40 @@ impl Place {
         incident.approve(&proposal);
         let broken = fs::read_to_string(&incident.config).expect("its configuration");
         Self::approved(Target::Service(Box::new(incident), broken), proposal)
+    }
+
+    /// The same on a small file system, which fills up to what [`Place::leave`] says once the file is replaced. `None` where
+    /// none can be mounted.
+    pub(crate) fn small() -> Option<Self> {
+        let above = tempfile::tempdir().expect("a temporary directory");
+        let mount = Mount::new(&above.path().join("small"), 64)?;
+        let incident = Incident::on(State::below(&mount.0));
+        let (filler, left) = (mount.0.join("filler"), mount.0.join("left"));
+        incident.state.configure(&format!(
+            "\n[[targets.orders.validators]]\nname = \"fills\"\npaths = [\"{2}\"]\n\
+             command = [\"/bin/sh\", \"-c\", \"test ! -e {1} || {{ cat /dev/zero > {0} 2>&-; truncate -s -$(cat {1}) {0}; }}\"]\n\
+             [images]\nreserve = \"1MiB\"\n",
+            filler.display(),
+            left.display(),
+            incident.config.display()
+        ));
+        let proposal = incident.propose("pool-size");
+        incident.approve(&proposal);
+        let broken = fs::read_to_string(&incident.config).expect("its configuration");
+        let mut place = Self::approved(Target::Service(Box::new(incident), broken), proposal);
+        place.mount = Some((mount, above));
+        Some(place)
+    }
+
+    /// How many pages of 4 KiB the next run leaves; without a number it fills nothing.
+    pub(crate) fn leave(&self, pages: Option<u32>) {
+        let Some((mount, _)) = &self.mount else { return };
+        for name in ["filler", "left"] {
+            let _ = fs::remove_file(mount.0.join(name));
+        }
+        if let Some(pages) = pages {
+            fs::write(mount.0.join("left"), (pages * 4096).to_string()).expect("it can be written");
+        }
     }
 
     /// The demo's bad twin, approved: what it does is found not to help within a second, and rolled back.
@@ -75,7 +114,7 @@ impl Place {
 
     fn approved(target: Target, proposal: String) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis().to_string();
-        let place = Self { target, proposal, now };
+        let place = Self { target, proposal, now, mount: None };
         // The time is taken note of.
         place.command(&["runs"]).ran().expect(0);
         copy(&place.state().path("state"), &place.scratch("saved"));
@@ -117,7 +156,7 @@ impl Place {
 
     /// Runs a command and kills it at a call; comes back when the kernel has let go of all that it held, which strace does
     /// not wait for.
-    pub(crate) fn kill(&self, command: &Command, call: &str, nth: u32) {
+    pub(crate) fn kill(&self, command: &Command, call: &str, nth: &Point) {
         let ran = inject(command, call, nth, Fault::Kill);
         assert_eq!(ran.code, -1, "{call} {nth}: {}", ran.stderr);
         for lock in fs::read_dir(self.state().path("state/locks")).expect("locks") {
@@ -132,6 +171,7 @@ impl Place {
 
     /// Back to the moment of the approval.
     pub(crate) fn again(&self) {
+        self.leave(None);
         fs::remove_dir_all(self.state().path("state")).expect("it can be removed");
         copy(&self.scratch("saved"), &self.state().path("state"));
         match &self.target {

@@ -1,6 +1,7 @@
 //! Faults in system calls, by `strace`: it counts those of each thread, and kills or fails the one that is named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -41,6 +42,8 @@ pub(crate) enum Fault {
     Kill,
     /// It fails with this error.
     Error(&'static str),
+    /// It writes nothing, and says so.
+    Nothing,
 }
 
 /// A command under strace.
@@ -57,45 +60,123 @@ fn strace(command: &Command, options: &[String]) -> Command {
     traced
 }
 
-/// Which of each of these calls the busiest thread of a command makes to change something, counted from 1; and what the
-/// command came to.
-pub(crate) fn points(command: &Command, calls: &[&str], log: &Path) -> (BTreeMap<String, Vec<u32>>, Ran) {
-    let options = [format!("-o{}", log.display()), "-e".to_owned(), format!("trace={}", calls.join(","))];
+/// One call of a name, on whichever thread makes so many first.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    nth: u32,
+    /// Where only those of this file are counted.
+    path: Option<String>,
+}
+
+impl Point {
+    pub(crate) const fn nth(nth: u32) -> Self {
+        Self { nth, path: None }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            None => write!(f, "{}", self.nth),
+            Some(path) => write!(f, "{} of `{path}`", self.nth),
+        }
+    }
+}
+
+/// Which of each of these calls a command makes to change something, on whichever of its threads, counted from 1 on each;
+/// and what the command came to. What other processes do that it starts is not among them.
+pub(crate) fn points(command: &Command, calls: &[&str], log: &Path) -> (BTreeMap<String, Vec<Point>>, Ran) {
+    let traced = [calls, &["clone", "clone3"]].concat().join(",");
+    let options = [format!("-o{}", log.display()), "-e".to_owned(), format!("trace={traced}")];
     let ran = Ran::of(strace(command, &options));
     let text = std::fs::read_to_string(log).expect("strace wrote its log");
     // The thread's number, then the call.
-    let lines: Vec<_> = text.lines().filter_map(|line| line.split_once(' ')).collect();
+    let lines: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(thread, line)| (thread, line.trim_start()))
+        .collect();
+    let threads = threads(&lines);
     // Most files are only opened to be read, and a loader looks for its libraries in many places.
-    let changes = |line: &str| !line.trim_start().starts_with("openat(") || line.contains("O_CREAT");
-    let mut made: BTreeMap<&str, usize> = BTreeMap::new();
-    let changing = lines.iter().filter(|(_, line)| changes(line));
-    changing.for_each(|(thread, _)| *made.entry(thread).or_default() += 1);
-    let busiest = made.into_iter().max_by_key(|(_, made)| *made).map(|(thread, _)| thread);
-    let (mut nth, mut points) = (BTreeMap::<&str, u32>::new(), BTreeMap::<String, Vec<u32>>::new());
-    for (_, line) in lines.into_iter().filter(|(thread, _)| Some(*thread) == busiest) {
-        let call = line.trim_start().split('(').next().unwrap_or_default();
+    let changes = |line: &str| !line.starts_with("openat(") || line.contains("O_CREAT");
+    // strace counts the calls of each thread, and whichever makes its n-th first is the one that is met.
+    let (mut made, mut met) = (BTreeMap::<(&str, &str, &str), u32>::new(), BTreeMap::<(&str, &str, u32), &str>::new());
+    let (mut points, mut missed) = (BTreeMap::<String, Vec<Point>>::new(), Vec::new());
+    for (thread, line) in lines.iter().filter(|(thread, _)| threads.contains(thread)) {
+        let call = line.split('(').next().unwrap_or_default();
         let Some(call) = calls.iter().find(|known| **known == call) else { continue };
-        let nth = nth.entry(call).or_default();
-        *nth += 1;
-        if changes(line) {
-            points.entry((*call).to_owned()).or_default().push(*nth);
+        // Else by its file, where it is opened by the whole of its path.
+        let path = line.split('"').nth(1).filter(|path| *call == "openat" && path.starts_with('/')).unwrap_or_default();
+        let [plain, of_path] = ["any", path].map(|path| {
+            let nth = made.entry((thread, call, path)).or_default();
+            *nth += 1;
+            (*met.entry((call, path, *nth)).or_insert(thread) == *thread).then_some(*nth)
+        });
+        let path = (!path.is_empty()).then(|| path.to_owned());
+        let point = match (plain, of_path, path) {
+            (Some(nth), ..) => Some(Point::nth(nth)),
+            (None, Some(nth), Some(path)) => Some(Point { nth, path: Some(path) }),
+            _ => None,
+        };
+        match point {
+            _ if !changes(line) => {}
+            Some(point) => points.entry((*call).to_owned()).or_default().push(point),
+            None => missed.push(*line),
         }
     }
+    assert!(missed.is_empty(), "no fault meets these calls, since another thread makes as many before: {missed:?}");
     (points, ran)
 }
 
+/// The threads of the process that comes first.
+fn threads<'a>(lines: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
+    let mut threads: BTreeSet<&str> = lines.first().map(|(thread, _)| *thread).into_iter().collect();
+    let mut begun = BTreeSet::new();
+    for (thread, line) in lines.iter().filter(|(_, line)| line.contains("clone")) {
+        if line.contains("CLONE_THREAD") && threads.contains(thread) {
+            begun.insert(*thread);
+        } else if !line.contains("resumed>") {
+            begun.remove(thread);
+        }
+        // The answer is the new one's number, here or where the call is resumed.
+        let answer = line.rsplit_once(" = ").map(|(_, answer)| answer.trim());
+        if let (Some(answer), true) = (answer, begun.contains(thread) && !line.contains("<unfinished")) {
+            threads.insert(answer);
+            begun.remove(thread);
+        }
+    }
+    threads
+}
+
+/// How many of a command's writes came back with less than they were to write, and what the command came to.
+pub(crate) fn short_writes(command: &Command, log: &Path) -> (usize, Ran) {
+    let options = [format!("-o{}", log.display()), "-e".to_owned(), "trace=pwrite64".to_owned()];
+    let ran = Ran::of(strace(command, &options));
+    let text = std::fs::read_to_string(log).expect("strace wrote its log");
+    let short = |line: &&str| {
+        // `pwrite64(7, "..."..., 4096, 12392) = 72`
+        let (call, answer) = line.rsplit_once(" = ")?;
+        let asked: i64 = call.trim_end().strip_suffix(')')?.rsplit(", ").nth(1)?.parse().ok()?;
+        (0..asked).contains(&answer.parse().ok()?).then_some(())
+    };
+    (text.lines().filter(|line| short(line).is_some()).count(), ran)
+}
+
 /// Runs a command with one fault. Gives what it came to; one that was killed has the code -1.
-pub(crate) fn inject(command: &Command, call: &str, nth: u32, fault: Fault) -> Ran {
+pub(crate) fn inject(command: &Command, call: &str, point: &Point, fault: Fault) -> Ran {
     let what = match fault {
         Fault::Kill => "signal=KILL".to_owned(),
         Fault::Error(error) => format!("error={error}"),
+        Fault::Nothing => "retval=0".to_owned(),
     };
-    let options = [
+    let Point { nth, path } = point;
+    let mut options = vec![
         "-o/dev/null".to_owned(),
         "-e".to_owned(),
         format!("trace={call}"),
         "-e".to_owned(),
         format!("inject={call}:{what}:when={nth}"),
     ];
+    options.extend(path.iter().map(|path| format!("-P{path}")));
     Ran::of(strace(command, &options))
 }
