@@ -12,6 +12,7 @@
 )]
 
 mod place;
+mod power;
 mod strace;
 #[path = "../support/mod.rs"]
 mod support;
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 
 use place::Place;
 use strace::{Fault, MUTATING, Point, inject, points, short_writes};
-use support::Runs as _;
+use support::{Runs as _, State};
 use tree::Tree;
 
 /// How many points of each call are tried, unless all are.
@@ -230,6 +231,37 @@ fn five_changes_are_killed_at_every_call_that_changes_something() {
     table::row("killed in a run of five changes", &ends);
     assert!(ends["rolled-back"] > 0 && ends["committed"] > 0 && ends["none"] > 0, "{ends:?}");
     assert_eq!(ends.get("in-doubt"), None);
+}
+
+/// Kills the runner at a point and cuts the power of the disk that state and target are on: what was synced is there, and what
+/// was not is not.
+#[test]
+fn five_changes_survive_the_loss_of_power() {
+    let Some(disk) = power::Disk::new() else { return };
+    let place = Place::settings_in(State::below(disk.root()));
+    let before = place.tree();
+    disk.save();
+    let run = place.run();
+    let (points, ran) = points(&run, MUTATING, &disk.beside("strace.log"));
+    ran.expect(0);
+    let after = place.tree();
+    disk.cut();
+    assert_eq!(recovered(&place, "after the run", &before, &after), "committed");
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for (call, points) in points {
+        if !all() && !["fsync", "renameat2", "pwrite64"].contains(&call.as_str()) {
+            continue;
+        }
+        for nth in tried(&points) {
+            disk.again();
+            place.kill(&run, &call, &nth);
+            disk.cut();
+            let end = recovered(&place, &format!("power lost at {call} {nth}"), &before, &after);
+            *ends.entry(end).or_default() += 1;
+        }
+    }
+    table::row("power lost in a run of five changes", &ends);
+    assert!(ends["rolled-back"] > 0 && ends.contains_key("none") && ends.len() <= 3, "{ends:?}");
 }
 
 /// The rollback step among them: what it was about to send may have been sent.

@@ -88,7 +88,11 @@ impl Place {
 
     /// Five changes, two of them to one file.
     pub(crate) fn settings() -> Self {
-        let state = State::new();
+        Self::settings_in(State::new())
+    }
+
+    /// The same with this state, and the files beside it.
+    pub(crate) fn settings_in(state: State) -> Self {
         let folder = state.path("target");
         let path = folder.display();
         state.configure(&format!(
@@ -96,7 +100,7 @@ impl Place {
              [targets.web.investigation]\nceiling = [\"files.read {path}/**\"]\n\
              [targets.web.remediation]\nceiling = [\"files.read {path}/**\", \"files.write {path}/** verbs=create,remove,replace,set-mode,truncate\"]\n\
              [[targets.web.guards]]\nname = \"settings\"\ncall = \"files.stat {path}/settings.toml\"\n\
-             expect = {{ kind = \"file\" }}\n"
+             expect = {{ kind = \"file\" }}\n[images]\nreserve = \"1MiB\"\n"
         ));
         spoil(&folder);
         let argument = format!("--arg=folder={path}");
