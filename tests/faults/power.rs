@@ -10,7 +10,8 @@ use crate::support::{Ran, eventually};
 
 /// What ext4 is told: to end at once, and to write nothing that is not in its journal on the disk (`EXT4_IOC_SHUTDOWN` with
 /// `EXT4_GOING_FLAGS_NOLOGFLUSH`).
-const CUT: &str = "sysopen(my $root, $ARGV[0], 0) or die $!; my $how = pack('L', 2); ioctl($root, 0x8004587D, $how) // die $!";
+const CUT: &str =
+    "sysopen(my $root, $ARGV[0], 0) or die $!; my $how = pack('L', 2); ioctl($root, 0x8004587D, $how) // die $!";
 
 /// An ext4 of its own, mounted until it is dropped.
 pub(crate) struct Disk {

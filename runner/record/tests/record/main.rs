@@ -19,6 +19,7 @@ mod lineage;
 #[path = "../../../../tests/support/mount.rs"]
 mod mount;
 mod outcomes;
+mod power;
 mod processes;
 mod reserve;
 mod scratch;
