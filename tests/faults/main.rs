@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and says what it found"
 )]
 
+mod forgetful;
 mod place;
 mod power;
 mod strace;
@@ -19,10 +20,12 @@ mod support;
 mod table;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use forgetful::{LEFT, Left, restore};
 use place::Place;
-use strace::{Fault, MUTATING, Point, inject, points, short_writes};
+use strace::{Fault, MUTATING, Point, inject, points, short_writes, story};
 use support::{Runs as _, State};
 use tree::Tree;
 
@@ -120,6 +123,7 @@ const FAILING: &[(&str, &[&str])] = &[
     ("rename", &["EIO", "ENOSPC"]),
     ("renameat", &["EIO", "ENOSPC"]),
     ("renameat2", &["EIO", "ENOSPC"]),
+    ("open", &["ENOSPC", "EIO"]),
     ("openat", &["ENOSPC", "EIO"]),
     ("unlink", &["EIO"]),
     ("unlinkat", &["EIO"]),
@@ -233,12 +237,83 @@ fn five_changes_are_killed_at_every_call_that_changes_something() {
     assert_eq!(ends.get("in-doubt"), None);
 }
 
+/// A simulated disk under the whole runner: whatever of what was not synced is left where its power is cut, be it nothing, names
+/// without bytes, bytes without names or half of both.
+fn forgotten_in_a_run(place: &Place, code: i32) -> BTreeMap<String, u32> {
+    place.again();
+    let before = place.tree();
+    // What is only for the test is not on that disk.
+    let aside = tempfile::tempdir().expect("a temporary directory");
+    let mut disk = forgetful::Disk::of(&place.root());
+    let (story, ran) = story(&place.run(), forgetful::CALLS, &aside.path().join("strace.log"));
+    ran.expect(code);
+    let after = place.tree();
+    let standing = disk.left(Left::Nothing);
+    let (mut cuts, mut seen) = (LEFT.map(|_| Vec::new()), HashSet::new());
+    for (at, line) in story.iter().enumerate() {
+        if !disk.replay(line) {
+            continue;
+        }
+        for (cuts, left) in cuts.iter_mut().zip(LEFT) {
+            let leftover = disk.left(left);
+            let differs: BTreeMap<_, _> =
+                leftover.iter().filter(|(path, content)| standing.get(*path) != Some(content)).collect();
+            let gone: Vec<_> = standing.keys().filter(|path| !leftover.contains_key(*path)).collect();
+            let mut hasher = DefaultHasher::new();
+            (differs, gone).hash(&mut hasher);
+            if seen.insert(hasher.finish()) {
+                cuts.push((at, left, leftover));
+            }
+        }
+    }
+    // It knows all that the runner did.
+    let (found, known) = (forgetful::Disk::of(&place.root()).left(Left::All), disk.left(Left::All));
+    let other: Vec<_> = found.keys().chain(known.keys()).filter(|path| found.get(*path) != known.get(*path)).collect();
+    assert!(
+        other.is_empty(),
+        "{:?}",
+        other.iter().map(|path| (path, found.get(*path), known.get(*path))).collect::<Vec<_>>()
+    );
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for cuts in cuts {
+        for (at, left, leftover) in tried(&cuts) {
+            place.again();
+            restore(&standing, &leftover);
+            let call = story[at].split('(').next().unwrap_or_default();
+            let end = recovered(place, &format!("after {call}, call {at}: {left:?}"), &before, &after);
+            *ends.entry(end).or_default() += 1;
+        }
+    }
+    // Once it has ended, whatever is left of the rest, it has ended so.
+    for left in LEFT {
+        place.again();
+        restore(&standing, &disk.left(left));
+        let end = recovered(place, &format!("after the run: {left:?}"), &before, &after);
+        assert_eq!(end, if code == 0 { "committed" } else { "rolled-back" }, "{left:?}");
+    }
+    ends
+}
+
+#[test]
+fn five_changes_survive_a_disk_that_forgets() {
+    let ends = forgotten_in_a_run(&Place::settings(), 0);
+    table::row("a disk that forgets, in a run of five changes", &ends);
+    assert!(ends["rolled-back"] > 0 && ends.contains_key("none") && ends.len() <= 3, "{ends:?}");
+}
+
+#[test]
+fn what_is_put_back_survives_a_disk_that_forgets() {
+    let ends = forgotten_in_a_run(&Place::refused(), 4);
+    table::row("a disk that forgets, in a run that rolls back", &ends);
+    assert!(ends["rolled-back"] > 0 && ends.contains_key("none") && ends.len() <= 2, "{ends:?}");
+}
+
 /// Kills the runner at a point and cuts the power of the disk that state and target are on: what was synced is there, and what
 /// was not is not.
 #[test]
 fn five_changes_survive_the_loss_of_power() {
     let Some(disk) = power::Disk::new() else { return };
-    let place = Place::settings_in(State::below(disk.root()));
+    let place = Place::settings_in(State::below(disk.root()), "");
     let before = place.tree();
     disk.save();
     let run = place.run();

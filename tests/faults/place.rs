@@ -88,11 +88,22 @@ impl Place {
 
     /// Five changes, two of them to one file.
     pub(crate) fn settings() -> Self {
-        Self::settings_in(State::new())
+        Self::settings_in(State::new(), "")
     }
 
-    /// The same with this state, and the files beside it.
-    pub(crate) fn settings_in(state: State) -> Self {
+    /// The same with a validator that refuses what was done, so that it is rolled back.
+    pub(crate) fn refused() -> Self {
+        let state = State::new();
+        let folder = state.path("target");
+        let refuses = format!(
+            "[[targets.web.validators]]\nname = \"no\"\npaths = [\"{}/**\"]\ncommand = [\"/bin/false\"]\n",
+            folder.display()
+        );
+        Self::settings_in(state, &refuses)
+    }
+
+    /// The same with this state, the files beside it, and more of the target's configuration.
+    pub(crate) fn settings_in(state: State, more: &str) -> Self {
         let folder = state.path("target");
         let path = folder.display();
         state.configure(&format!(
@@ -100,7 +111,7 @@ impl Place {
              [targets.web.investigation]\nceiling = [\"files.read {path}/**\"]\n\
              [targets.web.remediation]\nceiling = [\"files.read {path}/**\", \"files.write {path}/** verbs=create,remove,replace,set-mode,truncate\"]\n\
              [[targets.web.guards]]\nname = \"settings\"\ncall = \"files.stat {path}/settings.toml\"\n\
-             expect = {{ kind = \"file\" }}\n[images]\nreserve = \"1MiB\"\n"
+             expect = {{ kind = \"file\" }}\n{more}[images]\nreserve = \"1MiB\"\n"
         ));
         spoil(&folder);
         let argument = format!("--arg=folder={path}");
@@ -130,6 +141,11 @@ impl Place {
             Target::Service(incident, _) => &incident.state,
             Target::Settings(state) => state,
         }
+    }
+
+    /// The folder that has all of it.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.state().dir.path().canonicalize().expect("it is there")
     }
 
     /// A file or folder beside the state directory.

@@ -32,6 +32,7 @@ pub(crate) const MUTATING: &[&str] = &[
     "kill",
     "pidfd_send_signal",
     "flock",
+    "open",
     "openat",
 ];
 
@@ -98,7 +99,7 @@ pub(crate) fn points(command: &Command, calls: &[&str], log: &Path) -> (BTreeMap
         .collect();
     let threads = threads(&lines);
     // Most files are only opened to be read, and a loader looks for its libraries in many places.
-    let changes = |line: &str| !line.starts_with("openat(") || line.contains("O_CREAT");
+    let changes = |line: &str| !line.starts_with("open") || line.contains("O_CREAT");
     // strace counts the calls of each thread, and whichever makes its n-th first is the one that is met.
     let (mut made, mut met) = (BTreeMap::<(&str, &str, &str), u32>::new(), BTreeMap::<(&str, &str, u32), &str>::new());
     let (mut points, mut missed) = (BTreeMap::<String, Vec<Point>>::new(), Vec::new());
@@ -146,6 +147,34 @@ fn threads<'a>(lines: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
         }
     }
     threads
+}
+
+/// All that the threads of a command did by these calls, one line each, in order, with every text in hexadecimal digits and
+/// every descriptor with its path; and what the command came to.
+pub(crate) fn story(command: &Command, calls: &[&str], log: &Path) -> (Vec<String>, Ran) {
+    let traced = [calls, &["clone", "clone3"]].concat().join(",");
+    let options = ["-y", "-xx", "-s16777216"].map(str::to_owned);
+    let options =
+        [&options[..], &[format!("-o{}", log.display()), "-e".to_owned(), format!("trace={traced}")]].concat();
+    let ran = Ran::of(strace(command, &options));
+    let text = std::fs::read_to_string(log).expect("strace wrote its log");
+    let lines: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(thread, line)| (thread, line.trim_start()))
+        .collect();
+    let threads = threads(&lines);
+    let (mut begun, mut story) = (BTreeMap::<&str, &str>::new(), Vec::new());
+    for (thread, line) in lines.iter().filter(|(thread, _)| threads.contains(thread)) {
+        if let Some(beginning) = line.strip_suffix(" <unfinished ...>") {
+            begun.insert(thread, beginning);
+        } else if let Some((_, end)) = line.split_once(" resumed>") {
+            story.push(format!("{}{end}", begun.remove(thread).unwrap_or_default()));
+        } else {
+            story.push((*line).to_owned());
+        }
+    }
+    (story, ran)
 }
 
 /// How many of a command's writes came back with less than they were to write, and what the command came to.

@@ -39,7 +39,7 @@ pub(crate) fn tree(root: &Path, ignored: &[&str]) -> Tree {
     found
 }
 
-fn attributes(path: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn attributes(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut names = vec![0; 65536];
     let length = rustix::fs::llistxattr(path, &mut names).unwrap_or(0);
     let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
