@@ -298,6 +298,31 @@ fn story(json: bool) -> Story {
     }
     story.step("import-denied", 0, &["import", "ended.proposal"]);
 
+    // Somebody edits while a run is at work, which is rolled back: what they wrote is a person's to decide on.
+    let edits = format!(
+        "[[targets.edited.validators]]\nname = \"edits\"\npaths = [\"{config}\"]\n\
+         command = [\"/bin/sh\", \"-c\", \"echo '# edited' >>{config}; exit 1\"]\n"
+    );
+    story.incident.state.configure(&story.incident.target("edited", &edits));
+    let edited = story.propose("propose-edited", "pool-size", "edited", &[]);
+    story.approve("approve-edited", &edited);
+    let open = Story::name(&story.step("run-incomplete", 5, &["run", &edited]), "r-");
+    story.step("pending-open", 0, &["pending"]);
+    story.step("runs-open", 0, &["runs", "--limit", "1"]);
+    story.step("show-open", 0, &["show", &open]);
+    story.step("show-before", 0, &["show", &open, "--before", &config]);
+    story.step("show-before-unchanged", 3, &["show", &open, "--before", "/etc/hosts"]);
+    let resolve = |step: &str, code: i32, way: &str, key: &str| {
+        story.step(step, code, &["resolve", &open, &config, way, "--key", key, "--reason", "the fix is proposed again"])
+    };
+    resolve("resolve-own", 3, "--restore", &agent);
+    resolve("resolve", 0, "--restore", &alice);
+    resolve("resolve-again", 3, "--accept", &alice);
+    story.step("show-resolved", 0, &["show", &open]);
+    // The service goes by what it read last.
+    story.incident.reload();
+    eventually("the incident again", || (story.incident.status("/orders") == 503).then_some(()));
+
     let mut run = story.incident.state.command(&["run", &slow]);
     run.env("COUNTERSIGN_TEST_NOW", story.now().to_string()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut run = run.spawn().expect("the binary starts");

@@ -83,6 +83,8 @@ enum Command {
     Rollback(commands::rollback::Arguments),
     /// List the proposals that wait for a decision or a run
     Pending(commands::pending::Arguments),
+    /// Close what a run left otherwise than before: it may stay, or is put back
+    Resolve(commands::resolve::Arguments),
     /// List runs, newest first
     Runs(commands::runs::Arguments),
     /// Show one run, change by change
@@ -136,6 +138,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(global, arguments),
         Command::Rollback(arguments) => commands::rollback::run(global, arguments),
         Command::Pending(arguments) => commands::pending::run(global, arguments),
+        Command::Resolve(arguments) => commands::resolve::run(global, arguments),
         Command::Runs(arguments) => commands::runs::run(global, arguments),
         Command::Show(arguments) => commands::show::run(global, arguments),
         Command::Images(arguments) => commands::images::run(global, arguments),

@@ -1,7 +1,7 @@
 //! What a command leaves behind: its result on stdout, everything else on stderr, and an exit code.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use countersign_model::text::{hides, visible, visible_lines};
@@ -9,6 +9,9 @@ use countersign_pipeline::PipelineError;
 use serde_json::{Value, json};
 
 use crate::wrap::for_terminal;
+
+/// The most that is printed as it is on a terminal, in bytes.
+const MAX_SHOWN: u64 = 1024 * 1024;
 
 /// A command's result, in both forms.
 pub(crate) struct Done {
@@ -20,11 +23,18 @@ pub(crate) struct Done {
     pub(crate) code: u8,
     /// Whether something was done that stays done when the result cannot be printed.
     acted: bool,
+    /// What is printed instead of the text, as it is.
+    bytes: Option<Box<dyn Read>>,
 }
 
 impl Done {
     pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
-        Self { text: text.into(), json, code: 0, acted: false }
+        Self { text: text.into(), json, code: 0, acted: false, bytes: None }
+    }
+
+    /// A content that is printed as it is: anything to a file or a program, and to a terminal only what is plain text.
+    pub(crate) fn bytes(bytes: impl Read + 'static) -> Self {
+        Self { bytes: Some(Box::new(bytes)), ..Self::new("", Value::Null) }
     }
 
     pub(crate) const fn with_code(mut self, code: u8) -> Self {
@@ -45,6 +55,10 @@ pub(crate) type CommandResult = anyhow::Result<Done>;
 /// Prints the result or the error, and gives the exit code.
 pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
     match result {
+        Ok(Done { bytes: Some(bytes), .. }) if !json => match copy(bytes) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => finish(json, Err(error)),
+        },
         Ok(done) => {
             let text = if json { printable_json(&done.json) } else { for_terminal(visible_lines(&done.text)) };
             if let Err(error) = print(&text) {
@@ -218,6 +232,33 @@ fn printable_json(object: &Value) -> String {
         }
     }
     printable
+}
+
+/// Copies a content to stdout as it is.
+fn copy(mut bytes: impl Read) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    if !stdout.is_terminal() {
+        let copied = std::io::copy(&mut bytes, &mut stdout).and_then(|_| stdout.flush());
+        return match copied {
+            // Whoever closed the pipe, such as `head`, has what they wanted.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            copied => {
+                copied.map_err(|error| hinted(format!("it could not be printed whole: {error}"), "print it to a file"))
+            }
+        };
+    }
+    let mut shown = Vec::new();
+    let unread = |error: std::io::Error| hinted(format!("it cannot be read: {error}"), "print it to a file");
+    bytes.take(MAX_SHOWN + 1).read_to_end(&mut shown).map_err(unread)?;
+    match std::str::from_utf8(&shown) {
+        Ok(text) if shown.len() as u64 <= MAX_SHOWN && visible_lines(text) == text => {
+            stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(unread)
+        }
+        _ => Err(hinted(
+            format!("it is no plain text of at most {MAX_SHOWN} bytes, so a terminal does not show it as it is"),
+            "print it to a file, or to a program: `… >FILE`",
+        )),
+    }
 }
 
 fn print(text: &str) -> std::io::Result<()> {

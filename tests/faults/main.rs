@@ -372,3 +372,72 @@ fn recovery_is_killed_at_every_call_that_changes_something() {
     table::row("killed in recovery, the demo's fix", &ends);
     assert!(ends["rolled-back"] > 0, "{ends:?}");
 }
+
+/// What somebody wrote is there, or what was before the run; and until that is recorded, all that was kept.
+#[test]
+fn a_resolution_is_killed_at_every_call_that_changes_something() {
+    let place = Place::edited();
+    let before = place.tree();
+    let resolution = place.resolution();
+    let (points, ran) = points(&resolution, MUTATING, &place.scratch("strace.log"));
+    ran.expect(0);
+    let after = place.tree();
+    assert!(before != after && place.open() == 0);
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for (call, points) in points {
+        for nth in tried(&points) {
+            place.again();
+            let point = format!("{call} {nth}");
+            place.kill(&resolution, &call, &nth);
+            let recovered = place.recover().expect(0);
+            let end = if place.open() == 0 { "rolled-back" } else { "rollback-incomplete" };
+            let expected = if place.open() == 0 { &after } else { &before };
+            assert_eq!(&place.tree(), expected, "{point}: {end}: {}{}", recovered.stdout, recovered.stderr);
+            place.recover().expect(0).shows("\"resolutions\":[]");
+            // What stayed open is resolved as if nothing had been.
+            if place.open() > 0 {
+                place.resolution().ran().expect(0);
+                assert_eq!(place.tree(), after, "{point}");
+            }
+            *ends.entry(end.to_owned()).or_default() += 1;
+        }
+    }
+    table::row("killed in a resolution that restores", &ends);
+    assert!(ends["rolled-back"] > 0 && ends["rollback-incomplete"] > 0, "{ends:?}");
+}
+
+/// The calls of a resolution fail, one at a time: it says what came of it, and that is so.
+#[test]
+fn a_resolution_fails_at_every_call_that_writes() {
+    let place = Place::edited();
+    let before = place.tree();
+    let resolution = place.resolution();
+    let calls: Vec<_> = FAILING.iter().map(|(call, _)| *call).collect();
+    let (points, ran) = points(&resolution, &calls, &place.scratch("strace.log"));
+    ran.expect(0);
+    let after = place.tree();
+    for (call, errors) in FAILING {
+        for nth in tried(points.get(*call).map(Vec::as_slice).unwrap_or_default()) {
+            for error in *errors {
+                place.again();
+                let point = format!("{call} {nth} fails with {error}");
+                let fault = if *error == NOTHING { Fault::Nothing } else { Fault::Error(error) };
+                let ran = inject(&resolution, call, &nth, fault);
+                let said = format!("{point}: exit {}: {}{}", ran.code, ran.stdout, ran.stderr);
+                let mut tree = place.tree();
+                if ran.code == 0 {
+                    tree.retain(|name, _| !name.to_string_lossy().starts_with(".countersign-"));
+                }
+                match ran.code {
+                    0 => assert!(tree == after, "{said}"),
+                    3 => assert!(tree == before, "{said}"),
+                    1 | 5 => {}
+                    _ => panic!("{said}"),
+                }
+                place.recover().expect(0);
+                let expected = if place.open() == 0 { &after } else { &before };
+                assert!(&place.tree() == expected, "{said}");
+            }
+        }
+    }
+}

@@ -27,6 +27,8 @@ enum Target {
     Service(Box<Incident>, String),
     /// Files.
     Settings(State),
+    /// The same, once a run of it failed and somebody had edited meanwhile.
+    Edited(State),
 }
 
 impl Place {
@@ -91,19 +93,53 @@ impl Place {
         Self::settings_in(State::new(), "")
     }
 
+    /// The same, after a run that failed while somebody edited one of its files; that file is open.
+    pub(crate) fn edited() -> Self {
+        let edits = "[[targets.web.validators]]
+name = \"edits\"
+paths = [\"FOLDER/settings.toml\"]
+\
+             command = [\"/bin/sh\", \"-c\", \"echo edited >>FOLDER/settings.toml; exit 1\"]
+";
+        let (state, proposal) = Self::settings_with(State::new(), edits);
+        state.run(&["run", &proposal]).expect(5);
+        copy(&state.path("target"), &state.path("saved-target"));
+        Self::approved(Target::Edited(state), proposal)
+    }
+
+    /// A person puts back what is open.
+    pub(crate) fn resolution(&self) -> Command {
+        let run = self.command(&["--json", "runs"]).ran().expect(0).json();
+        let run = run["runs"][0]["run"].as_str().expect("a run").to_owned();
+        let subject = self.scratch("target/settings.toml");
+        let words =
+            ["--json", "resolve", &run, subject.to_str().expect("UTF-8"), "--restore", "--reason", "yes", "--key"];
+        let mut command = self.command(&words);
+        command.arg(self.scratch("alice"));
+        command
+    }
+
+    /// How many subjects of the run are open.
+    pub(crate) fn open(&self) -> usize {
+        let runs = self.command(&["--json", "runs"]).ran().expect(0).json();
+        runs["runs"][0]["open"].as_array().expect("a list").len()
+    }
+
     /// The same with a validator that refuses what was done, so that it is rolled back.
     pub(crate) fn refused() -> Self {
-        let state = State::new();
-        let folder = state.path("target");
-        let refuses = format!(
-            "[[targets.web.validators]]\nname = \"no\"\npaths = [\"{}/**\"]\ncommand = [\"/bin/false\"]\n",
-            folder.display()
-        );
-        Self::settings_in(state, &refuses)
+        let refuses =
+            "[[targets.web.validators]]\nname = \"no\"\npaths = [\"FOLDER/**\"]\ncommand = [\"/bin/false\"]\n";
+        Self::settings_in(State::new(), refuses)
     }
 
     /// The same with this state, the files beside it, and more of the target's configuration.
     pub(crate) fn settings_in(state: State, more: &str) -> Self {
+        let (state, proposal) = Self::settings_with(state, more);
+        Self::approved(Target::Settings(state), proposal)
+    }
+
+    /// Settings of which a fix is approved. `FOLDER` in what the target has more is theirs.
+    fn settings_with(state: State, more: &str) -> (State, String) {
         let folder = state.path("target");
         let path = folder.display();
         state.configure(&format!(
@@ -111,7 +147,8 @@ impl Place {
              [targets.web.investigation]\nceiling = [\"files.read {path}/**\"]\n\
              [targets.web.remediation]\nceiling = [\"files.read {path}/**\", \"files.write {path}/** verbs=create,remove,replace,set-mode,truncate\"]\n\
              [[targets.web.guards]]\nname = \"settings\"\ncall = \"files.stat {path}/settings.toml\"\n\
-             expect = {{ kind = \"file\" }}\n{more}[images]\nreserve = \"1MiB\"\n"
+             expect = {{ kind = \"file\" }}\n{}[images]\nreserve = \"1MiB\"\n",
+            more.replace("FOLDER", &path.to_string())
         ));
         spoil(&folder);
         let argument = format!("--arg=folder={path}");
@@ -124,7 +161,7 @@ impl Place {
             .json();
         let proposal = proposed["proposal"].as_str().expect("a name").to_owned();
         state.command(&["approve", &proposal, "--reason", "yes", "--key"]).arg(state.path("alice")).ran().expect(0);
-        Self::approved(Target::Settings(state), proposal)
+        (state, proposal)
     }
 
     fn approved(target: Target, proposal: String) -> Self {
@@ -139,7 +176,7 @@ impl Place {
     fn state(&self) -> &State {
         match &self.target {
             Target::Service(incident, _) => &incident.state,
-            Target::Settings(state) => state,
+            Target::Settings(state) | Target::Edited(state) => state,
         }
     }
 
@@ -159,7 +196,7 @@ impl Place {
             Target::Service(incident, _) => {
                 tree(incident.config.parent().expect("a directory"), &["log", "address", "orders.pid"])
             }
-            Target::Settings(state) => tree(&state.path("target"), &[]),
+            Target::Settings(state) | Target::Edited(state) => tree(&state.path("target"), &[]),
         }
     }
 
@@ -201,6 +238,10 @@ impl Place {
                 eventually("the incident", || (incident.status("/orders") == 503).then_some(()));
             }
             Target::Settings(state) => spoil(&state.path("target")),
+            Target::Edited(state) => {
+                fs::remove_dir_all(state.path("target")).expect("it can be removed");
+                copy(&state.path("saved-target"), &state.path("target"));
+            }
         }
     }
 

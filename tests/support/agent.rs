@@ -19,8 +19,18 @@ pub struct Agent {
 
 impl Agent {
     pub fn start() -> Self {
+        Self::begin(&mut Command::new("ssh-agent"))
+    }
+
+    /// One that runs this program before it signs with a key that is to be confirmed, and signs where that succeeds.
+    pub fn confirming(ask: &Path) -> Self {
+        let mut agent = Command::new("ssh-agent");
+        Self::begin(agent.env("SSH_ASKPASS", ask).env("SSH_ASKPASS_REQUIRE", "force").env("DISPLAY", ":0"))
+    }
+
+    fn begin(agent: &mut Command) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let child = Command::new("ssh-agent")
+        let child = agent
             .args(["-D", "-a"])
             .arg(dir.path().join("socket"))
             .stdin(Stdio::null())
@@ -39,6 +49,11 @@ impl Agent {
 
     pub fn add(&self, key: &Path) {
         self.ssh_add(&["-q", key.to_str().expect("UTF-8")]);
+    }
+
+    /// The same with a key of which each use is to be confirmed.
+    pub fn add_to_confirm(&self, key: &Path) {
+        self.ssh_add(&["-q", "-c", key.to_str().expect("UTF-8")]);
     }
 
     /// Locks it with a password, after which it lists nothing and signs nothing.

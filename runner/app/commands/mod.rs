@@ -17,6 +17,7 @@ pub(crate) mod propose;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod rehearse;
+pub(crate) mod resolve;
 pub(crate) mod review;
 pub(crate) mod rollback;
 pub(crate) mod run;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::cli::Global;
 use crate::environment::Environment;
 use crate::output::{CommandResult, Done};
-use crate::render::table;
+use crate::render::{self, table};
 use crate::time::{moment, span};
 
 #[derive(Args)]
@@ -31,7 +31,11 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
             proposal.remediation.clone(),
         ]);
     }
-    let text = if pending.is_empty() { "nothing is pending".to_owned() } else { table(&rows) };
+    let mut text = if pending.is_empty() { "nothing is pending".to_owned() } else { table(&rows) };
+    let open = runner.open_runs()?;
+    for run in &open {
+        text.push_str(&format!("\n{}", render::run::open_in_a_line(&run.run, &run.open)));
+    }
     for proposal in pending {
         if let Some(why) = &proposal.why {
             crate::output::note(&format!("{} cannot run: {why}", proposal.name));
@@ -43,7 +47,7 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
             "only the oldest {MAX_PENDING} were looked at: {left_off} later ones are left off"
         ));
     }
-    Ok(Done::new(text, json!({ "pending": pending, "left_off": all.left_off })))
+    Ok(Done::new(text, json!({ "pending": pending, "left_off": all.left_off, "open": open })))
 }
 
 /// Where it waits, and where it ran already.

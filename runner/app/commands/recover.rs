@@ -28,6 +28,9 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
     for run in &recovered.settled {
         let _ = writeln!(text, "run {run}: had ended; what was kept on its target for undo is gone now");
     }
+    for came in &recovered.resolutions {
+        let _ = writeln!(text, "{}", visible(came));
+    }
     for Stuck { run, error, .. } in &recovered.stuck {
         let _ = writeln!(text, "run {run}: STILL UNFINISHED: {}", visible(&error.to_string()));
         if let Some(hint) = error.hint() {
@@ -41,6 +44,7 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
     let json = json!({
         "runs": recovered.reports.iter().map(RunReport::to_json).collect::<Vec<_>>(),
         "settled": recovered.settled,
+        "resolutions": recovered.resolutions,
         "stuck": recovered.stuck.iter().map(stuck).collect::<Vec<_>>(),
     });
     let code = if recovered.needs_person() { 5 } else { 0 };
@@ -58,6 +62,9 @@ pub(crate) fn told(environment: &Environment) {
         Ok(recovered) => {
             for report in &recovered.reports {
                 note(&format!("recovered: {}", render::run::text(report)));
+            }
+            for came in &recovered.resolutions {
+                note(&format!("recovered: {}", visible(came)));
             }
         }
         Err(error) => note(&format!("nothing was recovered: {error}")),

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::cli::Global;
 use crate::environment::Environment;
 use crate::output::{CommandResult, Done};
-use crate::render::table;
+use crate::render::{self, table};
 use crate::time::moment;
 
 #[derive(Args)]
@@ -30,12 +30,19 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             countersign_model::text::excerpt(&said(run), 80),
         ]);
     }
-    let text = if runs.is_empty() { "there were no runs".to_owned() } else { table(&rows) };
+    let mut text = if runs.is_empty() { "there were no runs".to_owned() } else { table(&rows) };
+    for run in runs.iter().filter(|run| !run.open.is_empty()) {
+        text.push_str(&format!("\n{}", render::run::open_in_a_line(&run.run, &run.open)));
+    }
     Ok(Done::new(text, json!({ "runs": runs })))
 }
 
 /// Why it ended as it did, after what it has to do with another run.
 fn said(run: &ListedRun) -> String {
+    if let Some(resolved) = run.resolved {
+        let stands = if resolved { "resolved".to_owned() } else { format!("{} open", run.open.len()) };
+        return format!("{stands}; {}", run.reason);
+    }
     match (&run.undone_by, &run.undoes) {
         (Some(by), _) => format!("undone by {by}; {}", run.reason),
         (None, Some(undone)) => format!("undoes {undone}; {}", run.reason),

@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 
-use countersign_model::Outcome;
 use countersign_model::text::visible;
-use countersign_pipeline::{RunReport, ShownRun};
+use countersign_model::{Digest, Outcome};
+use countersign_pipeline::{OpenSubject, RunReport, ShownRun, Way};
 
 use super::{guards, reversibility, verdict, withheld};
 use crate::time::moment;
@@ -99,10 +99,13 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
             sent(text, report)?;
             writeln!(
                 text,
-                "next: put right by hand what is listed; `countersign show {}` has every change, and what a replaced file \
-                 was before is kept beside it, in a file whose name begins with `.countersign-`",
+                "next: look at each and close it; `countersign show {0}` has every change, `countersign show {0} --before \
+                 SUBJECT` what a subject was. What a replaced file was is kept beside it, in a file whose name begins with \
+                 `.countersign-`, until nothing is open",
                 report.run
-            )
+            )?;
+            text.push_str(&open(&report.run, &report.open));
+            Ok(())
         }
     }
 }
@@ -112,6 +115,46 @@ fn sent(text: &mut String, report: &RunReport) -> std::fmt::Result {
         writeln!(text, "  done on the way, and not to be undone: {}", visible(summary))?;
     }
     Ok(())
+}
+
+/// What is open of a run, and the command that closes each.
+pub(crate) fn open(run: &str, open: &[OpenSubject]) -> String {
+    let mut text = String::new();
+    for open in open {
+        let (before, found) = (named(open.before), named(open.found));
+        let digests =
+            if open.before == open.found { String::new() } else { format!(": expected {before}, found {found}") };
+        let ways = if open.restorable { "--accept|--restore" } else { "--accept" };
+        let subject = shell_words(&visible(&open.subject));
+        text.push_str(&format!(
+            "  open: {}{digests}\n    countersign resolve {run} {subject} {ways} --key FILE --reason TEXT\n",
+            visible(&open.subject)
+        ));
+    }
+    text
+}
+
+/// The same in a list of runs: the subjects alone, and the command.
+pub(crate) fn open_in_a_line(run: &str, open: &[String]) -> String {
+    let subjects: Vec<_> = open.iter().map(|subject| visible(subject)).collect();
+    let subjects = subjects.join(", ");
+    format!(
+        "{run} left open: {subjects}\n  countersign resolve {run} SUBJECT --accept|--restore --key FILE --reason TEXT"
+    )
+}
+
+fn named(digest: Option<Digest>) -> String {
+    digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
+}
+
+/// A word as a shell takes it.
+fn shell_words(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=,@".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// A run as the journal has it.
@@ -147,7 +190,7 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
             text,
             "  {:<9} {}: {} ({})",
             change.state,
-            by(change.change.role),
+            if change.resolution.is_some() { "resolution".to_owned() } else { by(change.change.role) },
             visible(&change.change.summary),
             reversibility(change.change.reversibility)
         )?;
@@ -176,6 +219,30 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
     }
     for left in &run.left {
         writeln!(text, "not as before: {}", visible(left))?;
+    }
+    for said in &run.resolutions {
+        let way = said.way.map_or("said something that cannot be read", |way| match way {
+            Way::Accept => "accepted",
+            Way::Restore => "restored",
+        });
+        let end = match said.closed {
+            Some(true) => String::new(),
+            Some(false) => format!(", which failed: {}", visible(said.note.as_deref().unwrap_or_default())),
+            None => ", which has not ended".to_owned(),
+        };
+        let when = said.at.map(|at| format!(" at {}", moment(at))).unwrap_or_default();
+        let found = said.found.map(|found| format!(" (it was {found})")).unwrap_or_default();
+        writeln!(
+            text,
+            "{way} by {}{when}: {}{found}: {}{end}",
+            visible(&said.by),
+            visible(&said.subject),
+            visible(&said.reason)
+        )?;
+    }
+    text.push_str(&open(&run.run, &run.open));
+    if run.resolved == Some(true) {
+        writeln!(text, "resolved: nothing is open any more")?;
     }
     if let Some(hint) = &run.hint {
         writeln!(text, "hint: {}", visible(hint))?;

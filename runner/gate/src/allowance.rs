@@ -95,6 +95,13 @@ impl Bounds {
         }
     }
 
+    /// The first grant that lets the subject be changed.
+    pub(crate) fn reaching(&self, capability: &str, subject: &str) -> Option<&Grant> {
+        let own = self.terms.scopes.get(capability)?;
+        let at = own.scopes.reaching(Access::Write, subject).into_iter().next()?;
+        self.terms.grants.get(*own.positions.get(at)?)
+    }
+
     fn reaches(&self, capability: &str, access: Access, subject: &str) -> bool {
         self.terms.scopes.get(capability).is_some_and(|own| !own.scopes.reaching(access, subject).is_empty())
     }
@@ -221,9 +228,7 @@ impl Allowance {
 
     /// The first grant under which this subject may be changed, where ceilings and grants all take it in.
     pub(crate) fn reaching(&self, capability: &str, subject: &str) -> Option<&Grant> {
-        let own = self.grants.terms.scopes.get(capability).filter(|_| self.takes_in(capability, subject))?;
-        let at = own.scopes.reaching(Access::Write, subject).into_iter().next()?;
-        self.grants.terms.grants.get(*own.positions.get(at)?)
+        if self.takes_in(capability, subject) { self.grants.reaching(capability, subject) } else { None }
     }
 
     /// The grant behind a permit.

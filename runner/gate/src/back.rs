@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use countersign_model::{Change, Plan, Reversibility, Stop};
 
-use crate::rehearsal::first_per_subject;
+use crate::proof::First;
 
 /// The rollback step's part of the plan, with what was done of it.
 #[derive(Default)]
@@ -30,10 +30,7 @@ impl BackPlan {
         if let Some((position, _)) = rehearsed {
             return Ok(Some(position));
         }
-        let restores = first_per_subject(plan.forward.iter()).into_iter().any(|first| {
-            first.capability == change.capability && first.subject == change.subject && restores(first, change)
-        });
-        if restores {
+        if restores_any(plan.forward.iter(), change) {
             return Ok(None);
         }
         Err(Stop(format!(
@@ -47,11 +44,41 @@ impl BackPlan {
         self.done.insert(position);
     }
 
-    /// What was rehearsed, cannot be undone, and was not done: what the target still waits for.
-    pub(crate) fn missing<'a>(&self, plan: &'a Plan) -> Vec<&'a Change> {
-        let undone = plan.back.iter().enumerate().filter(|(position, _)| !self.done.contains(position));
-        undone.map(|(_, change)| change).filter(|change| change.reversibility == Reversibility::Irreversible).collect()
+    /// The same in `scoped` mode, where a fix may have done other things than were rehearsed: what it really did may be put
+    /// back to its before-image too, and each change of it that nothing undoes may be answered once on its subject. `made`
+    /// are the run's changes so far, `fix` those of its fix.
+    ///
+    /// # Errors
+    /// When it is neither that nor what [`BackPlan::allow`] allows.
+    pub(crate) fn allow_scoped<'a>(
+        &self,
+        plan: &Plan,
+        fix: impl Iterator<Item = &'a Change> + Clone,
+        back: impl Iterator<Item = &'a Change>,
+        change: &Change,
+    ) -> Result<Option<usize>, Stop> {
+        let stop = match self.allow(plan, change) {
+            Ok(allowed) => return Ok(allowed),
+            Err(stop) => stop,
+        };
+        let answers = |one: &&Change| {
+            change.reversibility == Reversibility::Irreversible
+                && one.reversibility == Reversibility::Irreversible
+                && one.capability == change.capability
+                && one.subject == change.subject
+        };
+        if restores_any(fix.clone(), change) || back.filter(answers).count() < fix.filter(answers).count() {
+            return Ok(None);
+        }
+        Err(stop)
     }
+}
+
+/// Whether a change puts the subject of one of these back to how the first of them found it.
+fn restores_any<'a>(changes: impl Iterator<Item = &'a Change> + Clone, change: &Change) -> bool {
+    First::of(changes).into_iter().map(|first| first.change).any(|first| {
+        first.capability == change.capability && first.subject == change.subject && restores(first, change)
+    })
 }
 
 /// Whether `change` leaves the content that `first` found, and what else `first` says that it found: an effect may
@@ -104,11 +131,9 @@ mod tests {
     fn what_was_rehearsed_once_may_be_done_once() {
         let plan = Plan { forward: vec![replace("/a", "old", "new")], back: vec![signal()], ..Plan::default() };
         let mut back = BackPlan::default();
-        assert_eq!(back.missing(&plan).len(), 1);
         let position = back.allow(&plan, &signal()).expect("it was rehearsed").expect("it has a place");
         back.did(position);
         assert!(back.allow(&plan, &signal()).is_err(), "a second one was not");
-        assert!(back.missing(&plan).is_empty());
     }
 
     #[test]

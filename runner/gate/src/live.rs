@@ -7,11 +7,12 @@ use countersign_model::{Change, Fault, FaultKind, Mode, Plan, Reversibility, Rol
 use countersign_record::{Journal, RecordError};
 
 use crate::back::BackPlan;
-use crate::proof::not_as_before;
-use crate::rehearsal::first_per_subject;
 use crate::sessions::Sessions;
 
+mod proving;
 mod taken_over;
+
+pub use proving::{NotAsBefore, Unanswered};
 
 /// Operator-named tests of what was written, e.g. `nginx -t`.
 pub trait Validators: Send {
@@ -26,7 +27,9 @@ pub trait Validators: Send {
 /// A run under way: the journal, the plan it is held to, and what went wrong.
 pub struct Live {
     journal: Journal,
-    plan: Option<Plan>,
+    plan: Plan,
+    /// Whether it is held to the whole plan, and to nothing else.
+    exact: bool,
     validators: Box<dyn Validators>,
     /// What was journaled as about to happen, with what became of it.
     made: Vec<Made>,
@@ -56,6 +59,26 @@ struct Made {
     role: Role,
     change: Change,
     fate: Fate,
+    /// Which change of the plan's back part it is.
+    rehearsed: Option<usize>,
+    /// Whether something was put back after it, which it was to come after: of a rollback step's, where nothing undoes it.
+    too_early: bool,
+}
+
+impl Made {
+    fn is_reversible(&self) -> bool {
+        self.change.reversibility != Reversibility::Irreversible
+    }
+
+    /// Whether it was, or may have been, done, and nothing undoes it.
+    fn is_for_good(&self) -> bool {
+        !self.is_reversible() && self.fate != Fate::Missed
+    }
+
+    /// Whether it is something that a rollback step did for good, such as a reload.
+    fn is_answer(&self) -> bool {
+        self.role == Role::Rollback && self.is_for_good()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +95,8 @@ enum Fate {
 
 /// What the host's undo made of one change.
 pub struct Undo {
+    /// The capability whose subject it is.
+    pub capability: String,
     /// The subject.
     pub subject: String,
     /// The change's one line.
@@ -106,7 +131,8 @@ impl Live {
     ) -> Self {
         Self {
             journal,
-            plan: (mode == Mode::Exact).then(|| plan.clone()),
+            plan: plan.clone(),
+            exact: mode == Mode::Exact,
             validators,
             made: Vec::new(),
             told: 0,
@@ -191,8 +217,12 @@ impl Live {
         if let Some(position) = rehearsed {
             self.back.did(position);
         }
+        if role == Role::Rollback && !irreversible {
+            // What was reloaded before it has not seen it.
+            self.made.iter_mut().filter(|made| made.is_answer()).for_each(|made| made.too_early = true);
+        }
         let at = self.made.len();
-        self.made.push(Made { seq, role, change, fate: Fate::Unsure });
+        self.made.push(Made { seq, role, change, fate: Fate::Unsure, rehearsed, too_early: false });
         let Some(made) = self.made.get_mut(at) else { return Err(Stop("the change was lost".to_owned())) };
         match sessions.apply(self.journal.blobs(), &made.change) {
             Ok(reply) => {
@@ -219,11 +249,20 @@ impl Live {
         }
     }
 
-    /// In `exact` mode: the next planned change and no other; of a rollback, the place in its plan.
+    /// In `exact` mode the next planned change and no other; of a rollback, what it may do, and its place in the plan.
     fn compare(&self, role: Role, change: &Change) -> Result<Option<usize>, Stop> {
-        let Some(plan) = &self.plan else { return Ok(None) };
-        if role == Role::Rollback {
-            return self.back.allow(plan, change);
+        let plan = &self.plan;
+        let made = |of: Role| {
+            let done = self.made.iter().filter(move |made| made.role == of && made.fate != Fate::Missed);
+            done.map(|made| &made.change)
+        };
+        match (role, self.exact) {
+            (Role::Rollback, true) => return self.back.allow(plan, change),
+            (Role::Rollback, false) => {
+                return self.back.allow_scoped(plan, made(Role::Fix), made(Role::Rollback), change);
+            }
+            (_, false) => return Ok(None),
+            (_, true) => {}
         }
         match plan.forward.get(self.forward) {
             Some(planned) if change.same_effect(planned) => Ok(None),
@@ -242,19 +281,15 @@ impl Live {
         }
     }
 
-    /// What the rollback step was rehearsed to do, nothing undoes, and it did not do.
-    #[must_use]
-    pub fn unanswered(&self) -> Vec<String> {
-        let missing = self.plan.as_ref().map(|plan| self.back.missing(plan)).unwrap_or_default();
-        missing.into_iter().map(|change| change.summary.clone()).collect()
-    }
-
     /// Whether the whole plan was done, as far as it had to be.
     ///
     /// # Errors
     /// What is missing.
     pub fn complete(&self) -> Result<(), String> {
-        let Some(plan) = &self.plan else { return Ok(()) };
+        if !self.exact {
+            return Ok(());
+        }
+        let plan = &self.plan;
         match plan.forward.get(self.forward) {
             None => Ok(()),
             Some(next) => Err(format!(
@@ -281,6 +316,7 @@ impl Live {
 
     /// The host's undo: backwards, each change of `role` that can be, against the subject's latest image.
     pub fn undo(&mut self, sessions: &mut Sessions, role: Role) -> Vec<Undo> {
+        self.note_answers_before_what_is_put_back(sessions, role);
         let Self { journal, made, .. } = self;
         let mut undone = Vec::new();
         for made in made.iter_mut().rev().filter(|made| made.role == role) {
@@ -288,41 +324,10 @@ impl Live {
                 continue;
             }
             let result = undo_one(journal, sessions, made);
-            undone.push(Undo { subject: made.change.subject.clone(), summary: made.change.summary.clone(), result });
+            let Change { capability, subject, summary, .. } = made.change.clone();
+            undone.push(Undo { capability, subject, summary, result });
         }
         undone
-    }
-
-    /// The proof of a rollback: each subject read back from the target, and whether it equals its
-    /// before-image. Says what does not.
-    pub fn unrestored(&mut self, sessions: &mut Sessions) -> Vec<(String, String)> {
-        let Self { journal, made, .. } = self;
-        let mut left = Vec::new();
-        for change in first_per_subject(made.iter().map(|made| &made.change)) {
-            if let Some(why) = not_as_before("the fix", sessions.probe(journal.blobs(), change)) {
-                left.push((change.subject.clone(), why));
-            }
-        }
-        left
-    }
-
-    /// What changes that nothing undoes have left behind, where that can be seen: each subject read back from the
-    /// target, and how it is not as before. One that nobody can tell of, such as a signal, is not among them.
-    pub fn lost(&mut self, sessions: &mut Sessions) -> Vec<(String, String)> {
-        let Self { journal, made, .. } = self;
-        let irreversible =
-            |made: &&Made| made.change.reversibility == Reversibility::Irreversible && made.fate != Fate::Missed;
-        let mut lost = Vec::new();
-        for Made { change, .. } in made.iter().filter(irreversible) {
-            let why = match sessions.probe(journal.blobs(), change) {
-                Ok(State::Before | State::Unknowable) => continue,
-                Ok(State::After) => "nothing undoes it".to_owned(),
-                Ok(State::Elsewhere(what)) => format!("nothing undoes it, and it was changed since: {what}"),
-                Err(fault) => format!("it cannot be read: {}", fault.what),
-            };
-            lost.push((change.subject.clone(), format!("{}: {why}", change.summary)));
-        }
-        lost
     }
 
     /// Lets go of what was kept on the target for undo, once the run has ended; returns what stayed behind.
@@ -347,7 +352,7 @@ pub fn let_go<'c>(
 }
 
 /// The target is what counts: a mark that cannot be written is found again by probing.
-fn note_mark(marked: Result<(), RecordError>) {
+pub(crate) fn note_mark(marked: Result<(), RecordError>) {
     if let Err(error) = marked {
         tracing::warn!(%error, "what became of a change was not marked");
     }

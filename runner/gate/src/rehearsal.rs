@@ -5,7 +5,7 @@ use countersign_model::documents::Denial;
 use countersign_model::{Change, Fault, Plan, Reversibility, Role};
 
 use crate::denials::Denials;
-use crate::proof::not_as_before;
+use crate::proof::First;
 use crate::sessions::Sessions;
 use crate::usage::Usage;
 
@@ -89,20 +89,11 @@ impl Rehearsal {
     /// The subjects that are not back at their first before-image on the overlay, and why.
     pub fn unrestored(&mut self, sessions: &mut Sessions) -> Vec<String> {
         let mut left = Vec::new();
-        for change in first_per_subject(self.plan.forward.iter().chain(&self.plan.back)) {
-            if let Some(why) = not_as_before("the fix", sessions.probe(self.blobs.as_mut(), change)) {
-                left.push(format!("{}: {why}", change.subject));
+        for first in First::of(self.plan.forward.iter().chain(&self.plan.back)) {
+            if let Some(why) = first.not_as_before("the fix", sessions, self.blobs.as_mut()) {
+                left.push(format!("{}: {why}", first.change.subject));
             }
         }
         left
     }
-}
-
-/// For each subject the first change that can be undone: the one whose before-image is the target's own.
-pub(crate) fn first_per_subject<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<&'a Change> {
-    let mut seen = BTreeSet::new();
-    changes
-        .filter(|change| change.reversibility != Reversibility::Irreversible)
-        .filter(|change| seen.insert((change.capability.clone(), change.subject.clone())))
-        .collect()
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use countersign_capability::{AnyScopes, Registry};
 use countersign_model::text::without_digests;
-use countersign_model::{Access, Fault, Grant, State};
+use countersign_model::{Access, Fault, Grant, Image, State};
 
 /// The subjects whose content nobody is shown, as the operator's configuration names them: each a scope
 /// for reading, by the capability that has it.
@@ -46,6 +46,13 @@ pub(crate) fn discreet<T>(hidden: bool, result: Result<T, Fault>) -> Result<T, F
 /// The same fault without the digests of contents.
 pub(crate) fn unsaid(fault: Fault) -> Fault {
     Fault { what: without_digests(&fault.what), ..fault }
+}
+
+/// How one content differs from another, told as [`discreet`] does.
+pub(crate) fn discreet_content(hidden: bool, found: Option<Image>, wanted: Option<Image>) -> String {
+    let named = |image: Option<Image>| image.map_or_else(|| "none".to_owned(), |image| image.digest.to_string());
+    let what = format!("content is {}, not {}", named(found), named(wanted));
+    if hidden { without_digests(&what) } else { what }
 }
 
 /// Where a subject stands, told as [`discreet`] does.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_capability::{AnyCall, AnySession, Blobs, Context, Opening, Permitting, Phase, Protected, Registry};
-use countersign_model::{Change, Fault, FaultKind, Grant, State};
+use countersign_model::{Change, Fault, FaultKind, Grant, Image, State};
 
 use crate::sensitive::{Sensitive, discreet, discreet_state, unsaid};
 
@@ -148,6 +148,26 @@ impl Sessions {
         discreet(hidden, reverted).map(|change| self.marked(change))
     }
 
+    pub(crate) fn restore(&mut self, blobs: &mut dyn Blobs, grant: &Grant, made: &[Change]) -> Result<Change, Fault> {
+        self.live()?;
+        let Some(first) = made.first() else { return Err(Fault::new(FaultKind::Invalid, "nothing was changed")) };
+        let deadline = self.deadline();
+        let hidden = made.iter().any(|change| self.hides(change));
+        let restoring = self.get(&first.capability)?.restore(&mut Context { blobs, deadline }, grant, made);
+        // What was withheld once stays so: the image of what stands there now is as private as the other.
+        discreet(hidden, restoring).map(|change| Change { withheld: hidden, ..change })
+    }
+
+    /// The content that a change's subject has: on the target, or in a rehearsal on the overlay.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn image(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<Option<Image>, Fault> {
+        let deadline = self.deadline();
+        let hidden = self.hides(change);
+        discreet(hidden, self.get(&change.capability)?.image(&mut Context { blobs, deadline }, change))
+    }
+
     /// Where a change's subject stands: on the target, or in a rehearsal on the overlay.
     ///
     /// # Errors
@@ -165,7 +185,7 @@ impl Sessions {
     }
 
     /// Whether nobody is shown the content of the change's subject: so it was when it was prepared, or is now.
-    fn hides(&self, change: &Change) -> bool {
+    pub(crate) fn hides(&self, change: &Change) -> bool {
         change.withheld || self.sensitive.takes_in(&change.capability, &change.subject)
     }
 

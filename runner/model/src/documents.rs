@@ -9,11 +9,13 @@ use serde_json::{Map, Value};
 use crate::{Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
 
 mod lineage;
+mod resolution;
 mod standing;
 
 pub use lineage::{
     ArgumentDifference, ChangeDifference, Differs, GrantDifference, RevisionStanding, TargetDifference, UndoStanding,
 };
+pub use resolution::{OpenSubject, ResolutionDocument, Way};
 pub use standing::{Configured, EarlierRun, Found, GuardState, ProposalRun, StandingDocument, TargetStanding};
 
 /// The version of the documents below.
@@ -288,4 +290,6 @@ pub mod namespace {
     pub const EVIDENCE: &str = "evidence@countersign";
     /// [`StandingDocument`](super::StandingDocument).
     pub const STANDING: &str = "standing@countersign";
+    /// [`ResolutionDocument`](super::ResolutionDocument).
+    pub const RESOLUTION: &str = "resolution@countersign";
 }

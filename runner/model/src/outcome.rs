@@ -42,6 +42,12 @@ impl Outcome {
         }
     }
 
+    /// Whether a person has to look: something is not as before, or nobody knows.
+    #[must_use]
+    pub const fn needs_person(self) -> bool {
+        matches!(self, Self::RollbackIncomplete | Self::InDoubt)
+    }
+
     /// The outcome of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

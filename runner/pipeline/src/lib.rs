@@ -6,6 +6,7 @@
 
 mod approval;
 mod approve;
+mod before;
 mod cautions;
 mod check;
 mod command;
@@ -18,6 +19,7 @@ mod given;
 mod guards;
 mod images;
 mod investigate;
+mod left;
 mod link;
 mod listing;
 mod order;
@@ -30,6 +32,7 @@ mod recover;
 mod rehearse;
 mod remediate;
 mod report;
+mod resolve;
 mod review;
 mod revision;
 mod roll_back;
@@ -49,15 +52,16 @@ mod withhold;
 mod witness;
 
 pub use approve::{ApprovalTerms, Approved, deny, draft_approval, given_approval, keep_approval, sign_approval};
+pub use before::Before;
 pub use cautions::cautions;
-pub use countersign_model::documents::{EarlierRun, GuardState};
+pub use countersign_model::documents::{EarlierRun, GuardState, OpenSubject, Way};
 pub use desk::Desk;
 pub use error::{BlockingRun, PipelineError};
 pub use export::{Exported, Imported, ImportedPaper, MAX_EXPORT, NotKept, Pins, export, import};
 pub use given::{Given, committed, given, may_sign};
 pub use investigate::{Investigated, ReadResult, investigate, read};
 pub use link::Linked;
-pub use listing::{ListedRun, MAX_EARLIER, ShownChange, ShownRun};
+pub use listing::{ListedRun, MAX_EARLIER, OpenRun, ShownChange, ShownResolution, ShownRun};
 pub use order::Order;
 pub use pending::{MAX_PENDING, Pending, PendingProposal, pending};
 pub use progress::Progress;
@@ -66,6 +70,7 @@ pub use recover::{Recovered, Stuck, recover};
 pub use rehearse::{RehearsalRequest, Rehearsed, rehearse};
 pub use remediate::remediate;
 pub use report::{ReportedChange, RunReport, Sizes, UndoneRun};
+pub use resolve::{Resolved, Word, resolve};
 pub use review::{
     ApprovalReview, EvidenceReview, GrantReview, ProposerReview, Provenance, Review, TargetReview, Words, review,
 };

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use countersign_model::documents::{EarlierRun, ProposalRun};
-use countersign_model::{Change, Digest, Outcome};
-use countersign_record::{ChangeState, JournaledChange, RunRecord, RunState};
+use countersign_model::documents::{EarlierRun, OpenSubject, ProposalRun, ResolutionDocument, Way};
+use countersign_model::text::without_digests;
+use countersign_model::{Change, Digest, strict};
+use countersign_record::{ChangeState, JournaledChange, Resolution, RunRecord, RunState};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -39,6 +40,23 @@ pub struct ListedRun {
     pub undoes: Option<String>,
     /// The run that undid it.
     pub undone_by: Option<String>,
+    /// The subjects that it left otherwise than before and nobody has closed yet.
+    pub open: Vec<String>,
+    /// Whether everything is closed that it left; none of a run that left nothing.
+    pub resolved: Option<bool>,
+}
+
+/// A run of which something is open, as `pending` lists it.
+#[derive(Debug, Serialize)]
+pub struct OpenRun {
+    /// The run's name.
+    pub run: String,
+    /// How it ended.
+    pub outcome: String,
+    /// The target.
+    pub target: String,
+    /// The subjects that nobody has closed yet.
+    pub open: Vec<String>,
 }
 
 /// One run as the journal has it.
@@ -72,11 +90,38 @@ pub struct ShownRun {
     pub changes: Vec<ShownChange>,
     /// What is not as before.
     pub left: Vec<String>,
+    /// What of it nobody has closed yet.
+    pub open: Vec<OpenSubject>,
+    /// Whether everything is closed that it left; none of a run that left nothing.
+    pub resolved: Option<bool>,
+    /// What people said of what it left.
+    pub resolutions: Vec<ShownResolution>,
     /// What to do next, where the run is unfinished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// The report that the run ended with.
     pub report: Option<Value>,
+}
+
+/// What a person said of a subject that a run left otherwise than before.
+#[derive(Debug, Serialize)]
+pub struct ShownResolution {
+    /// The subject.
+    pub subject: String,
+    /// What was to become of it; none where what was signed cannot be read.
+    pub way: Option<Way>,
+    /// Whose word it was.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at: Option<u64>,
+    /// Digest of the content that could stay, or that was replaced; none where it is withheld.
+    pub found: Option<Digest>,
+    /// Whether the subject was closed by it; none while it is at work.
+    pub closed: Option<bool>,
+    /// Why it failed, where it did.
+    pub note: Option<String>,
 }
 
 /// A journaled change with what became of it.
@@ -94,6 +139,9 @@ pub struct ShownChange {
     /// is kept beside the subject; a path, or a row of the database. None where it is withheld.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_at: Option<String>,
+    /// By which of the run's resolutions it was made, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<u32>,
     /// The change as reports list it.
     #[serde(flatten)]
     pub change: ReportedChange,
@@ -106,6 +154,7 @@ impl From<&JournaledChange> for ShownChange {
             note: journaled.note.clone(),
             kept_file: None,
             kept_at: None,
+            resolution: journaled.resolution,
             change: ReportedChange::new(journaled.role, &journaled.change),
         }
     }
@@ -170,8 +219,31 @@ fn outcome(state: RunState) -> String {
     }
 }
 
+/// Whether it ended with something that a person has to close.
+fn left_something(run: &RunRecord) -> bool {
+    matches!(run.state, RunState::Finished(outcome) if outcome.needs_person())
+}
+
 fn reason(run: &RunRecord) -> String {
     run.reason.clone().or_else(|| run.rollback.clone()).unwrap_or_default()
+}
+
+/// A resolution as it may be told; `made` are the run's changes as they may be.
+fn shown_resolution(resolution: &Resolution, made: &[ReportedChange]) -> ShownResolution {
+    let Resolution { subject, person, document, closed, note, .. } = resolution;
+    let signed: Option<ResolutionDocument> = strict::from_slice(document, countersign_trust::MAX_RESOLUTION).ok();
+    let withheld = made.iter().any(|made| made.subject == *subject && made.withheld.is_some());
+    let note = note.as_ref().map(|note| if withheld { without_digests(note) } else { note.clone() });
+    ShownResolution {
+        subject: subject.clone(),
+        way: signed.as_ref().map(|signed| signed.way),
+        by: person.clone(),
+        at: signed.as_ref().map(|signed| signed.at),
+        found: signed.as_ref().and_then(|signed| signed.found).filter(|_| !withheld),
+        reason: signed.map(|signed| signed.reason).unwrap_or_default(),
+        closed: *closed,
+        note,
+    }
 }
 
 impl Runner {
@@ -181,18 +253,24 @@ impl Runner {
     /// When the state cannot be read.
     pub fn runs(&self, limit: u32, targets: &BTreeMap<String, Target>) -> Result<Vec<ListedRun>, PipelineError> {
         let past = Past::of(self, targets)?;
-        let runs = self.state().runs().list(limit as usize)?;
-        let listed = |run: &RunRecord| ListedRun {
-            run: run.id.clone(),
-            outcome: outcome(run.state),
-            target: run.target.clone(),
-            proposal: proposal_name(&run.proposal),
-            started: run.started,
-            reason: if past.quotes(run) { SINCE.to_owned() } else { reason(run) },
-            undoes: run.undoes.clone(),
-            undone_by: run.undone_by.clone(),
+        let state = self.state();
+        let runs = state.runs().list(limit as usize)?;
+        let listed = |run: &RunRecord| -> Result<ListedRun, PipelineError> {
+            let open = if left_something(run) { state.runs().open_subjects(&run.id)? } else { Vec::new() };
+            Ok(ListedRun {
+                resolved: left_something(run).then_some(open.is_empty()),
+                open: open.into_iter().map(|open| open.subject).collect(),
+                run: run.id.clone(),
+                outcome: outcome(run.state),
+                target: run.target.clone(),
+                proposal: proposal_name(&run.proposal),
+                started: run.started,
+                reason: if past.quotes(run) { SINCE.to_owned() } else { reason(run) },
+                undoes: run.undoes.clone(),
+                undone_by: run.undone_by.clone(),
+            })
         };
-        Ok(runs.iter().map(listed).collect())
+        runs.iter().map(listed).collect()
     }
 
     /// One run, by its name or the beginning of it. Withheld is what [`Runner::runs`] withholds, and what tells the
@@ -211,9 +289,15 @@ impl Runner {
         let report = state.runs().report(&run.id)?;
         let quotes = past.quotes(&run);
         let unfinished = run.state == RunState::Unfinished;
-        let by_hand = matches!(run.state, RunState::Finished(Outcome::RollbackIncomplete | Outcome::InDoubt));
+        let open = state.runs().open_subjects(&run.id)?;
+        let by_hand = !open.is_empty();
+        let redacted = |open| if quotes { crate::past::opened(open, made.iter()) } else { open };
+        let open: Vec<OpenSubject> = open.into_iter().map(redacted).collect();
+        let resolutions = state.runs().resolutions(&run.id)?;
+        let resolutions = resolutions.iter().map(|resolution| shown_resolution(resolution, &made)).collect();
         let shown = |change: &JournaledChange| {
-            if unfinished || (by_hand && change.state.may_stand()) {
+            // What a person let be written over can be looked at for as long as it is kept.
+            if unfinished || (by_hand && change.state.may_stand()) || change.resolution.is_some() {
                 ShownChange::unfinished(self, change)
             } else {
                 ShownChange::from(change)
@@ -241,6 +325,9 @@ impl Runner {
         Ok(ShownRun {
             outcome: outcome(run.state),
             hint: unfinished.then(|| put_right(&changes, &run.target)),
+            resolved: left_something(&run).then_some(open.is_empty()),
+            open,
+            resolutions,
             reason,
             target: run.target,
             proposal: proposal_name(&run.proposal),
@@ -256,6 +343,19 @@ impl Runner {
             report,
             run: run.id,
         })
+    }
+
+    /// The runs of which something is open, oldest first.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn open_runs(&self) -> Result<Vec<OpenRun>, PipelineError> {
+        let state = self.state();
+        let open = |run: RunRecord| -> Result<OpenRun, PipelineError> {
+            let open = state.runs().open_subjects(&run.id)?.into_iter().map(|open| open.subject).collect();
+            Ok(OpenRun { outcome: outcome(run.state), run: run.id, target: run.target, open })
+        };
+        state.runs().with_open_subjects()?.into_iter().map(open).collect()
     }
 
     pub(crate) fn earlier_runs(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use countersign_gate::Sensitive;
-use countersign_model::documents::{Denial, ProposalDocument};
+use countersign_model::documents::{Denial, OpenSubject, ProposalDocument};
 use countersign_model::text::without_digests;
 use countersign_model::{Change, Digest, Evidence, Role};
 use countersign_record::{JournaledChange, RunRecord};
@@ -140,7 +140,9 @@ pub(crate) fn report(report: RunReport, made: &[ReportedChange]) -> RunReport {
     let [guards_before, guards] = guards;
     let mut left: Vec<String> = report.left.iter().map(|line| not_as_before(line, &report.changes)).collect();
     left.dedup();
+    let open = report.open.into_iter().map(|open| opened(open, made.iter())).collect();
     RunReport {
+        open,
         reason: SINCE.to_owned(),
         changes: told(report.changes, made),
         left,
@@ -163,6 +165,13 @@ fn not_as_before(line: &str, changes: &[ReportedChange]) -> String {
         Some(subject) => format!("{subject}{NOT_AS_BEFORE}{SINCE}"),
         None => SINCE.to_owned(),
     }
+}
+
+/// What is open of a run whose words may quote what is sensitive by now.
+pub(crate) fn opened<'a>(open: OpenSubject, mut made: impl Iterator<Item = &'a ReportedChange>) -> OpenSubject {
+    let withheld = made.any(|made| made.subject == open.subject && made.withheld.is_some());
+    let told = |digest: Option<Digest>| digest.filter(|_| !withheld);
+    OpenSubject { why: SINCE.to_owned(), before: told(open.before), found: told(open.found), ..open }
 }
 
 /// A denial of which nothing is told: the call is a step's own words, and so is the grant that would have allowed it.
@@ -252,6 +261,14 @@ mod tests {
                 "guard `up` does not hold: hunter2 (it held before the run)".to_owned(),
                 "/etc/a is not as before: it holds hunter2".to_owned(),
             ],
+            open: vec![OpenSubject {
+                subject: "/etc/a".to_owned(),
+                capability: Some("files".to_owned()),
+                why: secret(),
+                restorable: true,
+                before: Some(Digest::of(b"hunter2")),
+                found: Some(Digest::of(b"hunter2")),
+            }],
             unrecorded: None,
             left_behind: Vec::new(),
             irreversible: Vec::new(),
@@ -276,7 +293,7 @@ mod tests {
     fn nothing_that_was_said_in_the_run_is_left() {
         let told = report(reported(), &[change(1, true), change(2, true)]);
         let json = told.to_json().to_string();
-        assert!(!json.contains("hunter2"), "{json}");
+        assert!(!json.contains("hunter2") && !json.contains(&Digest::of(b"hunter2").hex()), "{json}");
         assert_eq!(told.left, [SINCE.to_owned(), format!("/etc/a is not as before: {SINCE}")]);
         assert_eq!(told.denied.map(|denied| denied.role), Some(Role::Rollback));
     }

@@ -23,6 +23,8 @@ pub struct Recovered {
     pub reports: Vec<RunReport>,
     /// The runs that had ended, of which something was left on a target; it is gone now.
     pub settled: Vec<String>,
+    /// What came of the resolutions whose process died, one line each.
+    pub resolutions: Vec<String>,
     /// The runs that it could do nothing for, and why; they block their targets still.
     pub stuck: Vec<Stuck>,
 }
@@ -60,6 +62,13 @@ pub fn recover<'t>(runner: &Runner, target: impl Fn(&str) -> Option<&'t Target>)
             Err(error) => recovered.stuck.push(Stuck { error: hinted(error, &run), run: run.id, target: run.target }),
         }
     }
+    for run in state.runs().being_resolved()? {
+        let target = target(&run.target).ok_or_else(|| unconfigured(&run, "half resolved"));
+        match target.and_then(|target| crate::resolve::recover(runner, &run, target)) {
+            Ok(came) => recovered.resolutions.extend(came),
+            Err(error) => recovered.stuck.push(Stuck { error: hinted(error, &run), run: run.id, target: run.target }),
+        }
+    }
     for run in state.runs().unsettled()? {
         // A target that is configured no longer is nobody's to touch.
         let Some(target) = target(&run.target) else { continue };
@@ -83,14 +92,14 @@ fn hinted(error: PipelineError, run: &RunRecord) -> PipelineError {
     ))
 }
 
+fn unconfigured(run: &RunRecord, how: &str) -> PipelineError {
+    let what = format!("the target `{}` of the {how} run {} is not configured", run.target, run.id);
+    PipelineError::failed(what).with_hint("configure it again, as it was, and run `countersign recover`")
+}
+
 /// Takes one run over and rolls it back; `None` where somebody else does, or did.
 fn one(runner: &Runner, run: &RunRecord, target: Option<&Target>) -> Result<Option<RunReport>, PipelineError> {
-    let Some(target) = target else {
-        let what = format!("the target `{}` of the unfinished run {} is not configured", run.target, run.id);
-        return Err(
-            PipelineError::failed(what).with_hint("configure it again, as it was, and run `countersign recover`")
-        );
-    };
+    let Some(target) = target else { return Err(unconfigured(run, "unfinished")) };
     let approval = Approval::of_run(runner, run)?;
     let Some(taken) = runner.state().runs().take_over(&run.id)? else { return Ok(None) };
     let mut reason = "the runner ended before the run did".to_owned();

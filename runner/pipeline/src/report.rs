@@ -1,4 +1,4 @@
-use countersign_model::documents::Denial;
+use countersign_model::documents::{Denial, OpenSubject};
 use countersign_model::text::without_digests;
 use countersign_model::{Change, Digest, Image, Kept, Outcome, Reversibility, Role, Verdict};
 use countersign_worker::Mechanism;
@@ -23,6 +23,9 @@ pub struct RunReport {
     pub changes: Vec<ReportedChange>,
     /// What is not as before after a rollback; empty unless a person is needed.
     pub left: Vec<String>,
+    /// Each subject that is to be closed by a person before nothing is open any more; as `left`.
+    #[serde(default)]
+    pub open: Vec<OpenSubject>,
     /// Why the outcome could not be recorded, if it could not: the run then blocks its target.
     #[serde(default)]
     pub unrecorded: Option<String>,

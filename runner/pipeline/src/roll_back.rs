@@ -1,14 +1,14 @@
-use countersign_gate::{Live, Undo, Undone};
+use countersign_gate::{Live, Unanswered, Undo, Undone};
 use countersign_model::Role;
 
 use crate::error::PipelineError;
+use crate::left::Left;
 use crate::listing::kept_at;
-use crate::past::NOT_AS_BEFORE;
 use crate::run::{Run, lost};
 
 /// The host's undo, the rollback step and the proof, in this order. Adds what is not restored to
 /// `left` and says whether something is in doubt.
-pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) -> Result<bool, PipelineError> {
+pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Left) -> Result<bool, PipelineError> {
     let mark = |live: &mut Live| match live.journal().is_rolling_back() {
         true => Ok(()),
         false => live.journal().begin_rollback(reason),
@@ -32,11 +32,8 @@ pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) 
             Ok(ended) => ended.result.err().map(|failure| failure.to_string()),
             Err(why) => Some(why),
         };
-        for summary in run.with_live(|live, _| live.unanswered()).map_err(lost)? {
-            left.push(format!("the rollback step did not do what was rehearsed: {summary}"));
-        }
         if let Some(failure) = failure {
-            left.push(format!("the rollback step failed: {failure}"));
+            left.rollback_step(format!("the rollback step failed: {failure}"));
             // What it did change of its own is undone too, so that the proof below is about the fix alone.
             let own = run.with_live(|live, sessions| live.undo(sessions, Role::Rollback)).map_err(lost)?;
             in_doubt |= note(run, &own, left);
@@ -56,20 +53,24 @@ pub(crate) fn put_back(run: &mut Run<'_>, reason: &str, left: &mut Vec<String>) 
         let every = if lost_for_good.is_empty() { "every subject" } else { "every other subject" };
         run.runner().note(&format!("proof: {subjects} undone, {every} read back equals its before-image"));
     }
-    for (subject, why) in unrestored {
-        let rest = rest_of(run, &subject).map_err(lost)?;
-        left.push(format!("{subject}{NOT_AS_BEFORE}{why}{rest}"));
+    for unrestored in unrestored {
+        let rest = rest_of(run, &unrestored.change.subject).map_err(lost)?;
+        left.not_as_before(unrestored, &rest);
     }
-    for (subject, why) in lost_for_good {
-        left.push(format!("{subject}{NOT_AS_BEFORE}{why}"));
+    for gone in lost_for_good {
+        left.not_as_before(gone, "");
+    }
+    // After all that could still have been put back: an answer comes last, or it is none.
+    for Unanswered { change, why } in run.with_live(|live, sessions| live.unanswered(sessions)).map_err(lost)? {
+        left.untold(&change.capability, &change.subject, format!("{why}: {}", change.summary));
     }
     Ok(in_doubt)
 }
 
 /// Whether the rollback step is still to run. One that died in the middle may have done what must not be done twice.
-fn needs_rollback_step(run: &Run<'_>, undone: &[Undo], left: &mut Vec<String>) -> Result<bool, PipelineError> {
+fn needs_rollback_step(run: &Run<'_>, undone: &[Undo], left: &mut Left) -> Result<bool, PipelineError> {
     if let Some(why) = &run.unlinked {
-        left.push(format!("the rollback step, if there is one, could not be run: {why}"));
+        left.rollback_step(format!("the rollback step, if there is one, could not be run: {why}"));
         return Ok(false);
     }
     if !run.has_rollback_step() || !run.recovering {
@@ -79,6 +80,10 @@ fn needs_rollback_step(run: &Run<'_>, undone: &[Undo], left: &mut Vec<String>) -
     if !doubtful.is_empty() {
         run.runner().note("rollback step: is not run again, since nobody knows whether this was done:");
         doubtful.iter().for_each(|summary| run.runner().note(&format!("  {summary}")));
+        return Ok(false);
+    }
+    if run.with_live(|live, _| live.answered_too_early()).map_err(lost)? {
+        run.runner().note("rollback step: is not run again, since what it did for good is not done twice");
         return Ok(false);
     }
     if answered && undone.iter().all(|undo| undo.result != Undone::Restored) {
@@ -100,7 +105,7 @@ fn rest_of(run: &Run<'_>, subject: &str) -> Result<String, String> {
     })
 }
 
-fn note(run: &Run<'_>, undone: &[Undo], left: &mut Vec<String>) -> bool {
+fn note(run: &Run<'_>, undone: &[Undo], left: &mut Left) -> bool {
     let mut in_doubt = false;
     for undo in undone {
         let what = match &undo.result {
@@ -108,7 +113,8 @@ fn note(run: &Run<'_>, undone: &[Undo], left: &mut Vec<String>) -> bool {
             Undone::Irreversible => format!("cannot be undone: {}", undo.summary),
             Undone::InDoubt => {
                 in_doubt = true;
-                left.push(format!("it is not known whether this happened: {}", undo.summary));
+                let line = format!("it is not known whether this happened: {}", undo.summary);
+                left.untold(&undo.capability, &undo.subject, line);
                 format!("in doubt: {}", undo.summary)
             }
             Undone::Left(why) => format!("left alone: {}: {why}", undo.subject),

@@ -11,6 +11,7 @@ use crate::command::Printed;
 use crate::drift;
 use crate::error::PipelineError;
 use crate::guards;
+use crate::left::Left;
 use crate::link::Linked;
 use crate::order::{self, Order};
 use crate::report::{ReportedChange, RunReport, UndoneRun};
@@ -227,7 +228,7 @@ impl<'a> Run<'a> {
             None => "check and guards hold".to_owned(),
             Some(undo) => format!("every subject is as it was before run {}; no guard is worse", undo.run()),
         };
-        let mut report = self.report(Outcome::Committed, &reason, Vec::new())?;
+        let mut report = self.report(Outcome::Committed, &reason, Left::default())?;
         if let Err(why) = self.finish(&report) {
             return self.roll_back(&format!("the commit could not be recorded: {why}"));
         }
@@ -242,7 +243,7 @@ impl<'a> Run<'a> {
     pub(crate) fn roll_back(mut self, reason: &str) -> Result<RunReport, PipelineError> {
         self.runner.note(&format!("rolling back: {reason}"));
         let changed = self.with_live(|live, _| live.changed()).map_err(lost)?;
-        let mut left = Vec::new();
+        let mut left = Left::default();
         let mut in_doubt = false;
         if changed {
             in_doubt = crate::roll_back::put_back(&mut self, reason, &mut left)?;
@@ -273,13 +274,14 @@ impl<'a> Run<'a> {
 
     fn finish(&self, report: &RunReport) -> Result<(), String> {
         self.with_live(|live, _| {
-            live.journal().finish(report.outcome, &report.reason, &report.to_json(), self.runner.now())
+            let (json, now) = (report.to_json(), self.runner.now());
+            live.journal().finish_leaving(report.outcome, &report.reason, &json, &report.open, now)
         })?
         .map_err(|error| error.to_string())
     }
 
     /// Gives what was put back the time that success was given, and lists the guards that stay worse than before.
-    fn await_recovery(&mut self, left: &mut Vec<String>) {
+    fn await_recovery(&mut self, left: &mut Left) {
         let terms = Success { hold_ms: 0, ..self.success() };
         let recovered = hold(
             terms,
@@ -292,7 +294,7 @@ impl<'a> Run<'a> {
         );
         if recovered.is_err() {
             for guard in guards::worse(&self.guards_before, &self.guards_after) {
-                left.push(format!("{} (it held before the run)", guards::sentence(&guard)));
+                left.guard(&guard.name, format!("{} (it held before the run)", guards::sentence(&guard)));
             }
         }
         for guard in &self.guards_after {
@@ -366,13 +368,14 @@ impl<'a> Run<'a> {
         self.with_live(Live::settle).unwrap_or_else(|why| vec![why])
     }
 
-    fn report(&self, outcome: Outcome, reason: &str, left: Vec<String>) -> Result<RunReport, PipelineError> {
+    fn report(&self, outcome: Outcome, reason: &str, left: Left) -> Result<RunReport, PipelineError> {
         let (changes, denied) = self
             .with_live(|live, _| {
                 let changes = live.made().map(|(role, change)| ReportedChange::new(role, change)).collect::<Vec<_>>();
                 (changes, live.denied().cloned())
             })
             .map_err(lost)?;
+        let (left, open) = left.into_parts();
         let irreversible = if outcome == Outcome::Committed { Vec::new() } else { irreversible(&changes) };
         Ok(RunReport {
             run: self.id.clone(),
@@ -381,6 +384,7 @@ impl<'a> Run<'a> {
             reason: reason.to_owned(),
             changes,
             left,
+            open,
             unrecorded: None,
             left_behind: Vec::new(),
             irreversible,

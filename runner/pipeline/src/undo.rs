@@ -4,10 +4,9 @@
 //! the changes back, last first, and then the bundle's rollback step, which does what only it can. If anything fails it
 //! is rolled back like every run.
 
-use std::collections::BTreeMap;
-
 use countersign_bundle::Bundle;
 use countersign_capability::Phase;
+use countersign_gate::First;
 use countersign_model::documents::{ProposalDocument, RoleGrants, UndoStanding, Undoes};
 use countersign_model::text::without_digests;
 use countersign_model::{Access, Change, Digest, Grant, Image, Outcome, Reversibility, Role, State};
@@ -248,12 +247,8 @@ impl Undo {
     }
 
     /// For each subject the change that found it as it was before the run.
-    pub(crate) fn first_changes(&self) -> impl Iterator<Item = &Change> {
-        let mut first: BTreeMap<(&str, &str), &Change> = BTreeMap::new();
-        for change in self.backwards() {
-            first.insert((&change.capability, &change.subject), change);
-        }
-        first.into_values()
+    pub(crate) fn first_changes(&self) -> Vec<First<'_>> {
+        First::of(self.changes.iter())
     }
 }
 

@@ -1,6 +1,5 @@
 //! The parts of a run that undoes another: what it does instead of a fix, and what it has to prove.
 
-use countersign_gate::not_as_before;
 use countersign_model::{Role, Success};
 
 use crate::guards;
@@ -63,9 +62,9 @@ fn prove(run: &Run<'_>, undo: &Undo) -> Result<(), String> {
     let mut blobs = run.runner().blobs();
     run.with_live(|_, sessions| {
         let mut left = Vec::new();
-        for change in undo.first_changes() {
-            if let Some(why) = not_as_before("the run", sessions.probe(&mut blobs, change)) {
-                left.push(format!("{} is not as before run {}: {why}", change.subject, undo.run()));
+        for first in undo.first_changes() {
+            if let Some(why) = first.not_as_before("the run", sessions, &mut blobs) {
+                left.push(format!("{} is not as before run {}: {why}", first.change.subject, undo.run()));
             }
         }
         if left.is_empty() { Ok(()) } else { Err(left.join("; ")) }

@@ -100,7 +100,7 @@ pub enum BeginError {
 
 /// A target that is held for a run that is about to begin: until this is dropped no other run begins on it, so what
 /// is found of the target meanwhile is not another run's half of a change.
-pub struct Hold(TargetLock);
+pub struct Hold(pub(crate) TargetLock);
 
 impl Runs<'_> {
     /// Holds a target, for what a run finds before it begins to be true still when it does.

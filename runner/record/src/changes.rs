@@ -22,6 +22,8 @@ pub struct JournaledChange {
     pub state: ChangeState,
     /// What stands in the way of undoing it, where something does; untrusted text.
     pub note: Option<String>,
+    /// The resolution by which it was made, by its place among the run's; none of a step's.
+    pub resolution: Option<u32>,
 }
 
 /// How far a change got, as far as the journal knows.
@@ -83,7 +85,7 @@ impl fmt::Display for ChangeState {
 
 /// A run's changes, in order.
 pub(crate) fn of_run(connection: &Connection, run: &str) -> rusqlite::Result<Vec<JournaledChange>> {
-    let sql = "SELECT seq, role, change, state, note FROM changes WHERE run = ?1 ORDER BY seq LIMIT ?2";
+    let sql = "SELECT seq, role, change, state, note, resolution FROM changes WHERE run = ?1 ORDER BY seq LIMIT ?2";
     connection.prepare(sql)?.query_map(params![run, MAX_CHANGES], decode)?.collect()
 }
 
@@ -98,6 +100,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<JournaledChange> {
             .find(|known| known.name() == state)
             .ok_or_else(|| bad_column(3, "no state has this name"))?,
         note: row.get(4)?,
+        resolution: row.get(5)?,
     })
 }
 

@@ -8,18 +8,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_model::{Change, Outcome, Reversibility, Role, text};
+use countersign_model::{Change, Reversibility, Role, text};
 use rusqlite::{Transaction, params};
 use serde_json::Value;
 
 use crate::blobs::{RunBlobs, write_images};
 use crate::changes::{self, MAX_CHANGE};
 use crate::lock::TargetLock;
-use crate::recovery::settle;
 use crate::reserve::Reserve;
-use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_TEXT};
+use crate::rows::{self, MAX_NAME, MAX_TEXT};
 use crate::state::transact;
-use crate::{ChangeState, Durable, JournaledChange, RecordError};
+use crate::{ChangeState, Durable, JournaledChange, RecordError, RunRecord};
+
+mod ending;
 
 /// The most changes of one run.
 pub const MAX_CHANGES: u32 = 10_000;
@@ -65,6 +66,8 @@ enum Phase {
     Forward,
     RollingBack,
     Finished,
+    /// A person puts a subject back that the run left otherwise than before.
+    Resolving(u32),
 }
 
 /// What a journal held when its process died.
@@ -162,6 +165,19 @@ impl Journal {
         journal
     }
 
+    /// The journal of a run that ended, opened again for one resolution of what it left.
+    pub(crate) fn resolving(
+        run: &RunRecord,
+        position: u32,
+        images: RunBlobs,
+        durable: Arc<Durable>,
+        held: (Reserve, TargetLock),
+        changes: Vec<JournaledChange>,
+    ) -> Self {
+        let journal = Self::new(run.id.clone(), run.target.clone(), images, durable, held);
+        Self { changes, phase: Phase::Resolving(position), ..journal }
+    }
+
     /// The run's id.
     #[must_use]
     pub fn run(&self) -> &str {
@@ -214,6 +230,10 @@ impl Journal {
         }
         self.unless_finished()?;
         let expected = if self.phase == Phase::Forward { Role::Fix } else { Role::Rollback };
+        let resolution = match self.phase {
+            Phase::Resolving(position) => Some(position),
+            _ => None,
+        };
         if role != expected {
             return Err(
                 self.rule(format!("a change of the `{role}` step where only the `{expected}` step may make one"))
@@ -238,11 +258,13 @@ impl Journal {
         let run = self.run.clone();
         self.commit("record an intent", |tx| {
             write_images(tx, &images)?;
-            let sql = "INSERT INTO changes (run, seq, role, change, state) VALUES (?1, ?2, ?3, ?4, ?5)";
-            exactly_one(tx.execute(sql, params![run, seq, role.name(), json, ChangeState::Intended.name()])?)
+            let sql = "INSERT INTO changes (run, seq, role, change, state, resolution) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let state = ChangeState::Intended.name();
+            exactly_one(tx.execute(sql, params![run, seq, role.name(), json, state, resolution])?)
         })?;
         let change = change.clone();
-        self.changes.push(JournaledChange { seq, role, change, state: ChangeState::Intended, note: None });
+        let state = ChangeState::Intended;
+        self.changes.push(JournaledChange { seq, role, change, state, note: None, resolution });
         Ok(seq)
     }
 
@@ -346,7 +368,7 @@ impl Journal {
 
     fn try_begin_rollback(&mut self, reason: &str) -> Result<(), RecordError> {
         self.unless_finished()?;
-        if self.phase == Phase::RollingBack {
+        if self.phase != Phase::Forward {
             return Err(self.rule("the run is being rolled back already".to_owned()));
         }
         self.phase = Phase::RollingBack;
@@ -356,75 +378,6 @@ impl Journal {
             self.failure = None;
         }
         self.riding.push(Mark::Rollback { reason: text::excerpt(reason, MAX_TEXT) });
-        Ok(())
-    }
-
-    /// Records durably how the run ended. The last thing that a journal does; the target stays held until it is dropped.
-    ///
-    /// A run that was `committed` has no change that is unclear or undone and no rollback; one that was
-    /// `rolled-back` has every exact change undone; one that was `refused` changed nothing and spends no use.
-    ///
-    /// # Errors
-    /// Where the outcome is not what the changes say: another one may be given then. Where it could
-    /// not be recorded: the run stays unfinished and blocks its target.
-    pub fn finish(&mut self, outcome: Outcome, reason: &str, report: &Value, at: u64) -> Result<(), RecordError> {
-        self.unless_finished()?;
-        self.agrees(outcome)?;
-        let report = report.to_string();
-        rows::bounded("bytes of a report", report.len(), MAX_DOCUMENT)?;
-        let (run, reason) = (self.run.clone(), text::excerpt(reason, MAX_TEXT));
-        // A commit that finds no room is rolled back instead.
-        if outcome != Outcome::Committed {
-            self.give_back();
-        }
-        let nothing_kept = self.changes.is_empty();
-        let result = self.commit("record the outcome", |tx| {
-            let sql = "UPDATE runs SET outcome = ?2, reason = ?3, report = ?4, finished = ?5, settled = ?6
-                       WHERE id = ?1 AND outcome IS NULL";
-            exactly_one(tx.execute(sql, params![run, outcome.name(), reason, report, rows::time(at), nothing_kept])?)
-        });
-        self.ended_by(result)?;
-        self.phase = Phase::Finished;
-        // What cannot be removed now is removed by whoever recovers next.
-        let _ = self.reserve.remove();
-        Ok(())
-    }
-
-    /// Records durably that what was kept on the target for undo was let go. Where that is lost, it is let go again.
-    ///
-    /// # Errors
-    /// Before [`Journal::finish`], and where it cannot be recorded.
-    pub fn settled(&mut self) -> Result<(), RecordError> {
-        if self.phase != Phase::Finished {
-            return Err(self.rule("the run has not ended, so nothing is let go".to_owned()));
-        }
-        let run = self.run.clone();
-        self.commit("record that a run is settled", |tx| settle(tx, &run))
-    }
-
-    fn agrees(&self, outcome: Outcome) -> Result<(), RecordError> {
-        let against = match outcome {
-            Outcome::Refused => self.changes.iter().find(|change| change.state != ChangeState::NotApplied),
-            Outcome::Committed => {
-                self.changes.iter().find(|change| !matches!(change.state, ChangeState::Done | ChangeState::NotApplied))
-            }
-            Outcome::RolledBack => self.changes.iter().find(|change| {
-                change.role == Role::Fix
-                    && change.change.reversibility == Reversibility::Exact
-                    && change.state.may_stand()
-            }),
-            Outcome::RollbackIncomplete | Outcome::InDoubt => None,
-        };
-        if let Some(change) = against {
-            let (seq, state) = (change.seq, change.state);
-            return Err(self.rule(format!("the outcome is not `{outcome}` while change {seq} is `{state}`")));
-        }
-        if outcome == Outcome::Committed && self.phase == Phase::RollingBack {
-            return Err(self.rule("a run that was rolled back is not `committed`".to_owned()));
-        }
-        if let (Outcome::Committed, Some(failure)) = (outcome, &self.failure) {
-            return Err(RecordError::JournalStopped { run: self.run.clone(), why: failure.why.clone() });
-        }
         Ok(())
     }
 

@@ -12,6 +12,7 @@
 //! | `begin.rs`, `runs.rs`, `lock.rs`, `unfinished.rs` | who may run now, and what became of each run |
 //! | `reserve.rs` | what a rollback may need on the disk, set aside before the first change |
 //! | `recovery.rs` | [`TakenOver`] and [`Unsettled`]: what is left of runs whose process died |
+//! | `resolutions.rs` | [`Resolving`]: what runs left otherwise than before, and what people said of it |
 //! | `journal.rs`, `changes.rs` | [`Journal`]: the write-ahead record of one run's changes |
 //!
 //! Two rules hold everywhere. Bytes that were signed are returned exactly as they were given. And what
@@ -36,6 +37,7 @@ mod proposals;
 mod recovery;
 mod rehearsals;
 mod reserve;
+mod resolutions;
 mod rows;
 mod runs;
 mod schema;
@@ -59,6 +61,7 @@ pub use names::proposal_name;
 pub use proposals::{Lineage, NewProposal, PendingBounds, ProposalRecord, ProposalSummary, Proposals};
 pub use recovery::{TakenOver, Unsettled};
 pub use rehearsals::{RehearsalRecord, Rehearsals};
+pub use resolutions::{NewResolution, Resolution, Resolving};
 pub use rows::{MAX_DOCUMENT, MAX_LISTED, MAX_SIGNATURE};
 pub use runs::{RunEvent, RunRecord, RunState, Runs};
 pub use schema::FORMAT;

@@ -16,7 +16,9 @@ use crate::{Journal, JournaledChange, RecordError, RunRecord, RunState, Runs, ch
 
 // `settled = 0` is what the index is by.
 const ABANDONED: &str = "WHERE settled = 0 AND outcome IS NULL ORDER BY started, id LIMIT ?1";
-const UNSETTLED: &str = "WHERE settled = 0 AND outcome IN (?1, ?2) ORDER BY started, id LIMIT ?3";
+const UNSETTLED: &str = "WHERE settled = 0 AND outcome IN (?1, ?2, ?3, ?4)
+    AND NOT EXISTS (SELECT 1 FROM open_subjects open WHERE open.run = runs.id AND open.closed_by IS NULL)
+    ORDER BY started, id LIMIT ?5";
 
 /// A run whose process died, taken over by this one: until it is dropped nobody else recovers it, and no other run
 /// begins on its target. Its approval is spent, and when that expires does not matter: undoing is always allowed.
@@ -93,13 +95,15 @@ impl Runs<'_> {
         Ok(Some(TakenOver { run: found, journal, plan, guards }))
     }
 
-    /// The runs that were committed or rolled back and may have left something on their targets, oldest first.
+    /// The runs that were committed or rolled back, or of which nothing is open any more, and that may have left something
+    /// on their targets, oldest first. While something is open, what is kept on the target may be all that there is.
     ///
     /// # Errors
     /// Where it cannot be told.
     pub fn unsettled(&self) -> Result<Vec<RunRecord>, RecordError> {
-        let (committed, back) = (Outcome::Committed.name(), Outcome::RolledBack.name());
-        self.matching(UNSETTLED, params![committed, back, rows::limit(MAX_LISTED)])
+        let [committed, back, incomplete, doubt] =
+            [Outcome::Committed, Outcome::RolledBack, Outcome::RollbackIncomplete, Outcome::InDoubt].map(Outcome::name);
+        self.matching(UNSETTLED, params![committed, back, incomplete, doubt, rows::limit(MAX_LISTED)])
     }
 
     /// Holds such a run's target, to let go of what is left there. `None` where that was done, or a run is at work
@@ -112,9 +116,9 @@ impl Runs<'_> {
         let held = transact(&mut connection, "hold the target", |tx| {
             let failed = |error| RecordError::database("read a journal", error);
             let Some(lock) = TargetLock::take(self.0.dir(), &run.target)? else { return Ok(None) };
-            let left: u32 = tx
-                .query_row("SELECT count(*) FROM runs WHERE id = ?1 AND settled = 0", [&run.id], |row| row.get(0))
-                .map_err(failed)?;
+            let sql = "SELECT count(*) FROM runs WHERE id = ?1 AND settled = 0 AND NOT EXISTS
+                       (SELECT 1 FROM open_subjects open WHERE open.run = runs.id AND open.closed_by IS NULL)";
+            let left: u32 = tx.query_row(sql, [&run.id], |row| row.get(0)).map_err(failed)?;
             if left == 0 {
                 return Ok(None);
             }

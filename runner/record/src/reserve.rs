@@ -35,8 +35,8 @@ const HALVINGS: u32 = 4;
 /// How such a file's name ends.
 const SUFFIX: &str = "reserve";
 
-/// How much a rollback may write at most, in bytes. What a rollback step does beside what was rehearsed is not in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much a rollback may write at most, in bytes; by default nothing, as of what sets nothing aside. What a rollback step does beside what was rehearsed is not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needed {
     /// To the database.
     journal: u64,

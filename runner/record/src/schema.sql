@@ -102,8 +102,36 @@ CREATE TABLE changes (
     change TEXT NOT NULL,                               -- JSON
     state TEXT NOT NULL CHECK (state IN ('intended', 'done', 'not-applied', 'unclear', 'undone', 'conflict')),
     note TEXT,
+    resolution INTEGER,                                 -- by which resolution of the run it was made; none of a step's
     PRIMARY KEY (run, seq)
 ) STRICT, WITHOUT ROWID;
+
+-- What people said of what a run left otherwise than before. The document is what they signed.
+CREATE TABLE resolutions (
+    run TEXT NOT NULL REFERENCES runs (id),
+    position INTEGER NOT NULL CHECK (position > 0),
+    subject TEXT NOT NULL,
+    person TEXT NOT NULL,
+    document BLOB NOT NULL,
+    signature TEXT NOT NULL,
+    outcome TEXT CHECK (outcome IN ('closed', 'failed')), -- none while it is at work, and where the runner died
+    note TEXT,                                          -- why it failed
+    PRIMARY KEY (run, position)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX one_resolution_at_work ON resolutions (run) WHERE outcome IS NULL;
+
+-- What a run left otherwise than before, and what closed it.
+CREATE TABLE open_subjects (
+    run TEXT NOT NULL REFERENCES runs (id),
+    position INTEGER NOT NULL CHECK (position > 0),
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL,                                 -- JSON
+    closed_by INTEGER,
+    PRIMARY KEY (run, position),
+    UNIQUE (run, subject),
+    FOREIGN KEY (run, closed_by) REFERENCES resolutions (run, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX still_open ON open_subjects (run) WHERE closed_by IS NULL;
 
 CREATE TABLE events (
     run TEXT NOT NULL REFERENCES runs (id),

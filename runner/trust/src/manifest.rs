@@ -67,7 +67,7 @@ pub fn verify_approval_of(
 }
 
 /// Whether two keys are one's, or one answers for the other.
-fn same(one: &Principal, other: &Principal) -> bool {
+pub(crate) fn same(one: &Principal, other: &Principal) -> bool {
     one.fingerprint() == other.fingerprint() || (one.person().is_some() && one.person() == other.person())
 }
 

@@ -22,6 +22,8 @@ pub enum Signed {
     Evidence,
     /// A document on how targets stood.
     Standing,
+    /// A person's word on what a run left.
+    Resolution,
     /// Something in another namespace.
     Other,
 }
@@ -35,6 +37,7 @@ impl Signed {
             namespace::REHEARSAL => Self::Rehearsal,
             namespace::EVIDENCE => Self::Evidence,
             namespace::STANDING => Self::Standing,
+            namespace::RESOLUTION => Self::Resolution,
             _ => Self::Other,
         }
     }
@@ -49,6 +52,7 @@ impl fmt::Display for Signed {
             Self::Rehearsal => "rehearsal",
             Self::Evidence => "evidence",
             Self::Standing => "standing of the targets",
+            Self::Resolution => "resolution",
             Self::Other => "document",
         })
     }
@@ -255,6 +259,14 @@ pub enum Refusal {
     MayNotApprove {
         /// Who signed it.
         who: String,
+    },
+    /// Somebody else has to say what becomes of what a run left.
+    #[error("{who} may not resolve what the run left: {why}")]
+    MayNotResolve {
+        /// Who signed it.
+        who: String,
+        /// Why not.
+        why: String,
     },
     /// An approval was signed by the proposer, or by who answers for it.
     #[error("the approval by {approver} does not count: {why}")]
@@ -469,6 +481,10 @@ impl Refusal {
             }
             Self::QuorumNotReached { .. } => {
                 "have more people review it and sign the same approval: `countersign review`, `countersign approve`"
+            }
+            Self::MayNotResolve { .. } => {
+                "nothing changed; have it resolved by somebody whom the trust policy lists with may = [\"approve\"], and who \
+                 neither proposed the run nor owns the agent that did"
             }
             Self::OwnProposal { .. } => "have it approved by somebody who did not propose it",
             Self::OtherStatement { .. }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use countersign_model::text::excerpt;
-use countersign_model::{Access, Call, Change, Fault, FaultKind, Grant, Selector, State};
+use countersign_model::{Access, Call, Change, Fault, FaultKind, Grant, Image, Selector, State};
 
 use crate::capability::{Capability, Choice, Opening, Protected, TypedCall};
 use crate::guest::{Linker, decode, encode};
@@ -195,6 +195,16 @@ pub trait AnySession: Send {
     /// # Errors
     /// As there.
     fn revert(&mut self, cx: &mut Context<'_>, grant: &Grant, change: &Change) -> Result<Change, Fault>;
+    /// [`Session::image`].
+    ///
+    /// # Errors
+    /// As there.
+    fn image(&mut self, cx: &mut Context<'_>, change: &Change) -> Result<Option<Image>, Fault>;
+    /// [`Session::restore`]; tests before and after that the grant takes in the changes' subject, which is one.
+    ///
+    /// # Errors
+    /// As there.
+    fn restore(&mut self, cx: &mut Context<'_>, grant: &Grant, made: &[Change]) -> Result<Change, Fault>;
 }
 
 /// Erases a capability's types.
@@ -391,6 +401,24 @@ impl<C: Capability> Opened<C> {
             .map_err(|error| Fault::new(FaultKind::Other, format!("a recorded change was not decoded: {error}")))
     }
 
+    /// A grant's scope, where it lets one change the subject.
+    fn taking_in(grant: &Grant, subject: &str) -> Result<C::Scope, Fault> {
+        let scope = Entry::<C>::scope(grant)?;
+        if grant.capability != C::NAME || grant.access != Access::Write || !C::reaches(&scope, subject) {
+            return Err(uncovered(subject));
+        }
+        Ok(scope)
+    }
+
+    /// What puts a subject back, without its types, if it is of that subject.
+    fn back(prepared: Prepared<C::Change>, scope: &C::Scope, subject: &str) -> Result<Change, Fault> {
+        if prepared.subject != subject {
+            let what = format!("what would put `{}` back names another subject", excerpt(subject, 200));
+            return Err(Fault::new(FaultKind::Denied, what));
+        }
+        Self::recorded(prepared, scope)
+    }
+
     /// What a session made ready, without its types. The call may have named one thing and the session have opened
     /// another.
     fn recorded(prepared: Prepared<C::Change>, scope: &C::Scope) -> Result<Change, Fault> {
@@ -458,15 +486,23 @@ impl<C: Capability> AnySession for Opened<C> {
 
     fn revert(&mut self, cx: &mut Context<'_>, grant: &Grant, change: &Change) -> Result<Change, Fault> {
         let typed = Self::change(change)?;
-        let scope = Entry::<C>::scope(grant)?;
-        if grant.capability != C::NAME || grant.access != Access::Write || !C::reaches(&scope, &change.subject) {
-            return Err(uncovered(&change.subject));
+        let scope = Self::taking_in(grant, &change.subject)?;
+        Self::back(self.0.revert(cx, &scope, &typed)?, &scope, &change.subject)
+    }
+
+    fn image(&mut self, cx: &mut Context<'_>, change: &Change) -> Result<Option<Image>, Fault> {
+        self.0.image(cx, &Self::change(change)?)
+    }
+
+    fn restore(&mut self, cx: &mut Context<'_>, grant: &Grant, made: &[Change]) -> Result<Change, Fault> {
+        let Some(first) = made.first() else {
+            return Err(Fault::new(FaultKind::Invalid, "nothing was changed that could be put back"));
+        };
+        if made.iter().any(|change| change.subject != first.subject) {
+            return Err(Fault::new(FaultKind::Invalid, "the changes to put back are of several subjects"));
         }
-        let prepared = self.0.revert(cx, &scope, &typed)?;
-        if prepared.subject != change.subject {
-            let what = format!("what would put `{}` back names another subject", excerpt(&change.subject, 200));
-            return Err(Fault::new(FaultKind::Denied, what));
-        }
-        Self::recorded(prepared, &scope)
+        let typed = made.iter().map(Self::change).collect::<Result<Vec<_>, _>>()?;
+        let scope = Self::taking_in(grant, &first.subject)?;
+        Self::back(self.0.restore(cx, &scope, &typed)?, &scope, &first.subject)
     }
 }

@@ -1,7 +1,7 @@
 use std::io::{Read, Seek};
 use std::time::Instant;
 
-use countersign_model::{Digest, Fault, Image, Kept, Reversibility, State};
+use countersign_model::{Digest, Fault, FaultKind, Image, Kept, Reversibility, State};
 
 use crate::capability::Capability;
 
@@ -143,4 +143,30 @@ pub trait Session<C: Capability>: Send {
         scope: &C::Scope,
         change: &C::Change,
     ) -> Result<Prepared<C::Change>, Fault>;
+
+    /// The content that a change's subject has on the target now, whatever the change made of it; none where it has no
+    /// content or is not there.
+    ///
+    /// # Errors
+    /// `Unknowable` where nobody can tell, `Unsupported` where something else stands there than has content.
+    fn image(&mut self, _cx: &mut Context<'_>, _change: &C::Change) -> Result<Option<Image>, Fault> {
+        Err(Fault::new(FaultKind::Unknowable, "nobody can tell how it is now"))
+    }
+
+    /// Makes ready the next change that puts a subject back to how the first of `made` found it, over whatever stands
+    /// there now: a person said so. `made` are an earlier run's changes of this one subject, in order, at least one. The
+    /// image of what stands there now is put into the blobs, and it is applied, probed and undone like any change. Where
+    /// it takes several, this is asked again after each, until a probe of the first of `made` says `Before`.
+    ///
+    /// # Errors
+    /// `Unsupported` where nothing puts it back, or not over what stands there now; `NotFound` where not all of what it
+    /// was is kept.
+    fn restore(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _scope: &C::Scope,
+        _made: &[C::Change],
+    ) -> Result<Prepared<C::Change>, Fault> {
+        Err(Fault::new(FaultKind::Unsupported, "nothing puts it back"))
+    }
 }

@@ -126,18 +126,23 @@ pub(crate) fn revert(
 }
 
 /// A file as it stands, on the target or pending, and where its content is.
-struct Found<'a> {
+pub(crate) struct Found<'a> {
     directory: Directory<'a>,
     fixed: usize,
-    source: Source,
+    pub(crate) source: Source,
     /// The file on the target; `None` where it is pending.
     seen: Option<Stat>,
-    image: FileImage,
+    pub(crate) image: FileImage,
     identity: Option<Identity>,
 }
 
 impl<'a> Found<'a> {
-    fn at(session: &'a FilesSession, cx: &mut Context<'_>, path: &Path, fixed: usize) -> Result<Self, Fault> {
+    pub(crate) fn at(
+        session: &'a FilesSession,
+        cx: &mut Context<'_>,
+        path: &Path,
+        fixed: usize,
+    ) -> Result<Self, Fault> {
         let (directory, name) = session.opener.parent(path, fixed)?;
         let source = Source::of(session, cx.blobs, &directory, path, name)?;
         let seen = match &source {
@@ -156,7 +161,7 @@ impl<'a> Found<'a> {
     }
 
     /// A fault if the file cannot be written to without losing more than content.
-    fn writable(&self, path: &Path) -> Result<(), Fault> {
+    pub(crate) fn writable(&self, path: &Path) -> Result<(), Fault> {
         self.image.attributes.kept_by_a_write(path.as_str())?;
         if let (Some(_), Some(name)) = (&self.seen, path.segments().last()) {
             accessat(&self.directory, *name, Access::WRITE_OK, AtFlags::EACCESS)
@@ -166,7 +171,7 @@ impl<'a> Found<'a> {
     }
 
     /// The change, if what was kept and what was digested are of one content.
-    fn prepared(
+    pub(crate) fn prepared(
         self,
         cx: &Context<'_>,
         operation: Operation,
@@ -201,7 +206,7 @@ fn cuttable(path: &Path, size: u64, length: u64) -> Result<(), Fault> {
 }
 
 /// The file cut to its first `length` bytes, and what is kept of it.
-fn shorter(
+pub(crate) fn shorter(
     cx: &mut Context<'_>,
     source: &Source,
     path: &Path,
@@ -221,7 +226,7 @@ fn shorter(
 
 /// The file with another mode. A call never adds set-user-id, set-group-id and sticky bits: no grant says whose
 /// authority a program may have.
-fn with_mode(path: &Path, before: &FileImage, mode: u32) -> Result<FileImage, Fault> {
+pub(crate) fn with_mode(path: &Path, before: &FileImage, mode: u32) -> Result<FileImage, Fault> {
     let attributes = &before.attributes;
     if mode & !BITS != 0 {
         return Err(about(FaultKind::Invalid, path.as_str(), "can only be given a mode of at most 07777"));

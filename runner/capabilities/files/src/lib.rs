@@ -33,6 +33,7 @@ mod metadata;
 mod overlay;
 mod path;
 mod read;
+mod restore;
 mod revert;
 mod scope;
 mod session;

@@ -1,7 +1,7 @@
 //! One target's files: how they are opened, and what a rehearsal has pending.
 
 use countersign_capability::{Context, Opening, Phase, Prepared, Session};
-use countersign_model::{Fault, FaultKind, State};
+use countersign_model::{Fault, FaultKind, Image, State};
 
 use crate::call::FilesCall;
 use crate::change::FilesChange;
@@ -9,7 +9,7 @@ use crate::guarded::Guarded;
 use crate::handle::Opener;
 use crate::overlay::Overlay;
 use crate::scope::Scope;
-use crate::{Files, apply, change, read, revert, undo};
+use crate::{Files, apply, change, read, restore, revert, undo};
 
 /// A session of the `files` capability.
 pub struct FilesSession {
@@ -95,5 +95,19 @@ impl Session<Files> for FilesSession {
     ) -> Result<Prepared<FilesChange>, Fault> {
         self.only(&[Phase::Rehearse, Phase::Live], "reverted")?;
         revert::revert(self, cx, scope, change)
+    }
+
+    fn image(&mut self, cx: &mut Context<'_>, change: &FilesChange) -> Result<Option<Image>, Fault> {
+        restore::image(self, cx, change)
+    }
+
+    fn restore(
+        &mut self,
+        cx: &mut Context<'_>,
+        scope: &Scope,
+        made: &[FilesChange],
+    ) -> Result<Prepared<FilesChange>, Fault> {
+        self.only(&[Phase::Live], "put back over what stands there")?;
+        restore::restore(self, cx, scope, made)
     }
 }

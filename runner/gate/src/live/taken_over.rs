@@ -7,7 +7,7 @@ use countersign_model::{Mode, Plan, Reversibility, Role, State};
 use countersign_record::{ChangeState, Journal, JournaledChange};
 
 use super::{Fate, Live, Made, Validators, note_mark};
-use crate::rehearsal::first_per_subject;
+use crate::proof::First;
 use crate::sessions::Sessions;
 
 impl Live {
@@ -20,14 +20,17 @@ impl Live {
         // Of what was changed before, somebody was told then.
         live.told = live.made.len();
         live.failure = Some("the runner ended before the run did".to_owned());
-        if let Some(plan) = &live.plan {
-            // What may have happened is not to happen again; what is undone may be.
-            let back = live.made.iter().filter(|made| made.role == Role::Rollback && made.is_for_good());
-            for made in back {
-                if let Ok(Some(position)) = live.back.allow(plan, &made.change) {
-                    live.back.did(position);
-                }
+        // What may have happened is not to happen again; what is undone may be.
+        for made in live.made.iter_mut().filter(|made| made.is_answer()) {
+            if let Ok(Some(position)) = live.back.allow(&live.plan, &made.change) {
+                live.back.did(position);
+                made.rehearsed = Some(position);
             }
+        }
+        let put_back = |made: &Made| made.role == Role::Rollback && made.is_reversible() && made.fate != Fate::Missed;
+        let last = live.made.iter().filter(|made| put_back(made)).map(|made| made.seq).max();
+        for made in live.made.iter_mut().filter(|made| made.is_answer()) {
+            made.too_early |= last.is_some_and(|last| made.seq < last);
         }
         live.find_untouched(sessions);
         live.find_restored(sessions);
@@ -54,14 +57,14 @@ impl Live {
     fn find_restored(&mut self, sessions: &mut Sessions) {
         let Self { journal, made, .. } = self;
         let may_stand = made.iter().filter(|made| made.fate != Fate::Missed);
-        let restored: BTreeSet<(String, String)> = first_per_subject(may_stand.map(|made| &made.change))
+        let restored: BTreeSet<(String, String)> = First::of(may_stand.map(|made| &made.change))
             .into_iter()
-            .filter(|change| {
+            .filter(|first| {
                 // Undoing what is undone makes it durable.
-                sessions.probe(journal.blobs(), change) == Ok(State::Before)
-                    && sessions.undo(journal.blobs(), change).is_ok()
+                first.not_as_before("the fix", sessions, journal.blobs()).is_none()
+                    && sessions.undo(journal.blobs(), first.change).is_ok()
             })
-            .map(|change| (change.capability.clone(), change.subject.clone()))
+            .map(|first| (first.change.capability.clone(), first.change.subject.clone()))
             .collect();
         let standing = |made: &&mut Made| made.is_reversible() && !matches!(made.fate, Fate::Missed | Fate::Undone);
         for made in made.iter_mut().filter(standing) {
@@ -75,15 +78,18 @@ impl Live {
     /// Whether the rollback step did all that it was rehearsed to do and nothing undoes: it need not run again.
     #[must_use]
     pub fn answered(&self) -> bool {
-        let Some(plan) = &self.plan else { return false };
-        plan.back.iter().any(|change| change.reversibility == Reversibility::Irreversible)
-            && self.back.missing(plan).is_empty()
+        let mut rehearsed = self.plan.back.iter().enumerate();
+        let done = |position: usize| {
+            self.made.iter().any(|made| made.rehearsed == Some(position) && made.is_answer() && !made.too_early)
+        };
+        self.made.iter().any(Made::is_answer)
+            && rehearsed.all(|(position, change)| change.reversibility != Reversibility::Irreversible || done(position))
     }
 
     /// What a rollback step may or may not have done before its process died, and nothing undoes.
     #[must_use]
     pub fn doubtful(&self) -> Vec<String> {
-        let doubtful = |made: &&Made| made.role == Role::Rollback && made.is_for_good() && made.fate == Fate::Unsure;
+        let doubtful = |made: &&Made| made.is_answer() && made.fate == Fate::Unsure;
         self.made.iter().filter(doubtful).map(|made| made.change.summary.clone()).collect()
     }
 }
@@ -97,16 +103,12 @@ impl Made {
             ChangeState::NotApplied => Fate::Missed,
             ChangeState::Undone => Fate::Undone,
         };
-        Self { seq: journaled.seq, role: journaled.role, change: journaled.change.clone(), fate }
-    }
-
-    fn is_reversible(&self) -> bool {
-        self.change.reversibility != Reversibility::Irreversible
-    }
-
-    /// Whether it was, or may have been, done, and nothing undoes it.
-    fn is_for_good(&self) -> bool {
-        !self.is_reversible() && self.fate != Fate::Missed
+        let change = journaled.change.clone();
+        // Nothing else is in the way of what is not undone anyway.
+        let too_early = journaled.state == ChangeState::Conflict
+            && journaled.role == Role::Rollback
+            && change.reversibility == Reversibility::Irreversible;
+        Self { seq: journaled.seq, role: journaled.role, change, fate, rehearsed: None, too_early }
     }
 }
 

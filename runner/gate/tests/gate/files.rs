@@ -235,6 +235,36 @@ fn a_discard_is_irreversible_and_what_it_took_stays_named() {
     assert!(run.lost()[0].1.contains("it was changed since"), "{:?}", run.lost());
 }
 
+/// A change of mode is compared by attributes alone, and says nothing of what else the run did to the file.
+#[test]
+fn a_file_that_was_first_given_another_mode_is_proven_by_its_content_too() {
+    let (host, folder) = (Host::new(), Folder::new());
+    for (mode, taken_over) in [(0o600, false), (0o600, true), (0o640, true)] {
+        fs::write(folder.root.join("app.conf"), "size = 1\n").expect("written");
+        set_mode(&folder.root.join("app.conf"), 0o640);
+        let sets = call("set-mode", &FilesCall::SetMode { path: folder.path("app.conf"), mode });
+        let calls = [sets, folder.replace("app.conf", "size = 20\n")];
+        let plan = folder.plan(&host, &calls);
+        let mut run = folder.run(&host, &plan);
+        calls.iter().for_each(|call| drop(run.value(call.clone())));
+        if mode == 0o640 {
+            // The mode is as before whatever happened: the content is not, and is put back.
+            let run = run.dies(&host, Mode::Exact, &plan);
+            run.undo();
+            assert_eq!((run.unrestored(), folder.content("app.conf").as_str()), (vec![], "size = 1\n"));
+            continue;
+        }
+        fs::write(folder.root.join("app.conf"), "somebody's\n").expect("written");
+        let run = if taken_over { run.dies(&host, Mode::Exact, &plan) } else { run };
+        run.undo();
+        set_mode(&folder.root.join("app.conf"), 0o640);
+        let left = run.unrestored();
+        assert_eq!(left.len(), 1);
+        assert!(left[0].1.starts_with("content is sha256:"), "{left:?}");
+        assert_eq!(folder.content("app.conf"), "somebody's\n");
+    }
+}
+
 #[test]
 fn what_a_daemon_appends_after_the_rehearsal_is_a_deviation() {
     let (host, folder) = (Host::new(), Folder::new());

@@ -32,5 +32,6 @@ fn an_image_that_has_no_room_ends_a_run_before_its_intent() {
     run.undo();
     assert_eq!(host.shelf.content("b"), "1");
     run.begin_rollback();
-    run.value(put("shelf", "b", "2"));
+    host.shelf.set("b", "2");
+    run.value(put("shelf", "b", "1"));
 }

@@ -42,7 +42,7 @@ fn refused(calls: &[Call]) {
 }
 
 fn unanswered(run: &Run) -> Vec<String> {
-    run.with_live(|live, _| live.unanswered())
+    run.unanswered().into_iter().map(|(summary, _)| summary).collect()
 }
 
 #[test]
@@ -176,6 +176,45 @@ fn the_first_failure_is_kept() {
     assert_eq!(run.failure(), Some(why));
 }
 
+/// In `scoped` mode a fix may do other things than were rehearsed; its rollback may put back what it really did.
+#[test]
+fn a_scoped_rollback_is_held_to_what_its_fix_did() {
+    let host = host();
+    let mut run = Run::of(&host, Mode::Scoped, &host.plan(&fix(), &back()));
+    run.begin(Role::Fix, ALL);
+    run.value(put("shelf", "a", "other"));
+    run.value(put("shelf", "c", "unplanned"));
+    run.value(ring("shelf", "a", 3));
+    // Somebody's edit, which the host leaves alone.
+    host.shelf.set("c", "somebody's");
+    run.undo();
+    run.with_live(|live, _| live.journal().begin_rollback("why")).expect("marked");
+    let stopped = |run: &mut Run, call: Call| {
+        let why = run.stop(call);
+        assert!(why.contains("was not rehearsed, or not so often, and restores no before-image"), "{why}");
+        run.begin(Role::Rollback, ALL);
+    };
+    run.begin(Role::Rollback, ALL);
+    // Other content on a subject of the fix's, other subjects, and what nothing undoes where the fix did nothing like it.
+    for call in [
+        put("shelf", "a", "anything"),
+        put("shelf", "new", "anything"),
+        put("shelf", "b", "anything"),
+        put("attic", "c", "3"),
+        ring("shelf", "c", 1),
+    ] {
+        stopped(&mut run, call);
+    }
+    // What the fix changed is put back, and each thing that it did for good is answered once.
+    run.value(put("shelf", "c", "3"));
+    run.value(ring("shelf", "a", 4));
+    stopped(&mut run, ring("shelf", "a", 4));
+    // What was rehearsed.
+    run.value(ring("shelf", "bell", 1));
+    stopped(&mut run, ring("shelf", "bell", 1));
+    assert_eq!((run.unrestored(), run.unanswered()), (vec![], vec![]));
+}
+
 #[test]
 fn a_scoped_rollback_is_held_to_its_grants() {
     let host = host();
@@ -185,7 +224,53 @@ fn a_scoped_rollback_is_held_to_its_grants() {
     run.undo();
     run.with_live(|live, _| live.journal().begin_rollback("why")).expect("marked");
     run.begin(Role::Rollback, &["shelf.write b"]);
-    run.value(put("shelf", "b", "anything"));
-    run.stop(put("shelf", "a", "anything"));
+    run.value(put("shelf", "b", "two"));
+    run.stop(put("shelf", "a", "1"));
     assert_eq!(host.shelf.content("a"), "1");
+}
+
+/// A reload after the file is back has seen it; one before has not, and nobody can tell that by looking.
+#[test]
+fn what_is_done_for_good_comes_after_the_last_that_is_put_back() {
+    let host = host();
+    let mut run = rolling_back(&host);
+    run.value(back()[0].clone());
+    assert_eq!(unanswered(&run), [""; 0]);
+    run.value(put("shelf", "a", "1"));
+    let unanswered = run.unanswered();
+    assert_eq!(unanswered[0].0, "ring `bell`");
+    assert!(unanswered[0].1.contains("before everything was put back"), "{unanswered:?}");
+}
+
+/// So does what the host undoes of the rollback step's own.
+#[test]
+fn what_the_host_puts_back_last_is_not_seen_by_what_was_done_before() {
+    let host = host();
+    let mut run = rolling_back(&host);
+    run.value(back()[1].clone());
+    run.value(back()[0].clone());
+    assert_eq!(unanswered(&run), [""; 0]);
+    run.undo_of(Role::Rollback);
+    assert_eq!(unanswered(&run), ["ring `bell`"]);
+    // Durably, before anything was put back.
+    let events = run.state.runs().events(&run.id).expect("events");
+    assert!(events.iter().any(|event| event.kind == "answered-too-early"), "{events:?}");
+}
+
+/// A fix that had a service reload what it wrote, and no rollback step that has it reload what is back.
+#[test]
+fn what_the_fix_did_for_good_must_be_answered() {
+    for mode in [Mode::Exact, Mode::Scoped] {
+        let host = host();
+        let fix = [put("shelf", "a", "one"), ring("shelf", "bell", 1)];
+        let mut run = Run::of(&host, mode, &host.plan(&fix, &[]));
+        run.begin(Role::Fix, ALL);
+        fix.into_iter().for_each(|call| drop(run.value(call)));
+        run.undo();
+        run.begin_rollback();
+        assert_eq!(run.unrestored(), []);
+        let unanswered = run.unanswered();
+        assert_eq!(unanswered.len(), 1, "{mode:?}");
+        assert!(unanswered[0].1.contains("no rollback step answered"), "{unanswered:?}");
+    }
 }

@@ -221,7 +221,7 @@ fn a_step_that_knows_writes_only_where_a_grant_names_the_subject() {
 #[test]
 fn in_a_run_such_a_write_ends_the_step() {
     let host = host();
-    let mut run = Run::scoped(&host);
+    let mut run = Run::of(&host, Mode::Scoped, &host.plan(&[], &[put("shelf", "a", "2")]));
     run.begin(Role::Fix, &["shelf.read *", "shelf.write a"]);
     run.value(get("shelf", "key-a"));
     let why = run.stop(put("shelf", "a", "hunter2"));

@@ -116,3 +116,45 @@ fn what_may_have_happened_does_not_happen_again() {
     run.begin(Role::Rollback, ALL);
     run.stop(ring("shelf", "bell", 1));
 }
+
+/// What recovery puts back was not seen by what a rollback step had done before, also where recovery dies in between.
+#[test]
+fn what_was_done_for_good_before_recovery_put_something_back_is_no_answer() {
+    let (host, plan) = (host(), plan(&host()));
+    let mut run = Run::of(&host, Mode::Exact, &plan);
+    run.begin(Role::Fix, ALL);
+    run.value(put("shelf", "a", "one"));
+    // Somebody's edit is in the way, and gone when recovery looks.
+    host.shelf.set("a", "somebody's");
+    run.undo();
+    run.begin_rollback();
+    run.value(ring("shelf", "bell", 1));
+    assert_eq!(run.unanswered(), []);
+    host.shelf.set("a", "one");
+    let run = run.dies(&host, Mode::Exact, &plan);
+    assert!(run.with_live(|live, _| live.answered()));
+    assert_eq!(run.undo(), [("a".to_owned(), Undone::Restored)]);
+    assert!(run.with_live(|live, _| live.answered_too_early() && !live.answered()));
+    let run = run.dies(&host, Mode::Exact, &plan);
+    assert_eq!((run.undo(), run.unrestored()), (vec![], vec![]), "all of it is as before");
+    let unanswered = run.unanswered();
+    assert!(unanswered.len() == 1 && unanswered[0].1.contains("before everything was put back"), "{unanswered:?}");
+}
+
+/// So it is where the rollback step itself put something back after it.
+#[test]
+fn the_order_of_a_rollback_steps_own_changes_is_kept() {
+    let host = host();
+    let back = [ring("shelf", "bell", 1), put("shelf", "b", "by the way"), put("shelf", "b", "2")];
+    let plan = host.plan(&fix(), &back);
+    let mut run = Run::of(&host, Mode::Exact, &plan);
+    run.begin(Role::Fix, ALL);
+    run.value(put("shelf", "a", "one"));
+    run.undo();
+    run.begin_rollback();
+    back.into_iter().for_each(|call| drop(run.value(call)));
+    assert_eq!(run.unanswered().len(), 1);
+    let run = run.dies(&host, Mode::Exact, &plan);
+    assert!(run.with_live(|live, _| live.answered_too_early()));
+    assert_eq!(run.unanswered().len(), 1);
+}

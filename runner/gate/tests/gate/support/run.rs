@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use countersign_capability::Phase;
-use countersign_gate::{Live, Undo, Undone, Validators};
+use countersign_gate::{Live, NotAsBefore, Unanswered, Undo, Undone, Validators};
 use countersign_model::{Call, Digest, Mode, Plan, Role};
 use countersign_record::{ImagesPlace, NewProposal, RunStart, State};
 use rusqlite::Connection;
@@ -147,11 +147,17 @@ impl Run {
     }
 
     pub(crate) fn unrestored(&self) -> Vec<(String, String)> {
-        self.with_live(|live, sessions| live.unrestored(sessions))
+        told(self.with_live(|live, sessions| live.unrestored(sessions)))
     }
 
     pub(crate) fn lost(&self) -> Vec<(String, String)> {
-        self.with_live(|live, sessions| live.lost(sessions))
+        told(self.with_live(|live, sessions| live.lost(sessions)))
+    }
+
+    /// What was not answered, and why.
+    pub(crate) fn unanswered(&self) -> Vec<(String, &'static str)> {
+        let unanswered = self.with_live(|live, sessions| live.unanswered(sessions));
+        unanswered.into_iter().map(|Unanswered { change, why }| (change.summary, why)).collect()
     }
 
     pub(crate) fn complete(&self) -> Result<(), String> {
@@ -165,6 +171,10 @@ impl Run {
     pub(crate) fn validated(&self) -> Vec<Vec<String>> {
         self.validators.lock().expect("validators").subjects.clone()
     }
+}
+
+fn told(left: Vec<NotAsBefore>) -> Vec<(String, String)> {
+    left.into_iter().map(|NotAsBefore { change, why, .. }| (change.subject, why)).collect()
 }
 
 impl Deref for Run {
