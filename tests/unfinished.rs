@@ -11,9 +11,9 @@ use std::process::Stdio;
 use countersign_model::Digest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use support::Incident;
 use support::killed::Killed;
 use support::place::Place;
+use support::{Incident, Runs, State};
 
 /// A run of the incident's fix that is killed between the file's change and the signal; gives proposal and run.
 fn killed(incident: &Incident) -> (String, String) {
@@ -130,4 +130,59 @@ fn a_guard_that_held_before_the_run_must_hold_after_recovery() {
     assert_eq!(recovered["runs"][0]["outcome"], "rollback-incomplete", "{recovered}");
     assert!(recovered["runs"][0]["left"].to_string().contains("guard `spoiled`"), "{recovered}");
     assert_eq!(fs::read(&incident.config).expect("it is there"), before);
+}
+
+/// The files of a proposal's approvals: that which a run used, or all others.
+fn approvals(incident: &Incident, used: bool) -> Vec<std::path::PathBuf> {
+    let database = rusqlite::Connection::open(incident.state.path("state/countersign.db")).expect("the database");
+    let manifest: String =
+        database.query_row("SELECT manifest FROM runs", [], |row| row.get(0)).expect("the approval of the run");
+    let files = fs::read_dir(incident.state.path("state/approvals")).expect("listed");
+    let files = files.map(|file| file.expect("a file").path());
+    let manifests = files.filter(|file| file.extension().is_some_and(|extension| extension == "json"));
+    manifests.filter(|file| (Digest::of(&fs::read(file).expect("read")).to_string() == manifest) == used).collect()
+}
+
+fn alter(file: &std::path::Path) {
+    let text = fs::read_to_string(file).expect("it is text");
+    fs::write(file, format!("{text} ")).expect("it can be written");
+}
+
+/// A run that is killed, of a proposal that two people have approved, each for themselves.
+fn killed_of_two_approvals() -> (Incident, String) {
+    let incident = Incident::on(State::with(&["alice", "bob"], &["agent", "second"]));
+    incident.state.configure(&Killed::validator(&incident.state, "orders", &incident.config));
+    let proposal = incident.propose("pool-size");
+    for key in ["alice", "bob"] {
+        let mut approve = incident.state.command(&["approve", &proposal, "--reason", "agreed", "--key"]);
+        approve.arg(incident.state.path(key)).ran().expect(0);
+    }
+    let run = Killed::validating(&incident.state, &proposal).kill();
+    (incident, run)
+}
+
+#[test]
+fn another_approval_that_was_altered_keeps_no_run_from_being_recovered() {
+    let (incident, run) = killed_of_two_approvals();
+    let others = approvals(&incident, false);
+    assert_eq!(others.len(), 1);
+    others.iter().for_each(|file| alter(file));
+    let recovered = incident.state.run(&["--json", "recover"]).expect(0).json();
+    assert_eq!((&recovered["runs"][0]["run"], &recovered["runs"][0]["outcome"]), (&json!(run), &json!("rolled-back")));
+}
+
+/// What was allowed in a run is what was signed; that it is for undoing only makes no difference.
+#[test]
+fn a_run_is_recovered_by_no_approval_that_was_altered() {
+    let (incident, run) = killed_of_two_approvals();
+    let left = fs::read(&incident.config).expect("it is there");
+    let used = approvals(&incident, true);
+    let signed = fs::read(&used[0]).expect("it is there");
+    alter(&used[0]);
+    let stuck = incident.state.run(&["--json", "recover"]).expect(5).json();
+    assert_eq!(stuck["stuck"][0]["run"], run.as_str(), "{stuck}");
+    assert!(stuck["stuck"][0]["error"]["message"].to_string().contains("was changed since it was signed"), "{stuck}");
+    assert_eq!(fs::read(&incident.config).expect("it is there"), left);
+    fs::write(&used[0], signed).expect("it can be put back");
+    incident.state.run(&["recover"]).expect(0).shows("rolled-back");
 }

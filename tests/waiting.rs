@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Incident, Runs, State, bundle};
+use support::killed::Killed;
+use support::{Incident, Runs, State, bundle, eventually};
 
 /// A run that waits, with what it says as it says it.
 struct Waiting {
@@ -215,6 +216,37 @@ fn what_was_changed_meanwhile_is_seen_when_it_starts() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("configuration"), "{said}");
     assert_eq!(incident.status("/orders"), 503);
+}
+
+/// A run on its target may die while it waits; nobody else has run a command since.
+#[test]
+fn what_died_meanwhile_is_recovered_before_it_starts() {
+    use rustix::process::Signal;
+    let incident = Incident::new();
+    let (free, validating) = (incident.state.path("free"), incident.state.path("validating"));
+    incident.state.configure(&format!(
+        "[[targets.orders.validators]]\nname = \"slow\"\npaths = [\"{}\"]\ntimeout = 90\n\
+         command = [\"/bin/sh\", \"-c\", \"test -e {} && exit; echo $$ > {}; exec sleep 60\"]\n",
+        incident.config.display(),
+        free.display(),
+        validating.display()
+    ));
+    let (first, second) = (incident.propose("pool-size"), incident.propose("pool-size"));
+    incident.approve(&first);
+    let (waiting, _) = Waiting::begin(&incident, &second, &[]);
+    waiting.signal(Signal::STOP);
+    let run = Killed::validating(&incident.state, &first).kill();
+    fs::write(&free, "").expect("it can be written");
+    // Whoever approves recovers first, but not beside something that holds the target.
+    let lock = format!("state/locks/{}.lock", countersign_model::Digest::of(b"orders").hex());
+    let lock = fs::File::open(incident.state.path(&lock)).expect("the target's lock");
+    eventually("the end of the killed", || lock.try_lock().ok());
+    incident.approve(&second);
+    drop(lock);
+    waiting.signal(Signal::CONT);
+    waiting.says(&format!("recovered: run {run}: rolled-back"));
+    let (code, report, said) = waiting.end();
+    assert_eq!((code, report["outcome"].as_str()), (Some(0), Some("committed")), "{said}");
 }
 
 #[test]

@@ -37,9 +37,12 @@ pub(crate) struct Environment {
 impl Environment {
     /// Opens both, and rolls back first what a runner that died left unfinished.
     pub(crate) fn open(global: &Global) -> anyhow::Result<Self> {
-        let environment = Self::open_with(global, Arc::default())?;
-        crate::commands::recover::told(&environment);
-        Ok(environment)
+        Ok(Self::open_with(global, Arc::default())?.recovered())
+    }
+
+    fn recovered(self) -> Self {
+        crate::commands::recover::told(&self);
+        self
     }
 
     /// The same, and recovers nothing.
@@ -59,9 +62,9 @@ impl Environment {
         Self::open(global)
     }
 
-    /// Everything read anew; a signal that came since the first reading is not forgotten.
+    /// Everything read anew, and recovered what died meanwhile; a signal that came since the first reading is not forgotten.
     pub(crate) fn again(&self, global: &Global) -> anyhow::Result<Self> {
-        Self::open_with(global, Arc::clone(&self.interrupted))
+        Ok(Self::open_with(global, Arc::clone(&self.interrupted))?.recovered())
     }
 
     fn open_with(global: &Global, interrupted: Arc<AtomicBool>) -> anyhow::Result<Self> {

@@ -47,10 +47,13 @@ impl Approval {
 pub(crate) fn terms_of(runner: &Runner, run: &RunRecord) -> Result<Terms, PipelineError> {
     let lost = |what: String| PipelineError::refused(what).with_hint(LOST);
     let manifest = run.manifest.ok_or_else(|| lost(format!("the run `{}` has no approval", run.id)))?;
-    let approvals = runner.approvals(&run.proposal)?;
-    let used = approvals.into_iter().find(|approval| Digest::of(&approval.manifest) == manifest);
+    // Whatever became of other approvals of the proposal is nothing to this run.
+    let used = runner.state().approvals().manifest(&manifest)?;
     let used = used.ok_or_else(|| lost(format!("the approval that the run `{}` used is missing", run.id)))?;
-    strict::from_slice(&used.manifest, countersign_trust::MAX_MANIFEST)
+    if Digest::of(&used) != manifest {
+        return Err(lost(format!("the approval that the run `{}` used was changed since it was signed", run.id)));
+    }
+    strict::from_slice(&used, countersign_trust::MAX_MANIFEST)
         .map(|manifest: ApprovalManifest| manifest.predicate)
         .map_err(|error| lost(format!("the approval of the run `{}`: {error}", run.id)))
 }

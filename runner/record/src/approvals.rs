@@ -155,6 +155,15 @@ impl Approvals<'_> {
         digests.into_iter().map(|digest| self.load(digest)).collect()
     }
 
+    /// The bytes of one manifest as they are on disk; the caller compares them with the digest. None where there is no such
+    /// file.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is too large.
+    pub fn manifest(&self, digest: &Digest) -> Result<Option<Vec<u8>>, RecordError> {
+        self.0.durable().read(&self.path(digest, "json"), MAX_DOCUMENT)
+    }
+
     fn load(&self, digest: Digest) -> Result<Approval, RecordError> {
         let path = self.path(&digest, "json");
         let Some(manifest) = self.0.durable().read(&path, MAX_DOCUMENT)? else {
