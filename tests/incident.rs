@@ -250,7 +250,7 @@ fn a_run_that_still_tests_what_it_presupposes_holds_its_target() {
     let mut command = incident.state.command(&["--json", "run", &slow]);
     let run = std::thread::spawn(move || command.ran());
     arrivals.recv_timeout(std::time::Duration::from_secs(60)).expect("the check is asked");
-    incident.run(&quick).expect(3).says("is held by");
+    incident.state.run(&["run", &quick, "--lock-timeout", "0s"]).expect(3).says("is held by");
     drop(held);
     assert_eq!(outcome(&run.join().expect("it ran").expect(0).json()), "committed");
     incident.deploy(0);

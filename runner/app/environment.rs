@@ -97,6 +97,7 @@ impl Environment {
             worker: countersign_worker::Program::this(),
             confinement,
             registry,
+            targets: targets.keys().cloned().collect(),
             protected,
             policy,
             pinned_policy: config.trust.digest,

@@ -46,6 +46,11 @@ pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).filter(|milliseconds| *milliseconds > 0).ok_or_else(expected)
 }
 
+/// The same, or `0s`.
+pub(crate) fn parse_duration_or_none(text: &str) -> Result<u64, String> {
+    if text == "0s" { Ok(0) } else { parse_duration(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

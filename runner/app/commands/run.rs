@@ -28,6 +28,10 @@ pub(crate) struct Arguments {
     /// For how long to wait at most [default: until the proposal expires]
     #[arg(long, value_name = "SPAN", requires = "wait", value_parser = crate::time::parse_duration)]
     timeout: Option<u64>,
+    /// For how long to wait at most while another run holds the target, or a subject that this one would change; `0s`
+    /// refuses at once
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = crate::time::parse_duration_or_none)]
+    lock_timeout: u64,
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
@@ -69,6 +73,7 @@ fn ordered<T>(
         }
     };
     let order = Order::new(&stored, name, environment.target(name)?)?;
+    let order = order.waiting_for_locks(Duration::from_millis(arguments.lock_timeout));
     environment.roll_back_on_signals()?;
     match act(runner, &order) {
         Ok(done) => Ok(Ok(done)),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use countersign_bundle::Bundle;
 use countersign_model::documents::RehearsalDocument;
 use countersign_model::text::excerpt;
@@ -6,6 +8,7 @@ use countersign_trust::{Authorized, Proposal, Refusal, Request};
 
 use crate::error::{BlockingRun, PipelineError};
 use crate::listing::{ShownChange, put_right};
+use crate::locks::{self, LOCK_TIMEOUT};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::stored::Stored;
@@ -27,6 +30,8 @@ pub struct Order<'a> {
     pub(crate) target: &'a Target,
     /// The run that it undoes.
     pub(crate) undo: Option<&'a Undo>,
+    /// How long to wait at most for what another run holds.
+    pub(crate) lock_timeout: Duration,
 }
 
 impl<'a> Order<'a> {
@@ -36,7 +41,15 @@ impl<'a> Order<'a> {
     /// When the proposal does not name the target.
     pub fn new(stored: &'a Stored, name: &'a str, target: &'a Target) -> Result<Self, PipelineError> {
         let (proposal, bundle, undo) = (&stored.proposal, &stored.bundle, stored.undo.as_ref());
-        Ok(Self { stored, proposal, bundle, rehearsal: stored.rehearsal(name)?, name, target, undo })
+        let (rehearsal, lock_timeout) = (stored.rehearsal(name)?, LOCK_TIMEOUT);
+        Ok(Self { stored, proposal, bundle, rehearsal, name, target, undo, lock_timeout })
+    }
+
+    /// The same with another time to wait at most for what another run holds.
+    #[must_use]
+    pub const fn waiting_for_locks(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
     }
 }
 
@@ -89,6 +102,9 @@ pub(crate) fn preflight(runner: &Runner, order: &Order<'_>) -> Result<Authorized
     unblocked(runner, order)?;
     // Signatures, quorum, window, uses, digests of everything that was read: all or nothing.
     let authorized = authorize(runner, order)?;
+    if let Some(run) = locks::dead_holder(runner, order, &authorized.manifest().predicate)? {
+        return Err(blocked(runner, order.name, order.target, &run).into());
+    }
     guarded(order)?;
     order.target.can_be_asked(order.name, order.undo.is_none())?;
     Ok(authorized)
@@ -112,23 +128,32 @@ pub(crate) fn unblocked(runner: &Runner, order: &Order<'_>) -> Result<(), Pipeli
     }
 }
 
-/// What is said while an unfinished run blocks its target.
+/// What is said while an unfinished run blocks this target: its own, or one whose run would change the same subjects.
 pub(crate) fn blocked(runner: &Runner, name: &str, target: &Target, run: &Unfinished) -> PipelineError {
-    let owner = excerpt(&target.rollback_owner, 80);
+    let its = run.target();
+    let (rollback_owner, blocks) = match its == name {
+        true => (target.rollback_owner.clone(), "it".to_owned()),
+        false => {
+            (owner_of(runner, run.run()), format!("what it changes there, which a run on `{name}` would change too"))
+        }
+    };
+    let owner = excerpt(&rollback_owner, 80);
     let changes: Vec<_> = run.changes().iter().map(|change| ShownChange::unfinished(runner, change)).collect();
     PipelineError::PersonNeeded {
         what: format!(
-            "run {} on `{name}` died without an outcome and blocks it; {owner} answers for `{name}`",
+            "run {} on `{its}` died without an outcome and blocks {blocks}; {owner} answers for `{its}`",
             run.run()
         ),
-        hint: Some(put_right(&changes, name)),
-        run: Some(Box::new(BlockingRun {
-            run: run.run().to_owned(),
-            target: name.to_owned(),
-            rollback_owner: target.rollback_owner.clone(),
-        })),
+        hint: Some(put_right(&changes, its)),
+        run: Some(Box::new(BlockingRun { run: run.run().to_owned(), target: its.to_owned(), rollback_owner })),
         changes,
     }
+}
+
+/// Who answers for a run's target, as was signed.
+fn owner_of(runner: &Runner, run: &str) -> String {
+    let terms = || crate::approval::terms_of(runner, &runner.state().runs().get(run)?);
+    terms().map_or_else(|_| "whoever operates it".to_owned(), |terms| terms.rollback_owner)
 }
 
 /// What is said where another proposal took the place of this one.

@@ -13,6 +13,7 @@ use crate::error::PipelineError;
 use crate::guards;
 use crate::left::Left;
 use crate::link::Linked;
+use crate::locks;
 use crate::order::{self, Order};
 use crate::report::{ReportedChange, RunReport, UndoneRun};
 use crate::runner::Runner;
@@ -45,7 +46,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Holds the target, asks the guards, tests that every subject still is as the plan found it, and opens the journal.
+    /// Holds the target and what the run may change, asks the guards, tests that every subject still is as the plan found it, and opens the journal.
     ///
     /// # Errors
     /// A refusal when a precondition does not hold; nothing changed and no use is spent.
@@ -56,7 +57,7 @@ impl<'a> Run<'a> {
         linked: Linked,
     ) -> Result<Self, PipelineError> {
         // Held before anything is tested: what holds now could otherwise be another run's change away from holding.
-        let hold = runner.hold(order.name).map_err(|error| not_begun(runner, order, &error))?;
+        let hold = locks::hold(runner, order, &authorized.manifest().predicate)?;
         let guards_before = guards::ask(runner, order.target);
         for guard in &guards_before {
             runner.note(&format!("guard before: {}", guards::describe(guard)));
@@ -456,7 +457,7 @@ fn ask_check(
     asked.unwrap_or_else(|error| Verdict::CannotTell(error.to_string()))
 }
 
-fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) -> PipelineError {
+pub(crate) fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) -> PipelineError {
     match error {
         BeginError::UsedUp { .. } => PipelineError::refused(error.to_string())
             .with_hint("approve the proposal again; an approval is good for as many runs as it says, and no more"),
@@ -468,8 +469,9 @@ fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) -> Pipeline
             PipelineError::refused(error.to_string()).with_hint("there is nothing left to undo")
         }
         BeginError::Unfinished(run) => crate::order::blocked(runner, order.name, order.target, run),
-        BeginError::Busy { .. } => PipelineError::refused(error.to_string())
-            .with_hint("wait until it has ended, as `countersign runs` shows; nothing changed and no use is spent"),
+        BeginError::Busy(_) => PipelineError::refused(error.to_string()).with_hint(
+            "nothing changed and no use is spent; run it again when that run has ended, as `countersign runs` shows",
+        ),
         BeginError::Record(error) => match error.hint() {
             Some(hint) => PipelineError::refused(error.full()).with_hint(hint),
             None => PipelineError::refused(error.full()),

@@ -10,7 +10,7 @@ use countersign_model::documents::{ProposalRun, RehearsalDocument, namespace};
 use countersign_model::{Digest, Evidence, Grant};
 use countersign_record::{
     BeginError, Hold, ImagesPlace, Journal, KeptFiles, Lineage, NewProposal, RecordError, RehearsalBlobs, RunStart,
-    State, Unfinished,
+    State, Unfinished, Wanted,
 };
 use countersign_trust::{Policy, Proposal, Signatory, SignedApproval, SignedDenial, SigningKey};
 use countersign_worker::{Confinement, Program, Workers};
@@ -38,6 +38,8 @@ pub struct Setup {
     pub confinement: Confinement,
     /// Every capability of this binary.
     pub registry: Arc<Registry>,
+    /// The names of the targets that are configured.
+    pub targets: BTreeSet<String>,
     /// What no grant may reach.
     pub protected: Arc<Protected>,
     /// The trust policy in force.
@@ -58,6 +60,7 @@ pub struct Runner {
     key: Arc<SigningKey>,
     workers: Workers,
     registry: Arc<Registry>,
+    targets: BTreeSet<String>,
     protected: Arc<Protected>,
     policy: Policy,
     pinned_policy: Digest,
@@ -86,6 +89,7 @@ impl Runner {
             key: Arc::new(key),
             workers,
             registry: setup.registry,
+            targets: setup.targets,
             protected: setup.protected,
             policy: setup.policy,
             pinned_policy: setup.pinned_policy,
@@ -419,12 +423,17 @@ impl Runner {
         Ok(self.state.runs().unfinished(target)?)
     }
 
+    /// Whether a target of this name is configured no more.
+    pub(crate) fn is_gone(&self, target: &str) -> bool {
+        !self.targets.contains(target)
+    }
+
     pub(crate) fn uses(&self, manifest: &Digest, target: &str) -> Result<u32, PipelineError> {
         Ok(self.state.runs().uses(manifest, target)?)
     }
 
-    pub(crate) fn hold(&self, target: &str) -> Result<Hold, BeginError> {
-        self.state.runs().hold(target)
+    pub(crate) fn hold(&self, wanted: Wanted<'_>) -> Result<Hold, BeginError> {
+        self.state.runs().hold(wanted)
     }
 
     pub(crate) fn begin_run(&self, start: RunStart<'_>, hold: Hold) -> Result<Journal, BeginError> {

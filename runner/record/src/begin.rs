@@ -7,6 +7,7 @@ use countersign_model::{Digest, Plan, text};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::blobs::RunBlobs;
+use crate::holds::{self, Holder, Wanted};
 use crate::lock::TargetLock;
 use crate::names::{proposal_name, random_hex};
 use crate::proposals::revision;
@@ -84,38 +85,52 @@ pub enum BeginError {
         /// The run that undid it.
         by: String,
     },
-    /// An earlier run on the target never ended.
+    /// An earlier run on the target, or on another one with a subject of this run's, never ended.
     #[error("the target `{}` has the unfinished run `{}`: {}", .0.target(), .0.run(), .0.reason())]
     Unfinished(Box<Unfinished>),
-    /// Another run is at work on the target.
-    #[error("the target is held by {}", .run.as_ref().map_or_else(|| "a run that is just beginning or ending".to_owned(), |run| format!("the run `{run}`")))]
-    Busy {
-        /// That run, unless it is just beginning or ending.
-        run: Option<String>,
-    },
+    /// Another run is at work on the target, or on a subject of this run's.
+    #[error("{0}")]
+    Busy(Holder),
     /// It could not be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
 
-/// A target that is held for a run that is about to begin: until this is dropped no other run begins on it, so what
+/// A target that is held for a run that is about to begin: until this is dropped no other run begins on it, or with one
+/// of its subjects, so what
 /// is found of the target meanwhile is not another run's half of a change.
 pub struct Hold(pub(crate) TargetLock);
 
 impl Runs<'_> {
-    /// Holds a target, for what a run finds before it begins to be true still when it does.
+    /// Holds a target and subjects, all or none, for what a run finds before it begins to be true still when it
+    /// does. No run on another target touches one of them until the run has ended, and one that never ends until it is
+    /// recovered.
     ///
     /// # Errors
-    /// [`BeginError::Unfinished`], or [`BeginError::Busy`] where a run is at work on it or is about to begin.
-    pub fn hold(&self, target: &str) -> Result<Hold, BeginError> {
-        rows::bounded("bytes of a target's name", target.len(), MAX_NAME)?;
+    /// [`BeginError::Unfinished`], or [`BeginError::Busy`] where a run is at work on one of them or is about to begin.
+    pub fn hold(&self, wanted: Wanted<'_>) -> Result<Hold, BeginError> {
+        rows::bounded("bytes of a target's name", wanted.target.len(), MAX_NAME)?;
+        let durable = self.0.durable();
+        durable.check()?;
         let mut connection = schema::open(&self.0.database())?;
-        let mut held = Err(BeginError::Busy { run: None });
-        transact(&mut connection, "hold the target", |tx| {
-            held = self.take(tx, target)?;
-            Ok(())
-        })?;
+        let held = transact(&mut connection, "hold the target", |tx| self.take(tx, wanted))
+            .inspect_err(|error| durable.stop_if_final(error))?;
         held.map(Hold)
+    }
+
+    /// The unfinished run that holds the target or one of the subjects, if there is one.
+    ///
+    /// # Errors
+    /// Where it cannot be told; then they must be taken for blocked.
+    pub fn blocking(&self, wanted: Wanted<'_>) -> Result<Option<Unfinished>, RecordError> {
+        if let Some(unfinished) = self.unfinished(wanted.target)? {
+            return Ok(Some(unfinished));
+        }
+        let action = "look for unfinished runs";
+        match self.0.write(action, |tx| holds::held_elsewhere(self, tx, wanted))? {
+            Some(BeginError::Unfinished(unfinished)) => Ok(Some(*unfinished)),
+            _ => Ok(None),
+        }
     }
 
     /// Begins a run on a target that it holds already, as [`Self::begin`] does.
@@ -185,7 +200,7 @@ impl Runs<'_> {
                     let _ = reserve.remove();
                 }
                 begun?;
-                Err(refused.unwrap_or(BeginError::Busy { run: None }))
+                Err(refused.unwrap_or_else(|| BeginError::Busy(Holder::unknown(start.target))))
             }
         }
     }
@@ -255,7 +270,7 @@ impl Runs<'_> {
             return Ok(Some(BeginError::Undone { run, by }));
         }
         if lock.is_none() {
-            match self.take(tx, start.target)? {
+            match self.take(tx, Wanted::target(start.target))? {
                 Ok(taken) => *lock = Some(taken),
                 Err(error) => return Ok(Some(error)),
             }
@@ -267,19 +282,26 @@ impl Runs<'_> {
         Ok(None)
     }
 
-    /// Takes the target's lock, inside a transaction, unless a run is at work on it or never ended.
-    fn take(&self, tx: &Transaction<'_>, target: &str) -> Result<Result<TargetLock, BeginError>, RecordError> {
-        let open = open_run(tx, target).map_err(|error| RecordError::database("hold the target", error))?;
+    /// Takes the target's lock and these subjects, inside a transaction, unless a run is at work on one of them or never
+    /// ended.
+    fn take(&self, tx: &Transaction<'_>, wanted: Wanted<'_>) -> Result<Result<TargetLock, BeginError>, RecordError> {
+        let failed = |error| RecordError::database("hold the target", error);
+        let target = wanted.target;
+        let open = open_run(tx, target).map_err(failed)?;
         let Some(lock) = TargetLock::take(self.0.dir(), target)? else {
-            return Ok(Err(BeginError::Busy { run: open.map(|(id, _)| id) }));
+            let process = holds::process(tx, target).map_err(failed)?;
+            let holder = Holder { run: open.map(|(id, _)| id), process, ..Holder::unknown(target) };
+            return Ok(Err(BeginError::Busy(holder)));
         };
-        match open {
-            None => Ok(Ok(lock)),
-            Some((id, rollback)) => {
-                let unfinished = self.load_unfinished(tx, id, target, rollback)?;
-                Ok(Err(BeginError::Unfinished(Box::new(unfinished))))
-            }
+        if let Some((id, rollback)) = open {
+            let unfinished = self.load_unfinished(tx, id, target, rollback)?;
+            return Ok(Err(BeginError::Unfinished(Box::new(unfinished))));
         }
+        if let Some(error) = holds::held_elsewhere(self, tx, wanted)? {
+            return Ok(Err(error));
+        }
+        holds::hold(tx, wanted)?;
+        Ok(Ok(lock))
     }
 
     /// Records a run that was refused before it began, and gives its id.

@@ -12,7 +12,7 @@ use crate::lock::TargetLock;
 use crate::reserve::Needed;
 use crate::rows::{self, MAX_LISTED};
 use crate::state::transact;
-use crate::{Journal, JournaledChange, RecordError, RunRecord, RunState, Runs, changes, schema};
+use crate::{Journal, JournaledChange, RecordError, RunRecord, RunState, Runs, changes, holds, schema};
 
 // `settled = 0` is what the index is by.
 const ABANDONED: &str = "WHERE settled = 0 AND outcome IS NULL ORDER BY started, id LIMIT ?1";
@@ -80,6 +80,8 @@ impl Runs<'_> {
                 events: row.get(1).map_err(failed)?,
                 changes: changes::of_run(tx, &found.id).map_err(failed)?,
             };
+            // The rows of what it holds are there still.
+            holds::mark(tx, &found.target).map_err(failed)?;
             Ok(Some((before, lock)))
         })?;
         let Some((before, lock)) = taken else { return Ok(None) };
@@ -122,6 +124,7 @@ impl Runs<'_> {
             if left == 0 {
                 return Ok(None);
             }
+            holds::mark(tx, &run.target).map_err(failed)?;
             Ok(Some((changes::of_run(tx, &run.id).map_err(failed)?, lock)))
         })?;
         Ok(held.map(|(changes, lock)| Unsettled {

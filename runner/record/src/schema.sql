@@ -95,6 +95,21 @@ CREATE INDEX runs_by_manifest ON runs (manifest);
 CREATE INDEX runs_by_bundle ON runs (bundle, started);
 CREATE INDEX runs_by_proposal ON runs (proposal, started);
 
+-- Who took a target's lock last. Whether somebody has it still, the lock tells.
+CREATE TABLE holds (
+    target TEXT PRIMARY KEY,
+    process INTEGER NOT NULL
+) STRICT;
+
+-- What no run on another target may touch while that lock is held, or a run on the target is unfinished.
+CREATE TABLE held_subjects (
+    target TEXT NOT NULL REFERENCES holds (target),
+    capability TEXT NOT NULL,
+    subject TEXT NOT NULL,                              -- empty: every subject of the capability
+    PRIMARY KEY (capability, subject, target)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX held_subjects_by_target ON held_subjects (target);
+
 CREATE TABLE changes (
     run TEXT NOT NULL REFERENCES runs (id),
     seq INTEGER NOT NULL CHECK (seq > 0),

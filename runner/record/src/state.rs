@@ -36,7 +36,7 @@ const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "ca
 /// | `bundles/HEX/` | bundles that were proposed |
 /// | `approvals/` | manifests and signatures; they are the truth, the database indexes them |
 /// | `cache/` | compiled steps; may be removed |
-/// | `locks/` | one lock per target, and beside it what is set aside for the rollback of its run |
+/// | `locks/` | one lock per target, and beside it what is set aside for the rollback of its run; what else a run holds is in the database |
 /// | `latest-time` | the latest time that was seen, in milliseconds since 1970-01-01 UTC |
 pub struct State {
     dir: PathBuf,

@@ -151,6 +151,12 @@ pub trait Capability: Sized + Send + Sync + 'static {
         None
     }
 
+    /// What a run holds that is about to change this subject, so that no other run changes it meanwhile. Where one thing
+    /// has several names as a subject, what they have in common.
+    fn held_as(subject: &str) -> String {
+        subject.to_owned()
+    }
+
     /// Links the interface of this access, and nothing else.
     ///
     /// # Errors

@@ -94,6 +94,8 @@ pub trait AnyCapability: Send + Sync {
     fn describe_reply(&self, call: &Call, reply: &[u8]) -> serde_json::Value;
     /// [`Capability::kept_beside`]; none for a change that does not decode.
     fn kept_beside(&self, change: &Change) -> Option<String>;
+    /// [`Capability::held_as`].
+    fn held_as(&self, subject: &str) -> String;
     /// [`Capability::link`].
     ///
     /// # Errors
@@ -298,6 +300,10 @@ impl<C: Capability> AnyCapability for Entry<C> {
 
     fn kept_beside(&self, change: &Change) -> Option<String> {
         C::kept_beside(&Opened::<C>::change(change).ok()?)
+    }
+
+    fn held_as(&self, subject: &str) -> String {
+        C::held_as(subject)
     }
 
     fn link(&self, linker: &mut Linker, access: Access) -> wasmtime::Result<()> {

@@ -63,9 +63,12 @@ impl Capability for ProcessCapability {
     }
 
     fn reaches(scope: &Scope, subject: &str) -> bool {
-        // A subject is the words of a name; they are read as a grant's are.
-        let words = Selector::parse_named(&format!("process.subject {subject}"));
-        words.and_then(|(_, _, words)| Named::parse(&words)).is_ok_and(|process| scope.names(&process))
+        named(subject).is_ok_and(|process| scope.names(&process))
+    }
+
+    /// A process can be named by its start, and by any file with its number.
+    fn held_as(subject: &str) -> String {
+        named(subject).map_or_else(|_| subject.to_owned(), |process| format!("exe={}", process.executable))
     }
 
     fn contains(wide: &Scope, narrow: &Scope) -> bool {
@@ -92,6 +95,12 @@ impl Capability for ProcessCapability {
     fn open(opening: &Opening<'_>) -> Result<ProcessSession, Fault> {
         ProcessSession::open(opening)
     }
+}
+
+/// A subject is the words of a name; they are read as a grant's are.
+fn named(subject: &str) -> Result<Named, String> {
+    let (_, _, words) = Selector::parse_named(&format!("process.subject {subject}"))?;
+    Named::parse(&words)
 }
 
 fn describe(process: Process) -> Value {

@@ -13,6 +13,7 @@ mod clock;
 mod directory;
 mod disk;
 mod documents;
+mod holds;
 mod images;
 mod journal;
 mod lineage;

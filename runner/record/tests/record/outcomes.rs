@@ -2,8 +2,8 @@
 
 use std::sync::Barrier;
 
-use countersign_model::{Digest, Outcome, Plan, Role};
-use countersign_record::{BeginError, RecordError, Refusal, RunStart, RunState, State};
+use countersign_model::{Digest, Outcome, Role};
+use countersign_record::{BeginError, Holder, RecordError, Refusal, RunState, State, Wanted};
 use serde_json::json;
 
 use crate::support::{TARGET, approve, begin, change, fixture, signal};
@@ -76,7 +76,9 @@ fn a_target_has_one_run_at_a_time() {
     let journal = run.begin(9).expect("begins");
     let runs = run.state.runs();
     match run.begin(9).expect_err("busy") {
-        BeginError::Busy { run } => assert_eq!(run.as_deref(), Some(journal.run())),
+        BeginError::Busy(holder) => {
+            assert_eq!((holder.run.as_deref(), holder.process), (Some(journal.run()), Some(std::process::id())));
+        }
         other => panic!("{other}"),
     }
     assert_eq!(runs.running(TARGET).expect("told").as_deref(), Some(journal.run()));
@@ -104,7 +106,9 @@ fn a_finished_run_holds_its_target_until_it_is_let_go() {
     let mut journal = run.begin(9).expect("begins");
     journal.finish(Outcome::Committed, "", &json!({}), 3_000).expect("finished");
     let error = run.begin(9).expect_err("busy");
-    assert_eq!(error.to_string(), "the target is held by a run that is just beginning or ending");
+    let process = std::process::id();
+    let says = format!("the target is held by a run that is just beginning or ending (process {process})");
+    assert_eq!(error.to_string(), says);
     drop(journal);
     run.begin(9).expect("begins");
 }
@@ -113,27 +117,18 @@ fn a_finished_run_holds_its_target_until_it_is_let_go() {
 fn a_target_that_is_held_is_begun_by_its_holder_alone() {
     let run = fixture();
     let runs = run.state.runs();
-    let hold = runs.hold(TARGET).expect("free");
-    assert!(matches!(runs.hold(TARGET), Err(BeginError::Busy { run: None })));
-    assert!(matches!(run.begin(9), Err(BeginError::Busy { run: None })));
+    let hold = runs.hold(Wanted::target(TARGET)).expect("free");
+    assert!(matches!(runs.hold(Wanted::target(TARGET)), Err(BeginError::Busy(Holder { run: None, .. }))));
+    assert!(matches!(run.begin(9), Err(BeginError::Busy(Holder { run: None, .. }))));
     drop(hold);
-    let hold = runs.hold(TARGET).expect("free again");
-    let plan = Plan::default();
-    let start = RunStart {
-        proposal: &run.proposal,
-        manifest: &run.manifest,
-        target: TARGET,
-        max_uses: 9,
-        approvers: &[],
-        independent: true,
-        at: 2_000,
-        plan: &plan,
-        guards: &[],
-    };
-    let journal = runs.begin_held(start, hold).expect("begins");
-    assert!(matches!(runs.hold(TARGET), Err(BeginError::Busy { run: Some(_) })));
+    let hold = runs.hold(Wanted::target(TARGET)).expect("free again");
+    let journal = run.begin_held(hold).expect("begins");
+    assert!(matches!(runs.hold(Wanted::target(TARGET)), Err(BeginError::Busy(Holder { run: Some(_), .. }))));
     drop(journal);
-    assert!(matches!(runs.hold(TARGET), Err(BeginError::Unfinished(_))), "it died, and blocks its target");
+    assert!(
+        matches!(runs.hold(Wanted::target(TARGET)), Err(BeginError::Unfinished(_))),
+        "it died, and blocks its target"
+    );
 }
 
 #[test]
@@ -156,7 +151,7 @@ fn of_many_threads_one_begins() {
     });
     assert_eq!(held.iter().filter(|result| result.is_ok()).count(), 1);
     for error in held.iter().filter_map(|result| result.as_ref().err()) {
-        assert!(matches!(error, BeginError::Busy { run: Some(_) }), "{error}");
+        assert!(matches!(error, BeginError::Busy(Holder { run: Some(_), .. })), "{error}");
     }
     assert_eq!(run.state.runs().list(10).expect("listed").len(), 1);
 }

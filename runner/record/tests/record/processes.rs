@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use countersign_model::{Digest, Outcome, Plan, Role};
-use countersign_record::{BeginError, ChangeState, RecordError, RunStart, RunState, State};
+use countersign_record::{BeginError, ChangeState, Holder, RecordError, RunStart, RunState, State};
 
 use crate::support::{TARGET, begin, change, fixture, signal};
 
@@ -91,7 +91,7 @@ fn child_begins() {
     let result = begin(&state, TARGET, &proposal, &manifest, 100);
     match &result {
         Ok(journal) => println!("\nresult:won {}", journal.run()),
-        Err(BeginError::Busy { run: Some(run) }) => println!("\nresult:busy {run}"),
+        Err(BeginError::Busy(Holder { run: Some(run), .. })) => println!("\nresult:busy {run}"),
         Err(other) => println!("\nresult:{other}"),
     }
     wait_for_end();
@@ -139,7 +139,7 @@ fn of_several_processes_one_begins() {
     assert!(results.iter().all(|result| *result == format!("busy {id}")), "{results:?}");
     assert_eq!(run.state.runs().running(TARGET).expect("told").as_deref(), Some(id));
     match run.begin(100).expect_err("busy") {
-        BeginError::Busy { run } => assert_eq!(run.as_deref(), Some(id)),
+        BeginError::Busy(holder) => assert_eq!(holder.run.as_deref(), Some(id)),
         other => panic!("{other}"),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use countersign_model::{Change, Digest, Image, Plan, Reversibility};
-use countersign_record::{BeginError, Journal, NewProposal, RunStart, State};
+use countersign_record::{BeginError, Hold, Journal, NewProposal, RunStart, State};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -40,6 +40,22 @@ pub(crate) fn new_proposal<'a>(document: &'a [u8], evidence: &'a [String]) -> Ne
 impl Fixture {
     pub(crate) fn begin(&self, max_uses: u32) -> Result<Journal, BeginError> {
         begin(&self.state, TARGET, &self.proposal, &self.manifest, max_uses)
+    }
+
+    pub(crate) fn begin_held(&self, hold: Hold) -> Result<Journal, BeginError> {
+        let plan = Plan::default();
+        let start = RunStart {
+            proposal: &self.proposal,
+            manifest: &self.manifest,
+            target: TARGET,
+            max_uses: 9,
+            approvers: &[],
+            independent: true,
+            at: 2_000,
+            plan: &plan,
+            guards: &[],
+        };
+        self.state.runs().begin_held(start, hold)
     }
 
     /// What another process sees.

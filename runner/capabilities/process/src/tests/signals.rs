@@ -258,3 +258,12 @@ fn a_grant_is_enforced_again() {
     assert!(scopes.reaching(countersign_model::Access::Write, "nonsense").is_empty());
     assert!(running.is_quiet());
 }
+
+/// One process has several names as a subject, and what a run holds is none of them.
+#[test]
+fn every_name_of_a_process_is_held_as_one() {
+    use countersign_capability::Capability as _;
+    let held = ["exe=/usr/sbin/app pid-file=/run/app.pid", "exe=/usr/sbin/app started=12"]
+        .map(crate::ProcessCapability::held_as);
+    assert_eq!(held, ["exe=/usr/sbin/app", "exe=/usr/sbin/app"]);
+}
