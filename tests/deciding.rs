@@ -84,6 +84,22 @@ fn a_denial_while_guards_are_asked_ends_the_run() {
 }
 
 #[test]
+fn a_pause_while_guards_are_asked_ends_the_run() {
+    let slow = Slow::new();
+    let proposal = slow.0.propose("pool-size");
+    slow.0.approve(&proposal);
+    let before = fs::read(&slow.0.config).expect("it is there");
+    let ran = slow.run_while(&proposal, |incident| {
+        by(incident, "alice", &["pause", "--reason", "not today"]).expect(0);
+    });
+    let refused = ran.expect(3).says("new runs are paused, by alice").says("not today").json();
+    assert_eq!(refused["outcome"], "refused");
+    assert_eq!(fs::read(&slow.0.config).expect("it is there"), before);
+    by(&slow.0, "alice", &["pause", "--lift", "--reason", "now"]).expect(0);
+    slow.0.run(&proposal).expect(0);
+}
+
+#[test]
 fn an_approval_that_expires_while_guards_are_asked_starts_nothing() {
     let slow = Slow::new();
     let proposal = slow.0.propose("pool-size");

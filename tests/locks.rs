@@ -5,15 +5,13 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::place::{Place, name, two_faced};
-use support::{Ran, Runs, bundle_with, eventually};
+use support::under::{Saying, Under};
+use support::{Runs, bundle_with};
 
 /// A place with a second target on the same folder, and a third on another one.
 struct Places {
@@ -73,94 +71,11 @@ impl Places {
     }
 }
 
-/// A run that stops where its validator looks at what was written, until it is told whether that is good.
-struct Under {
-    child: std::process::Child,
-    answer: PathBuf,
-    validator: Pid,
-}
-
-impl Under {
-    /// A validator of `b` that waits for its answer; of the target that is configured last.
-    fn validator(place: &Place, target: &str, folder: &Path) -> String {
-        let (answer, started) = (place.state.path("answer"), place.state.path("validating"));
-        rustix::fs::mknodat(rustix::fs::CWD, &answer, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a FIFO");
-        format!(
-            "[[targets.{target}.validators]]\nname = \"asks\"\npaths = [\"{}\"]\ntimeout = 90\n\
-             command = [\"/bin/sh\", \"-c\", \"echo $$ > {}; read answer < {}; test $answer = good\"]\n",
-            folder.join("b").display(),
-            started.display(),
-            answer.display(),
-        )
-    }
-
-    fn way(place: &Place, proposal: &str) -> Self {
-        let mut run = place.command(&["--json", "run", proposal]);
-        let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-        let validator = eventually("the validator's start", || {
-            let text = fs::read_to_string(place.state.path("validating")).ok()?;
-            Pid::from_raw(text.strip_suffix('\n')?.parse().ok()?)
-        });
-        Self { child, answer: place.state.path("answer"), validator }
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Answers, and waits for its end.
-    fn answer(self, answer: &str) -> Ran {
-        let mut fifo = fs::OpenOptions::new().write(true).open(&self.answer).expect("the validator reads");
-        writeln!(fifo, "{answer}").expect("it can be written");
-        drop(fifo);
-        let output = self.child.wait_with_output().expect("it ended");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        let code = output.status.code().unwrap_or(-1);
-        Ran { code, stdout: text(output.stdout), stderr: text(output.stderr) }
-    }
-
-    /// Ends it as the kernel would where memory is short.
-    fn kill(mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ended");
-        let _ = kill_process(self.validator, Signal::KILL);
-    }
-}
-
-/// A command, with what it says as it says it.
-struct Saying {
-    child: std::process::Child,
-    lines: Receiver<String>,
-}
-
-impl Saying {
-    fn start(mut command: Command) -> Self {
-        use std::io::BufRead;
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-        let (sender, lines) = channel();
-        let stderr = std::io::BufReader::new(child.stderr.take().expect("its stderr"));
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines }
-    }
-
-    #[track_caller]
-    fn says(&self, words: &str) -> String {
-        self.lines.iter().find(|line| line.contains(words)).unwrap_or_else(|| panic!("it did not say `{words}`"))
-    }
-
-    fn end(self) -> Ran {
-        let output = self.child.wait_with_output().expect("it ended");
-        let stderr = self.lines.iter().collect::<Vec<_>>().join("\n");
-        let code = output.status.code().unwrap_or(-1);
-        Ran { code, stdout: String::from_utf8(output.stdout).expect("UTF-8"), stderr }
-    }
-}
-
 /// A run on `place` that is at work on the folder's `a`, `b` and `c`.
 fn at_work(places: &Places) -> Under {
     let place = &places.place;
-    place.state.configure(&Under::validator(place, "place", &place.folder));
-    Under::way(place, &place.approved())
+    place.state.configure(&Under::validator(&place.state, "place", &place.folder.join("b")));
+    Under::way(&place.state, &place.approved())
 }
 
 #[test]
@@ -240,11 +155,11 @@ fn a_scoped_run_holds_whatever_it_may_write_to() {
     let _ = fs::remove_file(places.place.state.path("answer"));
     let folder = places.place.state.path("wide");
     fs::rename(places.place.state.path("other"), &folder).expect("it can be renamed");
-    let more = Under::validator(&places.place, "wide", &folder);
+    let more = Under::validator(&places.place.state, "wide", &folder.join("b"));
     places.configure("wide", &folder, &more);
     let wide = places.approved(&scoped, "wide", &folder);
     let narrow = places.also();
-    let first = Under::way(&places.place, &wide);
+    let first = Under::way(&places.place.state, &wide);
     let refused = places.place.state.run(&["--json", "run", &narrow, "--lock-timeout", "0s"]).expect(3);
     refused.says("is held by the run").says("on `wide` (process");
     first.answer("good").expect(0);

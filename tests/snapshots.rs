@@ -347,6 +347,12 @@ fn story(json: bool) -> Story {
 
     story.step("images", 0, &["images"]);
 
+    // Somebody stops new runs, and lets them begin again.
+    story.step("pause-own", 3, &["pause", "--key", &agent, "--reason", "I want to"]);
+    story.step("pause", 0, &["pause", "--key", &alice, "--reason", "the database is being moved"]);
+    story.step("runs-paused", 0, &["runs", "--limit", "1"]);
+    story.step("pause-lifted", 0, &["pause", "--lift", "--key", &alice, "--reason", "it is moved"]);
+
     // Everybody.
     story.step("man", 0, &["man", "pages"]);
     story.step("completions-unknown", 2, &["completions", "csh"]);

@@ -81,6 +81,8 @@ enum Command {
     Run(commands::run::Arguments),
     /// Propose to undo a committed run: what it changed is put back, by an approval of its own
     Rollback(commands::rollback::Arguments),
+    /// Stop new runs at once, or let them begin again
+    Pause(commands::pause::Arguments),
     /// List the proposals that wait for a decision or a run
     Pending(commands::pending::Arguments),
     /// Close what a run left otherwise than before: it may stay, or is put back
@@ -137,6 +139,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(arguments) => commands::import::run(global, arguments),
         Command::Run(arguments) => commands::run::run(global, arguments),
         Command::Rollback(arguments) => commands::rollback::run(global, arguments),
+        Command::Pause(arguments) => commands::pause::run(global, arguments),
         Command::Pending(arguments) => commands::pending::run(global, arguments),
         Command::Resolve(arguments) => commands::resolve::run(global, arguments),
         Command::Runs(arguments) => commands::runs::run(global, arguments),

@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod investigate;
 pub(crate) mod man;
 pub(crate) mod new;
+pub(crate) mod pause;
 pub(crate) mod pending;
 pub(crate) mod propose;
 pub(crate) mod read;

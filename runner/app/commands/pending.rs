@@ -36,8 +36,11 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
     for run in &open {
         text.push_str(&format!("\n{}", render::run::open_in_a_line(&run.run, &run.open)));
     }
+    let paused = super::pause::told(&environment)?;
     for proposal in pending {
-        if let Some(why) = &proposal.why {
+        // Of a pause it is said once.
+        let told = paused.as_ref().map(countersign_pipeline::describe_pause);
+        if let Some(why) = proposal.why.as_ref().filter(|why| told.as_ref() != Some(*why)) {
             crate::output::note(&format!("{} cannot run: {why}", proposal.name));
         }
     }
@@ -47,7 +50,7 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
             "only the oldest {MAX_PENDING} were looked at: {left_off} later ones are left off"
         ));
     }
-    Ok(Done::new(text, json!({ "pending": pending, "left_off": all.left_off, "open": open })))
+    Ok(Done::new(text, json!({ "pending": pending, "left_off": all.left_off, "open": open, "paused": paused })))
 }
 
 /// Where it waits, and where it ran already.

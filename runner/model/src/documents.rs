@@ -276,12 +276,30 @@ pub struct DenialDocument {
     pub at: u64,
 }
 
+/// A person's word that no new run may begin, or that they may again; signed in the namespace `pause@countersign`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseDocument {
+    /// [`DOCUMENT_VERSION`].
+    pub version: u32,
+    /// The fingerprint of the runner's key: it is for no other runner.
+    pub runner: String,
+    /// Whether new runs are paused from now on; not, where a pause is lifted.
+    pub paused: bool,
+    /// Why.
+    pub reason: String,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
+}
+
 /// The SSHSIG namespaces, one per document, so that a signature on one is never one on another.
 pub mod namespace {
     /// [`ApprovalManifest`](super::ApprovalManifest).
     pub const APPROVAL: &str = "approval@countersign";
     /// [`DenialDocument`](super::DenialDocument).
     pub const DENIAL: &str = "denial@countersign";
+    /// [`PauseDocument`](super::PauseDocument).
+    pub const PAUSE: &str = "pause@countersign";
     /// [`ProposalDocument`](super::ProposalDocument).
     pub const PROPOSAL: &str = "proposal@countersign";
     /// [`RehearsalDocument`](super::RehearsalDocument).

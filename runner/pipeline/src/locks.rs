@@ -54,6 +54,7 @@ pub(crate) fn hold(runner: &Runner, order: &Order<'_>, terms: &Terms) -> Result<
             Err(BeginError::Busy(holder)) => holder,
             other => return other.map_err(|error| not_begun(runner, order, &error)),
         };
+        crate::pause::not_paused(runner)?;
         if runner.interrupted() {
             return Err(PipelineError::failed(format!("the waiting for {} was ended by a signal", holder.who()))
                 .with_hint("nothing changed and no use is spent; run it again when that run has ended"));

@@ -9,6 +9,7 @@ use countersign_trust::{Authorized, Proposal, Refusal, Request};
 use crate::error::{BlockingRun, PipelineError};
 use crate::listing::{ShownChange, put_right};
 use crate::locks::{self, LOCK_TIMEOUT};
+use crate::pause;
 use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::stored::Stored;
@@ -88,6 +89,11 @@ pub(crate) fn refused(refusal: &Refusal, proposal: &Proposal) -> PipelineError {
     PipelineError::refused(refusal.to_string()).with_hint(hint)
 }
 
+/// What is said where what was signed is not taken, and it is about no proposal.
+pub(crate) fn refused_by(refusal: &Refusal) -> PipelineError {
+    PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(crate::propose::PROPOSE))
+}
+
 /// The command, in backticks, that rehearses and proposes the same again: what undoes a run is never revised.
 pub(crate) fn again(proposal: &Proposal) -> String {
     match &proposal.document().undoes {
@@ -107,6 +113,8 @@ pub(crate) fn preflight(runner: &Runner, order: &Order<'_>) -> Result<Authorized
     }
     guarded(order)?;
     order.target.can_be_asked(order.name, order.undo.is_none())?;
+    // Last, so that what is missing besides is told as ever.
+    pause::not_paused(runner)?;
     Ok(authorized)
 }
 

@@ -465,6 +465,7 @@ pub(crate) fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) 
         BeginError::Denied => PipelineError::refused(error.to_string()).with_hint(
             "nothing changed and no use is spent; a denial is final: a changed proposal can be made and reviewed anew",
         ),
+        BeginError::Paused(paused) => crate::pause::refused(paused),
         BeginError::Undone { .. } => {
             PipelineError::refused(error.to_string()).with_hint("there is nothing left to undo")
         }

@@ -34,6 +34,7 @@ pub fn await_approval(runner: &Runner, order: &Order<'_>, timeout: Option<Durati
                     "nothing changed, and what was signed stays signed: wait again, or run it when it is approved",
                 ));
         }
+        crate::pause::not_paused(runner)?;
         order::stands(runner, order.proposal, order.undo)?;
         let now = runner.decisive()?;
         let refusal = match order::decide(runner, order, now)? {

@@ -15,7 +15,7 @@ use crate::reserve::{Needed, Reserve};
 use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_TEXT};
 use crate::runs::{count_uses, open_run};
 use crate::state::transact;
-use crate::{Journal, RecordError, Runs, Unfinished, schema};
+use crate::{Journal, Paused, RecordError, Runs, Unfinished, pauses, schema};
 
 /// The room that a run's journal must have on its file system before the first change, in bytes, besides before-images
 /// and what is set aside.
@@ -77,6 +77,9 @@ pub enum BeginError {
     /// Somebody denied it, perhaps just now.
     #[error("the proposal was denied")]
     Denied,
+    /// Somebody paused new runs, perhaps just now.
+    #[error("new runs are paused")]
+    Paused(Paused),
     /// What it would undo is undone already.
     #[error("the run `{run}` was undone already, by `{by}`")]
     Undone {
@@ -262,6 +265,10 @@ impl Runs<'_> {
         let sql = "SELECT EXISTS (SELECT 1 FROM denials WHERE proposal = ?1)";
         if tx.query_row(sql, [&proposal], |row| row.get(0)).map_err(failed)? {
             return Ok(Some(BeginError::Denied));
+        }
+        // So is a pause, whoever looked before.
+        if let Some(paused) = pauses::paused(tx).map_err(failed)? {
+            return Ok(Err(BeginError::Paused(paused)));
         }
         let sql = "SELECT u.undoes, u.id FROM runs u JOIN proposals p ON p.undoes = u.undoes
                    WHERE p.digest = ?1 AND u.outcome = 'committed'";

@@ -57,6 +57,15 @@ impl Runs<'_> {
         Ok(open.into_iter().filter(|run| run.state == RunState::Unfinished).collect())
     }
 
+    /// The runs that are under way, oldest first.
+    ///
+    /// # Errors
+    /// Where it cannot be told.
+    pub fn under_way(&self) -> Result<Vec<RunRecord>, RecordError> {
+        let open = self.matching(ABANDONED, [rows::limit(MAX_LISTED)])?;
+        Ok(open.into_iter().filter(|run| run.state == RunState::Running).collect())
+    }
+
     /// Takes over a run whose process died. `None` where it has ended, or another process is at work on it.
     ///
     /// # Errors

@@ -110,6 +110,17 @@ CREATE TABLE held_subjects (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX held_subjects_by_target ON held_subjects (target);
 
+-- Who paused new runs, and who let them begin again: the latest row counts. What was signed is kept with it.
+CREATE TABLE pauses (
+    position INTEGER PRIMARY KEY,
+    paused INTEGER NOT NULL CHECK (paused IN (0, 1)),
+    person TEXT NOT NULL,                               -- a name
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    document BLOB NOT NULL,
+    signature TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE changes (
     run TEXT NOT NULL REFERENCES runs (id),
     seq INTEGER NOT NULL CHECK (seq > 0),

@@ -15,8 +15,8 @@ use crate::images::{Found, ImagesPlace, ImagesUse, Needs, Room};
 use crate::schema;
 use crate::scratch::Scratch;
 use crate::{
-    Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Proposals, RealDisk, RecordError, RehearsalBlobs,
-    Rehearsals, Runs,
+    Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Pauses, Proposals, RealDisk, RecordError,
+    RehearsalBlobs, Rehearsals, Runs,
 };
 
 /// The database's file name.
@@ -286,6 +286,12 @@ impl State {
     #[must_use]
     pub const fn approvals(&self) -> Approvals<'_> {
         Approvals(self)
+    }
+
+    /// Whether new runs may begin.
+    #[must_use]
+    pub const fn pauses(&self) -> Pauses<'_> {
+        Pauses(self)
     }
 
     /// The latest time that was seen.

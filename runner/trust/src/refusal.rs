@@ -16,6 +16,8 @@ pub enum Signed {
     Approval,
     /// A denial.
     Denial,
+    /// A word on a pause.
+    Pause,
     /// A rehearsal document.
     Rehearsal,
     /// An evidence record.
@@ -34,6 +36,7 @@ impl Signed {
             namespace::PROPOSAL => Self::Proposal,
             namespace::APPROVAL => Self::Approval,
             namespace::DENIAL => Self::Denial,
+            namespace::PAUSE => Self::Pause,
             namespace::REHEARSAL => Self::Rehearsal,
             namespace::EVIDENCE => Self::Evidence,
             namespace::STANDING => Self::Standing,
@@ -49,6 +52,7 @@ impl fmt::Display for Signed {
             Self::Proposal => "proposal",
             Self::Approval => "approval",
             Self::Denial => "denial",
+            Self::Pause => "pause",
             Self::Rehearsal => "rehearsal",
             Self::Evidence => "evidence",
             Self::Standing => "standing of the targets",
@@ -213,6 +217,12 @@ pub enum Refusal {
     /// A denial was signed by somebody who has no say.
     #[error("{who} may not deny: only people who may approve can")]
     MayNotDeny {
+        /// Who signed it.
+        who: String,
+    },
+    /// New runs were to be paused by somebody who has no say.
+    #[error("{who} may not pause new runs: only people who may operate or approve can")]
+    MayNotPause {
         /// Who signed it.
         who: String,
     },
@@ -473,6 +483,9 @@ impl Refusal {
             }
             Self::MayNotDeny { .. } | Self::UnknownApprover { .. } | Self::MayNotApprove { .. } => {
                 "have it signed by somebody the trust policy lists with may = [\"approve\"], or change the policy"
+            }
+            Self::MayNotPause { .. } => {
+                "nothing changed; use the key of somebody the trust policy lists as a person with may = [\"operate\"] or [\"approve\"]"
             }
             Self::OtherProposal { .. } => "use the document that belongs to this proposal",
             Self::NotApproved { .. } => "an approver runs `countersign review`, then `countersign approve`",
