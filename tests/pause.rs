@@ -102,7 +102,7 @@ fn undoing_what_a_dead_run_left_is_not_kept_waiting() {
 fn a_pause_ends_every_waiting() {
     let place = Place::new();
     let proposal = place.propose();
-    let signature = Saying::start(place.command(&["--json", "run", &proposal, "--wait"]));
+    let signature = Saying::start(place.command(&["--json", "run", &proposal, "--wait", "--timeout", "20s"]));
     signature.says("waiting for");
     by(&place, "alice", &[]).expect(0);
     signature.end().expect(3).says("new runs are paused");

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use countersign_capability::{Protected, Registry};
-use countersign_pipeline::{Runner, Setup, Stored, Target};
+use countersign_pipeline::{Runner, Setup, Stored, Target, UnderWay};
 use countersign_trust::{Policy, SigningKey};
 use zeroize::Zeroizing;
 
@@ -31,13 +31,20 @@ pub(crate) struct Environment {
     pub(crate) runner: Runner,
     pub(crate) targets: BTreeMap<String, Target>,
     config: PathBuf,
+    ends: Ends,
+}
+
+/// What a signal and a run share, however often everything else is read anew.
+#[derive(Clone, Default)]
+struct Ends {
     interrupted: Arc<AtomicBool>,
+    under_way: Arc<UnderWay>,
 }
 
 impl Environment {
     /// Opens both, and rolls back first what a runner that died left unfinished.
     pub(crate) fn open(global: &Global) -> anyhow::Result<Self> {
-        Ok(Self::open_with(global, Arc::default())?.recovered())
+        Ok(Self::open_with(global, Ends::default())?.recovered())
     }
 
     fn recovered(self) -> Self {
@@ -47,7 +54,7 @@ impl Environment {
 
     /// The same, and recovers nothing.
     pub(crate) fn open_as_it_is(global: &Global) -> anyhow::Result<Self> {
-        Self::open_with(global, Arc::default())
+        Self::open_with(global, Ends::default())
     }
 
     /// The same for a verb that an exported file was given, of whose proposal there may be no state here.
@@ -64,10 +71,10 @@ impl Environment {
 
     /// Everything read anew, and recovered what died meanwhile; a signal that came since the first reading is not forgotten.
     pub(crate) fn again(&self, global: &Global) -> anyhow::Result<Self> {
-        Ok(Self::open_with(global, Arc::clone(&self.interrupted))?.recovered())
+        Ok(Self::open_with(global, self.ends.clone())?.recovered())
     }
 
-    fn open_with(global: &Global, interrupted: Arc<AtomicBool>) -> anyhow::Result<Self> {
+    fn open_with(global: &Global, ends: Ends) -> anyhow::Result<Self> {
         let state = state_directory(global)?;
         if !state.exists() {
             return Err(hinted(
@@ -103,18 +110,15 @@ impl Environment {
             pinned_policy: config.trust.digest,
             progress: Arc::new(Narrator),
             clock: crate::time::now,
-            interrupted: Arc::clone(&interrupted),
+            interrupted: Arc::clone(&ends.interrupted),
+            under_way: Arc::clone(&ends.under_way),
         })?;
-        Ok(Self { runner, targets, config: config_path, interrupted })
+        Ok(Self { runner, targets, config: config_path, ends })
     }
 
-    /// From now on Ctrl-C, SIGTERM and SIGHUP end a run by rolling it back, and not the process at once.
+    /// From now on what asks the process to end rolls its run back.
     pub(crate) fn roll_back_on_signals(&self) -> anyhow::Result<()> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&self.interrupted)).context("signals cannot be caught")?;
-        }
-        Ok(())
+        crate::signals::roll_back(&self.ends.interrupted, &self.ends.under_way)
     }
 
     pub(crate) fn target(&self, name: &str) -> anyhow::Result<&Target> {

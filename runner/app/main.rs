@@ -16,6 +16,7 @@ mod output;
 mod papers;
 mod progress;
 mod render;
+mod signals;
 mod signing;
 mod template;
 mod time;

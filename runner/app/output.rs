@@ -268,9 +268,14 @@ fn print(text: &str) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// One line on stderr; a closed stderr is no reason to fail.
+/// One line on stderr; a closed stderr is no reason to fail, but rolls a run back that is under way.
 pub(crate) fn complain(line: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", visible_lines(&line.to_string()));
+    let written = writeln!(std::io::stderr().lock(), "{}", visible_lines(&line.to_string()));
+    // A pipe that nobody reads, and a terminal that is gone.
+    let gone = [rustix::io::Errno::PIPE, rustix::io::Errno::IO].map(rustix::io::Errno::raw_os_error);
+    if written.is_err_and(|error| error.raw_os_error().is_some_and(|errno| gone.contains(&errno))) {
+        crate::signals::unread();
+    }
 }
 
 #[cfg(test)]

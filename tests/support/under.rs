@@ -12,7 +12,7 @@ use super::{Ran, State, eventually};
 
 /// A run that stops where its validator looks at what was written, until it is told whether that is good.
 pub struct Under {
-    child: Child,
+    pub child: Child,
     answer: PathBuf,
     validator: Pid,
 }
@@ -39,6 +39,10 @@ impl Under {
             Pid::from_raw(text.strip_suffix('\n')?.parse().ok()?)
         });
         Self { child, answer: state.path("answer"), validator }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     pub fn pid(&self) -> u32 {

@@ -24,7 +24,7 @@ mod usage;
 pub use allowance::{Allowance, Bounds};
 pub use denials::Denials;
 pub use gate::{Gate, GatePort, ReadRecord, Step, Witness, Work};
-pub use live::{Live, NotAsBefore, Unanswered, Undo, Undone, Validators, let_go};
+pub use live::{INTERRUPTED, Live, NotAsBefore, Tally, Unanswered, Undo, Undone, Validators, let_go};
 pub use proof::First;
 pub use rehearsal::Rehearsal;
 pub use restoring::{NotRestored, restore, restored};

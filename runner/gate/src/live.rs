@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use countersign_capability::Blobs;
 use countersign_model::documents::Denial;
@@ -38,6 +38,7 @@ pub struct Live {
     forward: usize,
     back: BackPlan,
     interrupted: Arc<AtomicBool>,
+    tally: Arc<Tally>,
     written: Vec<String>,
     denied: Option<Denial>,
     failure: Option<String>,
@@ -47,8 +48,37 @@ pub struct Live {
 const SLOWEST: u64 = 8 * 1024 * 1024;
 const FEWEST: u64 = 8;
 
-/// Why the fix stops when somebody wants the run to end.
-const INTERRUPTED: &str = "the run was interrupted by a signal";
+/// Why a run stops when somebody wants it to end.
+pub const INTERRUPTED: &str = "the run was interrupted by a signal, or nobody reads any more what it says";
+
+/// How far a run's fix is made and undone, for whoever asks meanwhile.
+#[derive(Debug, Default)]
+pub struct Tally {
+    made: AtomicU32,
+    undone: AtomicU32,
+}
+
+impl Tally {
+    /// The changes that were made, or may have been.
+    #[must_use]
+    pub fn made(&self) -> u32 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that are undone.
+    #[must_use]
+    pub fn undone(&self) -> u32 {
+        self.undone.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, made: &Made) {
+        match (made.role, made.fate) {
+            (Role::Fix, Fate::Applied | Fate::Unsure) => _ = self.made.fetch_add(1, Ordering::Relaxed),
+            (Role::Fix, Fate::Undone) => _ = self.undone.fetch_add(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
 
 /// How it is said that a step ends since the journal takes no more.
 const UNWRITTEN: &str = "the journal cannot be written";
@@ -139,6 +169,7 @@ impl Live {
             forward: 0,
             back: BackPlan::default(),
             interrupted,
+            tally: Arc::default(),
             written: Vec::new(),
             denied: None,
             failure: None,
@@ -147,6 +178,12 @@ impl Live {
 
     pub(crate) fn blobs(&mut self) -> &mut dyn Blobs {
         self.journal.blobs()
+    }
+
+    /// How far it is, which stays true while it is borrowed.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
     }
 
     /// The run's journal.
@@ -201,6 +238,13 @@ impl Live {
 
     /// Compares, validates, journals, applies, marks: a write's only way to the target.
     pub(crate) fn perform(&mut self, sessions: &mut Sessions, role: Role, change: Change) -> Result<Vec<u8>, Stop> {
+        let before = self.made.len();
+        let performed = self.try_perform(sessions, role, change);
+        self.made.iter().skip(before).for_each(|made| self.tally.count(made));
+        performed
+    }
+
+    fn try_perform(&mut self, sessions: &mut Sessions, role: Role, change: Change) -> Result<Vec<u8>, Stop> {
         if role == Role::Fix && self.interrupted.load(Ordering::Relaxed) {
             return Err(Stop(INTERRUPTED.to_owned()));
         }
@@ -317,7 +361,7 @@ impl Live {
     /// The host's undo: backwards, each change of `role` that can be, against the subject's latest image.
     pub fn undo(&mut self, sessions: &mut Sessions, role: Role) -> Vec<Undo> {
         self.note_answers_before_what_is_put_back(sessions, role);
-        let Self { journal, made, .. } = self;
+        let Self { journal, made, tally, .. } = self;
         let mut undone = Vec::new();
         for made in made.iter_mut().rev().filter(|made| made.role == role) {
             if matches!(made.fate, Fate::Missed | Fate::Undone) {
@@ -326,6 +370,9 @@ impl Live {
             let result = undo_one(journal, sessions, made);
             let Change { capability, subject, summary, .. } = made.change.clone();
             undone.push(Undo { capability, subject, summary, result });
+            if made.fate == Fate::Undone {
+                tally.count(made);
+            }
         }
         undone
     }

@@ -100,6 +100,7 @@ impl<'a> Run<'a> {
         runner.note(&format!("run {id}: every precondition holds, the journal is open"));
 
         let live = Live::new(journal, terms.mode, plan, Box::new(validators), runner.interruption());
+        runner.under_way().began(&id, order.name, live.tally());
         let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
         Ok(Self {
             runner,
@@ -242,6 +243,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Only when even the journal's lock is lost.
     pub(crate) fn roll_back(mut self, reason: &str) -> Result<RunReport, PipelineError> {
+        self.runner.under_way().rolls_back();
         self.runner.note(&format!("rolling back: {reason}"));
         let changed = self.with_live(|live, _| live.changed()).map_err(lost)?;
         let mut left = Left::default();
@@ -278,7 +280,9 @@ impl<'a> Run<'a> {
             let (json, now) = (report.to_json(), self.runner.now());
             live.journal().finish_leaving(report.outcome, &report.reason, &json, &report.open, now)
         })?
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+        self.runner.under_way().ended();
+        Ok(())
     }
 
     /// Gives what was put back the time that success was given, and lists the guards that stay worse than before.

@@ -22,6 +22,7 @@ use crate::propose::Drafted;
 use crate::signed::{read_evidence, verified};
 use crate::stored::Stored;
 use crate::target::Target;
+use crate::under_way::UnderWay;
 
 /// Milliseconds since 1970-01-01 UTC, asked where a moment is needed.
 pub type Clock = fn() -> u64;
@@ -52,6 +53,8 @@ pub struct Setup {
     pub clock: Clock,
     /// Set when somebody wants the run to end: it is rolled back.
     pub interrupted: Arc<AtomicBool>,
+    /// Told how far the run is.
+    pub under_way: Arc<UnderWay>,
 }
 
 /// A state directory opened, with the runner's key, its workers and the capabilities: what every verb works with.
@@ -67,6 +70,7 @@ pub struct Runner {
     progress: Arc<dyn Progress>,
     clock: Clock,
     interrupted: Arc<AtomicBool>,
+    under_way: Arc<UnderWay>,
 }
 
 impl Runner {
@@ -96,6 +100,7 @@ impl Runner {
             progress: setup.progress,
             clock: setup.clock,
             interrupted: setup.interrupted,
+            under_way: setup.under_way,
         })
     }
 
@@ -177,6 +182,10 @@ impl Runner {
 
     pub(crate) fn interruption(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.interrupted)
+    }
+
+    pub(crate) fn under_way(&self) -> &UnderWay {
+        &self.under_way
     }
 
     pub(crate) fn interrupted(&self) -> bool {

@@ -28,7 +28,7 @@ pub(crate) fn hold(
     let mut number = 0;
     loop {
         if interrupted() {
-            return Err("the run was interrupted by a signal".to_owned());
+            return Err(countersign_gate::INTERRUPTED.to_owned());
         }
         number += 1;
         let asked = Instant::now();

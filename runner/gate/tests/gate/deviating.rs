@@ -199,7 +199,7 @@ fn an_interrupted_fix_changes_nothing_more() {
     run.value(fix[0].clone());
     run.interrupted.store(true, Ordering::Relaxed);
     let why = run.stop(fix[1].clone());
-    assert_eq!(why, "the run was interrupted by a signal");
+    assert_eq!(why, countersign_gate::INTERRUPTED);
     assert_eq!((run.failure(), run.journaled()), (Some(why), 1));
     assert!(!host.shelf.asked().contains(&"apply bell".to_owned()));
     run.undo();

@@ -39,6 +39,11 @@ countersign_sdk::fix!(|arguments: Arguments| {
         files::discard(arguments.path("log"))?;
     }
     files::replace(arguments.path("a"), "fixed\n")?;
+    if arguments.feels("endless") {
+        loop {
+            std::hint::black_box(());
+        }
+    }
     if arguments.feels("stop") {
         return Ok(());
     }

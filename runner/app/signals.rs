@@ -1,0 +1,46 @@
+//! Ctrl-C and its like while a run is under way: it is rolled back, and whoever insists is told how far that is.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context;
+use countersign_pipeline::UnderWay;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+const ENDING: [(i32, &str); 4] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM"), (SIGHUP, "SIGHUP"), (SIGQUIT, "SIGQUIT")];
+
+/// Set where a run is under way that somebody wants to end.
+static WANTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From now on, what asks this process to end rolls its run back, and nothing but SIGKILL ends it half way.
+pub(crate) fn roll_back(interrupted: &Arc<AtomicBool>, under_way: &Arc<UnderWay>) -> anyhow::Result<()> {
+    if WANTED.set(Arc::clone(interrupted)).is_err() {
+        return Ok(());
+    }
+    for (signal, _) in ENDING {
+        // Set at once; what is said of it may come later.
+        signal_hook::flag::register(signal, Arc::clone(interrupted)).context("signals cannot be caught")?;
+    }
+    let mut signals = Signals::new(ENDING.map(|(signal, _)| signal)).context("signals cannot be caught")?;
+    let under_way = Arc::clone(under_way);
+    let tell = move || {
+        for (times, signal) in signals.forever().enumerate() {
+            let name = ENDING.iter().find(|(known, _)| *known == signal).map_or("a signal", |(_, name)| name);
+            let says = under_way.describe(times > 0, std::process::id());
+            crate::output::complain(format_args!("{name}: {says}"));
+        }
+    };
+    std::thread::Builder::new()
+        .name("countersign-signals".to_owned())
+        .spawn(tell)
+        .context("signals cannot be told of")?;
+    Ok(())
+}
+
+/// Whoever read what the run says has ended, as a terminal that was closed: that asks it to end, as SIGHUP does.
+pub(crate) fn unread() {
+    if let Some(wanted) = WANTED.get() {
+        wanted.store(true, Ordering::Relaxed);
+    }
+}
