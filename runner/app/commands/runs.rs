@@ -32,8 +32,11 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     }
     let mut text = if runs.is_empty() { "there were no runs".to_owned() } else { table(&rows) };
     for run in runs.iter().filter(|run| !run.open.is_empty()) {
-        text.push_str(&format!("
-{}", render::run::open_in_a_line(&run.run, &run.open)));
+        text.push_str(&format!(
+            "
+{}",
+            render::run::open_in_a_line(&run.run, &run.open)
+        ));
     }
     let paused = super::pause::told(&environment)?;
     Ok(Done::new(text, json!({ "runs": runs, "paused": paused })))

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use countersign_model::documents::Terms;
+use countersign_model::documents::{OpenSubject, Terms};
 use countersign_model::{Access, Change, Mode};
 use countersign_record::{BeginError, Hold, Subject, Unfinished, Wanted};
 
@@ -37,6 +37,16 @@ fn subjects(runner: &Runner, order: &Order<'_>, terms: &Terms) -> Result<Vec<Sub
         }
     };
     Ok(held.into_iter().collect())
+}
+
+/// What a resolution of this holds: the subject, where it is one of a capability's.
+///
+/// # Errors
+/// When its capability is not known.
+pub(crate) fn of_open(runner: &Runner, open: &OpenSubject) -> Result<Vec<Subject>, PipelineError> {
+    let Some(capability) = &open.capability else { return Ok(Vec::new()) };
+    let name = runner.registry().get(capability)?.held_as(&open.subject);
+    Ok(vec![Subject { capability: capability.clone(), name: Some(name) }])
 }
 
 /// Holds the target and the subjects, all or none, so that nobody waits for one who waits. Waits for who holds them,

@@ -10,7 +10,7 @@ use countersign_model::documents::{DOCUMENT_VERSION, OpenSubject, ResolutionDocu
 use countersign_model::text::excerpt;
 use countersign_model::{Change, Digest, FaultKind, Outcome};
 use countersign_record::{
-    BeginError, ChangeState, Journal, NewResolution, RecordError, Resolving, RunRecord, RunState,
+    BeginError, ChangeState, Journal, NewResolution, RecordError, Resolving, RunRecord, RunState, Wanted,
 };
 use countersign_trust::{Principal, Signatory};
 
@@ -106,7 +106,9 @@ pub fn resolve(
     let (_, person) = countersign_trust::verify_resolution(&bytes, signature.as_bytes(), &proposers, runner.policy())
         .map_err(refused)?;
 
-    let hold = state.runs().hold(&run.target).map_err(|error| not_held(runner, &run, target, error))?;
+    let subjects = crate::locks::of_open(runner, &open)?;
+    let wanted = Wanted { target: &run.target, subjects: &subjects, gone: &|name| runner.is_gone(name) };
+    let hold = state.runs().hold(wanted).map_err(|error| not_held(runner, &run, target, error))?;
     // Signing may have taken its time, and a word on one thing is none on another.
     if look(runner, &mut sessions, &made, &open)? != found {
         let what = format!("`{}` was changed while this was signed", open.subject);

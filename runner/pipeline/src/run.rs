@@ -3,6 +3,7 @@ use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Step, 
 use countersign_model::documents::Terms;
 use countersign_model::{Change, Grant, Outcome, Reversibility, Role, Success, Verdict};
 use countersign_record::{BeginError, RunStart};
+use countersign_sandbox::Failure;
 use countersign_trust::Authorized;
 
 use crate::approval::Approval;
@@ -160,7 +161,7 @@ impl<'a> Run<'a> {
             None => {
                 self.runner.note("fix: runs with what was signed and nothing else");
                 let ended = self.step(Role::Fix)?;
-                ended.result.map(drop).map_err(|failure| format!("the fix failed: {failure}"))
+                ended.result.map(drop).map_err(|failure| failed("fix", &failure))
             }
         };
         let (failure, complete) = self.with_live(|live, _| (live.failure().map(str::to_owned), live.complete()))?;
@@ -403,6 +404,14 @@ impl<'a> Run<'a> {
             lowered: self.linked.lacking(),
             undoes: self.undo.map(|undo| UndoneRun { run: undo.run().to_owned(), not_undone: undo.not_undone() }),
         })
+    }
+}
+
+/// Why a run is rolled back whose step failed.
+pub(crate) fn failed(step: &str, failure: &Failure) -> String {
+    match failure {
+        Failure::Interrupted => countersign_gate::INTERRUPTED.to_owned(),
+        failure => format!("the {step} failed: {failure}"),
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn apply(run: &Run<'_>, undo: &Undo) -> Result<(), String> {
     }
     run.runner().note("rollback step: does what putting back cannot");
     let ended = run.step_forward(Role::Rollback)?;
-    ended.result.map(drop).map_err(|failure| format!("the rollback step failed: {failure}"))
+    ended.result.map(drop).map_err(|failure| crate::run::failed("rollback step", &failure))
 }
 
 /// At two looks at least: what the rollback step had reloaded may take a moment to show.

@@ -268,7 +268,7 @@ impl Runs<'_> {
         }
         // So is a pause, whoever looked before.
         if let Some(paused) = pauses::paused(tx).map_err(failed)? {
-            return Ok(Err(BeginError::Paused(paused)));
+            return Ok(Some(BeginError::Paused(paused)));
         }
         let sql = "SELECT u.undoes, u.id FROM runs u JOIN proposals p ON p.undoes = u.undoes
                    WHERE p.digest = ?1 AND u.outcome = 'committed'";

@@ -81,7 +81,7 @@ pub enum Failure {
     #[error("the step's answer cannot be used: {0}")]
     Unusable(String),
     /// It was ended before its time.
-    #[error("the run was interrupted by a signal")]
+    #[error("the step was interrupted")]
     Interrupted,
     /// The process that it ran in died, or said what no worker says.
     #[error("the step's worker process {0}")]

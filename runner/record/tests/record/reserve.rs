@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use countersign_model::{Change, Digest, Image, Outcome, Plan, Role};
-use countersign_record::{BeginError, ChangeState, Journal, RecordError, RunStart, State};
+use countersign_record::{BeginError, ChangeState, Journal, RecordError, RunStart, State, Wanted};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -194,7 +194,7 @@ fn what_a_process_that_died_set_aside_goes() {
     drop(journal);
     // Of a process that died before its run began, or after it had ended.
     fs::write(&of_run[0], "left").expect("written");
-    let hold = run.state.runs().hold("web-1").expect("held");
+    let hold = run.state.runs().hold(Wanted::target("web-1")).expect("held");
     run.state.runs().remove_left_reserves().expect("looked at");
     assert_eq!(reserves(run.path()), of_run, "of one that is about to begin");
     drop(hold);
