@@ -97,7 +97,7 @@ fn a_rollback_step_has_its_own_time_whatever_the_fix_used_up() {
     let place = Place::new();
     let proposal = place.approved();
     let before = place.standing();
-    place.put("mood", "good endless\n");
+    place.put("mood", "good tireless\n");
     let ran = place.run(&proposal).expect(4);
     let report = ran.json();
     assert!(report["reason"].as_str().is_some_and(|why| why.starts_with("the fix failed: the step")), "{report}");

@@ -89,11 +89,15 @@ impl Runs<'_> {
                 events: row.get(1).map_err(failed)?,
                 changes: changes::of_run(tx, &found.id).map_err(failed)?,
             };
-            // The rows of what it holds are there still.
-            holds::mark(tx, &found.target).map_err(failed)?;
             Ok(Some((before, lock)))
         })?;
         let Some((before, lock)) = taken else { return Ok(None) };
+        // The rows of what it holds are there still. Who holds it now is only told, and a full disk is no reason not to
+        // undo: what is set aside is given back when the rollback begins.
+        let marked = transact(&mut connection, "note who recovers", |tx| {
+            holds::mark(tx, &found.target).map_err(|error| RecordError::database("note who recovers", error))
+        });
+        marked.or_else(|error| if error.is_full() { Ok(()) } else { Err(error) })?;
         let (plan, guards) = (self.plan(&found.id)?, self.guards(&found.id)?);
         let images = RunBlobs::new(connection, self.0.blobs());
         let (plan, guards) = (plan.unwrap_or_default(), guards.unwrap_or_default());

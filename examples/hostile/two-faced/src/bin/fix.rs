@@ -48,7 +48,7 @@ countersign_sdk::fix!(|arguments: Arguments| {
         return Ok(());
     }
     files::replace(arguments.path("b"), "fixed too\n")?;
-    if arguments.feels("endless") {
+    if arguments.feels("tireless") {
         let mut rounds = 0_u64;
         loop {
             rounds = std::hint::black_box(rounds.wrapping_add(1));
