@@ -294,6 +294,40 @@ fn what_a_subject_was_is_printed_and_nothing_else() {
     assert_eq!(before("a").1, b"broken\x1b[2J\n\n");
 }
 
+/// A terminal is shown plain text, byte for byte, and nothing that would move its cursor.
+#[test]
+fn a_terminal_is_shown_plain_text_only() {
+    let place = Place::new();
+    place.put("a", "broken\u{1b}[2J\n");
+    let report = failed(&place, "echo somebody >a; echo else >b");
+    let on_a_terminal = |subject: &str| {
+        let command = place.command(&["show", name(&report), "--before", &place.path(subject)]);
+        let words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).collect();
+        let words = words.into_iter().map(|word| word.to_str().expect("UTF-8")).collect::<Vec<_>>().join(" ");
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &words, "/dev/null"]).stdin(std::process::Stdio::null());
+        let output = script.output().expect("script is there, as on every Debian");
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    };
+    let (code, said) = on_a_terminal("a");
+    assert!(code == Some(1) && !said.contains('\u{1b}') && said.contains("it is no plain text"), "{said}");
+    assert_eq!(on_a_terminal("b"), (Some(0), "broken too\r\n".to_owned()));
+}
+
+/// Whoever puts an old content back over what an approved run made of it since is told so.
+#[test]
+fn what_a_later_run_made_of_it_is_told() {
+    let (place, report) = edited("echo somebody >a");
+    let config = fs::read_to_string(place.state.config()).expect("it is text");
+    let validator = editing(&place, "echo somebody >a");
+    fs::write(place.state.config(), config.replace(&validator, "")).expect("it can be written");
+    let proposal = place.approved();
+    let later = place.run(&proposal).expect(0).json();
+    let told = format!("was changed since by run {}, which committed", name(&later));
+    place.resolve(name(&report), &place.path("a"), "--restore", "alice").expect(0).says(&told);
+    assert_eq!(place.text("a"), "broken\n");
+}
+
 #[test]
 fn of_what_was_cut_off_the_end_is_printed() {
     let place = Place::new();

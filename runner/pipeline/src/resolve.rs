@@ -10,7 +10,7 @@ use countersign_model::documents::{DOCUMENT_VERSION, OpenSubject, ResolutionDocu
 use countersign_model::text::excerpt;
 use countersign_model::{Change, Digest, FaultKind, Outcome};
 use countersign_record::{
-    BeginError, ChangeState, Journal, NewResolution, RecordError, Resolving, RunRecord, RunState, Wanted,
+    BeginError, ChangeState, Journal, MAX_LISTED, NewResolution, RecordError, Resolving, RunRecord, RunState, Wanted,
 };
 use countersign_trust::{Principal, Signatory};
 
@@ -84,6 +84,12 @@ pub fn resolve(
         ));
     }
 
+    if word.way == Way::Restore {
+        for later in later(runner, &run, &open)? {
+            runner
+                .note(&format!("`{}` was changed since by run {later}, which committed: that goes too", open.subject));
+        }
+    }
     let mut sessions = runner.sessions(target, Phase::Live)?;
     let made = changes_of(runner, &run, &open)?;
     let found = look(runner, &mut sessions, &made, &open)?;
@@ -241,6 +247,21 @@ fn changes_of(runner: &Runner, run: &RunRecord, open: &OpenSubject) -> Result<Ve
             && made.change.subject == open.subject
     });
     Ok(of_subject.map(|made| made.change).collect())
+}
+
+/// The runs that changed the subject later and were committed, oldest first: of the latest that are listed.
+fn later(runner: &Runner, run: &RunRecord, open: &OpenSubject) -> Result<Vec<String>, PipelineError> {
+    let state = runner.state();
+    let mut later = Vec::new();
+    let since = state.runs().list(MAX_LISTED)?.into_iter().take_while(|later| later.started >= run.started);
+    for found in since.filter(|later| later.id != run.id && later.target == run.target) {
+        let committed = found.state == RunState::Finished(Outcome::Committed);
+        if committed && !changes_of(runner, &found, open)?.is_empty() {
+            later.push(found.id);
+        }
+    }
+    later.reverse();
+    Ok(later)
 }
 
 /// What a subject is now.

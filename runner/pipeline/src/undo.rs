@@ -291,7 +291,7 @@ fn committed(run: &RunRecord) -> Result<(), PipelineError> {
         }
         RunState::Finished(outcome @ (Outcome::RollbackIncomplete | Outcome::InDoubt)) => refused(
             format!("the run `{id}` was not committed: it ended `{outcome}`"),
-            format!("nothing changed; a person has to put right what `countersign show {id}` lists"),
+            format!("nothing changed; a person closes what it left: `countersign show {id}` lists it"),
         ),
         RunState::Running => refused(
             format!("the run `{id}` has not ended"),
