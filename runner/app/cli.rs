@@ -149,7 +149,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Completions(arguments) => commands::completions::run(arguments),
         Command::Man(arguments) => commands::man::run(arguments),
     };
-    output::finish(global.json, result)
+    ExitCode::from(output::finish(global.json, result))
 }
 
 #[cfg(test)]

@@ -35,9 +35,18 @@ pub(crate) struct Config {
     images: Images,
     #[serde(default)]
     sandbox: Sandbox,
+    /// For how many seconds a call to a target may go on past its own time, 1 to 3600, before it is given up as one that
+    /// never returns. Shorter than the slowest disk needs to sync, and a run is left in doubt for nothing.
+    #[serde(default = "call_grace", rename = "call-grace")]
+    #[schemars(range(min = 1, max = 3600))]
+    call_grace: u64,
     /// Names are 1 to 64 lower-case letters, digits, `-` and `.`.
     #[serde(default)]
     pub(crate) targets: BTreeMap<String, Target>,
+}
+
+const fn call_grace() -> u64 {
+    countersign_pipeline::CALL_GRACE.as_secs()
 }
 
 /// Which trust policy is in force: a file, and the digest that it must have.
@@ -137,6 +146,18 @@ impl Config {
         self.images
             .place()
             .map_err(|why| hinted(format!("`{file}`: images: {why}"), format!("correct `{file}`; nothing was changed")))
+    }
+
+    /// For how long a call may go on past its own time.
+    pub(crate) fn call_grace(&self, path: &Path) -> anyhow::Result<Duration> {
+        match self.call_grace {
+            1..=3600 => Ok(Duration::from_secs(self.call_grace)),
+            other => {
+                let file = shown(path);
+                let what = format!("`{file}`: `call-grace` is {other}, expected 1 to 3600 seconds");
+                Err(hinted(what, format!("correct `{file}`; nothing was changed")))
+            }
+        }
     }
 
     /// Reads the configuration and the policy that it pins.

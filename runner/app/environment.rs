@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use countersign_capability::{Protected, Registry};
-use countersign_pipeline::{Runner, Setup, Stored, Target, UnderWay};
+use countersign_pipeline::{Calls, Runner, Setup, Stored, Target, UnderWay};
 use countersign_trust::{Policy, SigningKey};
 use zeroize::Zeroizing;
 
@@ -90,6 +90,7 @@ impl Environment {
         let images = config.images(&config_path)?;
         let confinement = config.confinement(&config_path)?;
         let protected = Arc::new(protected(&state, &config_path, &config, images.directory.as_deref())?);
+        let calls = Arc::new(Calls::with_grace(config.call_grace(&config_path)?));
         let mut targets = config.targets;
         for (name, target) in &mut targets {
             target.validate(&registry, &protected).map_err(|why| {
@@ -112,7 +113,9 @@ impl Environment {
             clock: crate::time::now,
             interrupted: Arc::clone(&ends.interrupted),
             under_way: Arc::clone(&ends.under_way),
+            calls,
         })?;
+        crate::hung::watch(global.json, runner.call_watch())?;
         Ok(Self { runner, targets, config: config_path, ends })
     }
 

@@ -12,6 +12,7 @@ mod docs;
 mod environment;
 mod files;
 mod hints;
+mod hung;
 mod output;
 mod papers;
 mod progress;

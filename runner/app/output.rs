@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Read, Write};
-use std::process::ExitCode;
 
 use countersign_model::text::{hides, visible, visible_lines};
 use countersign_pipeline::PipelineError;
@@ -53,10 +52,10 @@ impl Done {
 pub(crate) type CommandResult = anyhow::Result<Done>;
 
 /// Prints the result or the error, and gives the exit code.
-pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
+pub(crate) fn finish(json: bool, result: CommandResult) -> u8 {
     match result {
         Ok(Done { bytes: Some(bytes), .. }) if !json => match copy(bytes) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => 0,
             Err(error) => finish(json, Err(error)),
         },
         Ok(done) => {
@@ -64,15 +63,15 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
             if let Err(error) = print(&text) {
                 // Whoever closed the pipe, such as `head`, has what they wanted.
                 if error.kind() == std::io::ErrorKind::BrokenPipe {
-                    return ExitCode::from(done.code);
+                    return done.code;
                 }
                 complain(format_args!("error: the result could not be printed: {error}"));
                 if !done.acted && done.code == 0 {
-                    return ExitCode::from(1);
+                    return 1;
                 }
                 complain("what the command did stays done, and its exit code says what it was");
             }
-            ExitCode::from(done.code)
+            done.code
         }
         Err(error) => {
             let code = error.downcast_ref::<PipelineError>().map_or(1, PipelineError::exit_code);
@@ -112,7 +111,7 @@ pub(crate) fn finish(json: bool, result: CommandResult) -> ExitCode {
                 }
                 let _ = print(&printable_json(&object));
             }
-            ExitCode::from(code)
+            code
         }
     }
 }

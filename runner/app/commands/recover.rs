@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use countersign_model::text::visible;
-use countersign_pipeline::{PipelineError, Recovered, RunReport, Stuck};
+use countersign_pipeline::{PipelineError, Recovered, RunReport, Stuck, Tries};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {}
 
 pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
     let environment = Environment::open_as_it_is(global)?;
-    let recovered = recover(&environment)?;
+    let recovered = recover(&environment, Tries::All)?;
     let mut text = String::new();
     for report in &recovered.reports {
         // Writing to a string does not fail.
@@ -51,14 +51,14 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
     Ok(Done::new(text.trim_end().to_owned(), json).with_code(code).acted())
 }
 
-fn recover(environment: &Environment) -> Result<Recovered, PipelineError> {
-    countersign_pipeline::recover(&environment.runner, |name| environment.targets.get(name))
+fn recover(environment: &Environment, tries: Tries) -> Result<Recovered, PipelineError> {
+    countersign_pipeline::recover(&environment.runner, |name| environment.targets.get(name), tries)
 }
 
 /// Recovers before another command does its work, and says so on stderr. What cannot be recovered is that command's to
 /// meet: it blocks its target still.
 pub(crate) fn told(environment: &Environment) {
-    match recover(environment) {
+    match recover(environment, Tries::NotTheHung) {
         Ok(recovered) => {
             for report in &recovered.reports {
                 note(&format!("recovered: {}", render::run::text(report)));

@@ -97,6 +97,13 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
                 writeln!(text, "  {}", visible(left))?;
             }
             sent(text, report)?;
+            if report.unrecorded.is_some() {
+                return writeln!(
+                    text,
+                    "next: `countersign recover`; `countersign show {}` has every change",
+                    report.run
+                );
+            }
             writeln!(
                 text,
                 "next: look at each and close it; `countersign show {0}` has every change, `countersign show {0} --before \

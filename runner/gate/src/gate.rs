@@ -214,6 +214,7 @@ impl Gate {
         let call = call.as_ref();
         let asked = Asked { role, call, taint: *taint };
         tracing::debug!(call = asked.text(), "host call");
+        sessions.called(asked.text());
 
         // A role that may not write has no `write` interface linked; this holds even if it had.
         let writes_here = role.is_some_and(Role::may_write) && !matches!(work, Work::Observe { .. });

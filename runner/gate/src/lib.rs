@@ -9,6 +9,7 @@
 
 mod allowance;
 mod back;
+mod calls;
 mod denials;
 mod gate;
 mod keeping;
@@ -22,6 +23,7 @@ mod taint;
 mod usage;
 
 pub use allowance::{Allowance, Bounds};
+pub use calls::{CALL_GRACE, Calls, Overdue};
 pub use denials::Denials;
 pub use gate::{Gate, GatePort, ReadRecord, Step, Witness, Work};
 pub use live::{INTERRUPTED, Live, NotAsBefore, Tally, Unanswered, Undo, Undone, Validators, let_go};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use countersign_capability::{AnyCall, AnySession, Blobs, Context, Opening, Permitting, Phase, Protected, Registry};
 use countersign_model::{Change, Fault, FaultKind, Grant, Image, State};
 
+use crate::calls::{Calls, UnderCall};
 use crate::sensitive::{Sensitive, discreet, discreet_state, unsaid};
 
 /// How long one call may take.
@@ -21,6 +22,9 @@ pub struct Sessions {
     sensitive: Arc<Sensitive>,
     open: BTreeMap<&'static str, Box<dyn AnySession>>,
     call_time: Duration,
+    calls: Arc<Calls>,
+    /// The call that a step makes now, in words that may be told.
+    told: String,
 }
 
 impl Sessions {
@@ -33,8 +37,9 @@ impl Sessions {
         phase: Phase,
         protected: Arc<Protected>,
     ) -> Self {
-        let sensitive = Arc::default();
-        Self { registry, settings, phase, protected, sensitive, open: BTreeMap::new(), call_time: CALL_TIME }
+        let (sensitive, calls) = (Arc::default(), Arc::default());
+        let (open, told) = (BTreeMap::new(), String::new());
+        Self { registry, settings, phase, protected, sensitive, open, call_time: CALL_TIME, calls, told }
     }
 
     /// The same where nobody is shown the content of these subjects.
@@ -49,6 +54,29 @@ impl Sessions {
     pub fn within(mut self, call_time: Duration) -> Self {
         self.call_time = call_time.min(CALL_TIME);
         self
+    }
+
+    /// The same, watched by whoever asks there whether a call returns.
+    #[must_use]
+    pub fn watched_by(mut self, calls: Arc<Calls>) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// Notes what the next call is called where it is told.
+    pub(crate) fn called(&mut self, told: String) {
+        self.told = told;
+    }
+
+    /// A step's call is under way.
+    fn under_call(&self, call: &dyn AnyCall) -> UnderCall {
+        self.calls.begin(call.capability(), format!("`{}`", self.told), self.call_time)
+    }
+
+    /// Something is under way with a change.
+    fn under(&self, what: &str, change: &Change) -> UnderCall {
+        let subject = countersign_model::text::excerpt(&change.subject, 200);
+        self.calls.begin(&change.capability, format!("{what} of `{subject}`"), self.call_time)
     }
 
     /// What they were opened for.
@@ -86,6 +114,7 @@ impl Sessions {
         by: Permitting<'_>,
         call: &dyn AnyCall,
     ) -> Result<Vec<u8>, Fault> {
+        let _under = self.under_call(call);
         let deadline = self.deadline();
         let read = self.get(call.capability())?.read(&mut Context { blobs, deadline }, by, call);
         read.map_err(|fault| self.discreet_call(call, fault))
@@ -100,18 +129,21 @@ impl Sessions {
         if self.phase == Phase::Observe {
             return Err(Fault::new(FaultKind::Denied, "nothing is written while observing"));
         }
+        let _under = self.under_call(call);
         let deadline = self.deadline();
         let prepared = self.get(call.capability())?.prepare(&mut Context { blobs, deadline }, by, call);
         prepared.map(|change| self.marked(change)).map_err(|fault| self.discreet_call(call, fault))
     }
 
     pub(crate) fn rehearse(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<Vec<u8>, Fault> {
+        let _under = self.under("rehearsing the change", change);
         let deadline = self.deadline();
         let hidden = self.hides(change);
         discreet(hidden, self.get(&change.capability)?.rehearse(&mut Context { blobs, deadline }, change))
     }
 
     pub(crate) fn rehearse_undo(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
+        let _under = self.under("rehearsing the undoing", change);
         let deadline = self.deadline();
         let hidden = self.hides(change);
         discreet(hidden, self.get(&change.capability)?.rehearse_undo(&mut Context { blobs, deadline }, change))
@@ -119,6 +151,7 @@ impl Sessions {
 
     pub(crate) fn apply(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<Vec<u8>, Fault> {
         self.live()?;
+        let _under = self.under("applying the change", change);
         let deadline = self.deadline();
         let hidden = self.hides(change);
         discreet(hidden, self.get(&change.capability)?.apply(&mut Context { blobs, deadline }, change))
@@ -126,6 +159,7 @@ impl Sessions {
 
     pub(crate) fn undo(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
         self.live()?;
+        let _under = self.under("undoing the change", change);
         let deadline = self.deadline();
         let hidden = self.hides(change);
         discreet(hidden, self.get(&change.capability)?.undo(&mut Context { blobs, deadline }, change))
@@ -133,6 +167,7 @@ impl Sessions {
 
     pub(crate) fn settle(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
         self.live()?;
+        let _under = self.under("letting go of what is kept", change);
         let deadline = self.deadline();
         let hidden = self.hides(change);
         discreet(hidden, self.get(&change.capability)?.settle(&mut Context { blobs, deadline }, change))
@@ -142,6 +177,7 @@ impl Sessions {
         if self.phase == Phase::Observe {
             return Err(Fault::new(FaultKind::Denied, "nothing is written while observing"));
         }
+        let _under = self.under("reverting the change", change);
         let deadline = self.deadline();
         let hidden = self.hides(change);
         let reverted = self.get(&change.capability)?.revert(&mut Context { blobs, deadline }, grant, change);
@@ -173,6 +209,7 @@ impl Sessions {
     /// # Errors
     /// When the target cannot be read.
     pub fn probe(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<State, Fault> {
+        let _under = self.under("looking at the change", change);
         let deadline = self.deadline();
         let hidden = self.hides(change);
         discreet_state(hidden, self.get(&change.capability)?.probe(&mut Context { blobs, deadline }, change))

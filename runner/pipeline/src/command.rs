@@ -10,6 +10,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 /// How much of a command's output is kept, in bytes.
 const MAX_OUTPUT: u64 = 16 * 1024;
 
+/// For how long a command may still be there once it was killed.
+const UNKILLED: Duration = Duration::from_secs(10);
+
 /// Whether what a command prints is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Printed {
@@ -46,6 +49,10 @@ pub(crate) fn run(command: &[String], time: Duration, printed: Printed) -> Resul
     if !matches!(ended, Ok(true)) {
         let group = Pid::from_child(&child);
         let _ = kill_process_group(group, Signal::KILL);
+        // The kernel may hold it, as it does where a network mount hangs. It only looks, so nothing waits for it.
+        if !matches!(wait(&mut child, UNKILLED), Ok(true)) {
+            return Err(format!("`{program}` took longer than {} s, and cannot be ended", time.as_secs()));
+        }
     }
     let status = child.wait().map_err(|error| failed("was lost", error))?;
     if !ended.map_err(|error| failed("was lost", error))? {

@@ -29,6 +29,15 @@ pub struct Recovered {
     pub stuck: Vec<Stuck>,
 }
 
+/// Which runs are recovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tries {
+    /// All of them.
+    All,
+    /// Not those whose target did not answer when they were last tried: whoever has other work is not to wait for it.
+    NotTheHung,
+}
+
 /// A run that is unfinished still.
 pub struct Stuck {
     /// The run.
@@ -52,10 +61,31 @@ impl Recovered {
 ///
 /// # Errors
 /// Where it cannot be told what there is to recover.
-pub fn recover<'t>(runner: &Runner, target: impl Fn(&str) -> Option<&'t Target>) -> Result<Recovered, PipelineError> {
+pub fn recover<'t>(
+    runner: &Runner,
+    target: impl Fn(&str) -> Option<&'t Target>,
+    tries: Tries,
+) -> Result<Recovered, PipelineError> {
     let mut recovered = Recovered::default();
     let state = runner.state();
-    for run in state.runs().abandoned()? {
+    let mut abandoned = state.runs().abandoned()?;
+    // One whose target did not answer comes last, so that no other waits for it; and only whoever recovers tries it again.
+    let mut hung = Vec::new();
+    for run in &abandoned {
+        if state.runs().given_up(&run.id)?.is_some() {
+            hung.push(run.id.clone());
+        }
+    }
+    abandoned.sort_by_key(|run| hung.contains(&run.id));
+    if tries == Tries::NotTheHung {
+        abandoned.retain(|run| !hung.contains(&run.id));
+    }
+    for run in state.runs().under_way()? {
+        if let (Some(why), Tries::All) = (state.runs().given_up(&run.id)?, tries) {
+            recovered.stuck.push(Stuck { error: held(&run, &why), run: run.id, target: run.target });
+        }
+    }
+    for run in abandoned {
         match one(runner, &run, target(&run.target)) {
             Ok(Some(report)) => recovered.reports.push(report),
             Ok(None) => {}
@@ -79,6 +109,14 @@ pub fn recover<'t>(runner: &Runner, target: impl Fn(&str) -> Option<&'t Target>)
     }
     state.runs().remove_left_reserves()?;
     Ok(recovered)
+}
+
+/// Said of a run whose call was given up while the kernel still has it.
+fn held(run: &RunRecord, why: &str) -> PipelineError {
+    PipelineError::failed(format!("its process is not gone yet, and holds `{}` still: {why}", run.target)).with_hint(
+        "nothing is touched while that call may act; recover again once its process has ended, which it does when the target \
+         answers",
+    )
 }
 
 /// Says what to do where the error does not.
@@ -116,12 +154,15 @@ fn one(runner: &Runner, run: &RunRecord, target: Option<&Target>) -> Result<Opti
         // The host's undo needs none of it.
         Err(error) => (Linked::none(), no_step(), Some(error.to_string())),
     };
+    runner.under_way().taken_over(&run.id, &run.target, &approval.terms.rollback_owner);
     let mut sessions = runner.sessions(target, Phase::Live)?;
     let TakenOver { run, journal, plan, guards } = taken;
     let live = Live::taken_over(journal, approval.terms.mode, &plan, &mut sessions);
     let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
     let taken = TakenUp { id: run.id, guards, undo: undo.as_ref(), approval, linked, unlinked, context };
-    Run::taken_over(runner, (&run.target, target), gate, taken).roll_back(&reason).map(Some)
+    let report = Run::taken_over(runner, (&run.target, target), gate, taken).roll_back(&reason);
+    runner.under_way().over();
+    report.map(Some)
 }
 
 /// The run that this one was to undo, for the report.

@@ -124,6 +124,7 @@ pub fn resolve(
     let mut resolving = state.runs().resolve(&run, new, hold)?;
     if word.way == Way::Restore {
         runner.note(&format!("run {}: `{}` is put back as it was before the run", run.id, open.subject));
+        runner.under_way().restores(&run.id, &open.subject);
         let ceiling = Bounds::new(runner.registry(), &target.remediation.ceiling)?;
         if let Err(why) = countersign_gate::restore(&mut resolving, &mut sessions, &ceiling) {
             return Err(not_restored(resolving, &run, &why));
@@ -163,6 +164,7 @@ pub(crate) fn recover(runner: &Runner, run: &RunRecord, target: &Target) -> Resu
     let mut sessions = runner.sessions(target, Phase::Live)?;
     // One that accepts changed nothing, and is given again by whoever gave it.
     let changed = resolving.own().next().is_some();
+    runner.under_way().restores(&run.id, &subject);
     let restored = if changed { countersign_gate::restored(&mut resolving, &mut sessions) } else { Err(cut_off()) };
     match restored {
         Ok(()) => {

@@ -101,7 +101,7 @@ impl<'a> Run<'a> {
         runner.note(&format!("run {id}: every precondition holds, the journal is open"));
 
         let live = Live::new(journal, terms.mode, plan, Box::new(validators), runner.interruption());
-        runner.under_way().began(&id, order.name, live.tally());
+        runner.under_way().began(&id, order.name, &terms.rollback_owner, live.tally());
         let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
         Ok(Self {
             runner,
@@ -449,7 +449,7 @@ pub(crate) fn lost(what: String) -> PipelineError {
     }
 }
 
-fn irreversible(changes: &[ReportedChange]) -> Vec<String> {
+pub(crate) fn irreversible(changes: &[ReportedChange]) -> Vec<String> {
     let sent = changes.iter().filter(|change| change.reversibility == Reversibility::Irreversible);
     sent.map(|change| change.summary.clone()).collect()
 }

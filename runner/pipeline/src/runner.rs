@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_bundle::Bundle;
 use countersign_capability::{Blobs, Phase, Protected, Registry};
-use countersign_gate::Sessions;
+use countersign_gate::{Calls, Sessions};
 use countersign_model::documents::{ProposalRun, RehearsalDocument, namespace};
 use countersign_model::{Digest, Evidence, Grant};
 use countersign_record::{
@@ -55,6 +55,8 @@ pub struct Setup {
     pub interrupted: Arc<AtomicBool>,
     /// Told how far the run is.
     pub under_way: Arc<UnderWay>,
+    /// Told of every call to a target.
+    pub calls: Arc<Calls>,
 }
 
 /// A state directory opened, with the runner's key, its workers and the capabilities: what every verb works with.
@@ -71,6 +73,7 @@ pub struct Runner {
     clock: Clock,
     interrupted: Arc<AtomicBool>,
     under_way: Arc<UnderWay>,
+    calls: Arc<Calls>,
 }
 
 impl Runner {
@@ -101,6 +104,7 @@ impl Runner {
             clock: setup.clock,
             interrupted: setup.interrupted,
             under_way: setup.under_way,
+            calls: setup.calls,
         })
     }
 
@@ -184,6 +188,14 @@ impl Runner {
         Arc::clone(&self.interrupted)
     }
 
+    pub(crate) fn calls(&self) -> Arc<Calls> {
+        Arc::clone(&self.calls)
+    }
+
+    pub(crate) fn shared_under_way(&self) -> Arc<UnderWay> {
+        Arc::clone(&self.under_way)
+    }
+
     pub(crate) fn under_way(&self) -> &UnderWay {
         &self.under_way
     }
@@ -209,7 +221,7 @@ impl Runner {
             Phase::Live => &target.remediation,
         };
         let (registry, protected) = (Arc::clone(&self.registry), Arc::clone(&self.protected));
-        let sessions = Sessions::new(registry, identity.settings.clone(), phase, protected);
+        let sessions = Sessions::new(registry, identity.settings.clone(), phase, protected).watched_by(self.calls());
         Ok(sessions.keeping_from_view(target.sensitive(&self.registry)?))
     }
 

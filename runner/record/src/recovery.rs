@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use countersign_model::documents::GuardState;
-use countersign_model::{Outcome, Plan};
-use rusqlite::{Connection, params};
+use countersign_model::{Outcome, Plan, text};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::blobs::RunBlobs;
 use crate::journal::Before;
@@ -16,6 +16,8 @@ use crate::{Journal, JournaledChange, RecordError, RunRecord, RunState, Runs, ch
 
 // `settled = 0` is what the index is by.
 const ABANDONED: &str = "WHERE settled = 0 AND outcome IS NULL ORDER BY started, id LIMIT ?1";
+/// The kind of event that says that a call was given up.
+const GIVEN_UP: &str = "given-up";
 const UNSETTLED: &str = "WHERE settled = 0 AND outcome IN (?1, ?2, ?3, ?4)
     AND NOT EXISTS (SELECT 1 FROM open_subjects open WHERE open.run = runs.id AND open.closed_by IS NULL)
     ORDER BY started, id LIMIT ?5";
@@ -64,6 +66,36 @@ impl Runs<'_> {
     pub fn under_way(&self) -> Result<Vec<RunRecord>, RecordError> {
         let open = self.matching(ABANDONED, [rows::limit(MAX_LISTED)])?;
         Ok(open.into_iter().filter(|run| run.state == RunState::Running).collect())
+    }
+
+    /// Records durably that a call of an unfinished run to its target was given up, and why. Whoever made it may hold the
+    /// run's journal still.
+    ///
+    /// # Errors
+    /// Where it could not be recorded.
+    pub fn give_up(&self, run: &str, why: &str, at: u64) -> Result<(), RecordError> {
+        let action = "record that a call was given up";
+        let body = serde_json::json!({ "why": text::excerpt(why, 4_096), "at": at }).to_string();
+        let sql = "INSERT INTO events (run, position, after_change, kind, body)
+                   SELECT id, (SELECT coalesce(max(position), 0) + 1 FROM events WHERE run = runs.id),
+                          (SELECT coalesce(max(seq), 0) FROM changes WHERE run = runs.id), ?2, ?3
+                   FROM runs WHERE id = ?1 AND outcome IS NULL";
+        self.0.write(action, |tx| {
+            let failed = |error| RecordError::database(action, error);
+            tx.execute(sql, params![run, GIVEN_UP, body]).map(drop).map_err(failed)
+        })
+    }
+
+    /// Why a call of this run was given up last, if one was.
+    ///
+    /// # Errors
+    /// Where it cannot be told.
+    pub fn given_up(&self, run: &str) -> Result<Option<String>, RecordError> {
+        let sql = "SELECT json_extract(body, '$.why') FROM events WHERE run = ?1 AND kind = ?2
+                   ORDER BY position DESC LIMIT 1";
+        self.0.read("look for calls that were given up", |connection| {
+            connection.query_row(sql, params![run, GIVEN_UP], |row| row.get(0)).optional()
+        })
     }
 
     /// Takes over a run whose process died. `None` where it has ended, or another process is at work on it.

@@ -1,0 +1,141 @@
+//! A call to a target that never returns. It cannot be broken off, and nobody can tell what it does still: the run
+//! ends `in-doubt` where it stands, and its journal stays open for `countersign recover`.
+//!
+//! Nothing is undone after that, whatever its capability: undoing goes backwards, and the call that hangs is the latest.
+
+use std::sync::Arc;
+
+use countersign_gate::{Calls, Overdue};
+use countersign_model::text::excerpt;
+use countersign_model::{Outcome, Role};
+use countersign_record::{ChangeState, State};
+
+use crate::error::PipelineError;
+use crate::report::{ReportedChange, RunReport};
+use crate::runner::{Clock, Runner};
+use crate::under_way::{Known, Restoring, UnderWay};
+
+/// Looks whether a call is past its time, on another thread than the one that makes it.
+pub struct CallWatch {
+    pub(crate) state: Arc<State>,
+    pub(crate) calls: Arc<Calls>,
+    pub(crate) under_way: Arc<UnderWay>,
+    pub(crate) clock: Clock,
+}
+
+/// What becomes of the command whose call hangs. Its process must end with this: the call holds on to it.
+pub enum GivenUp {
+    /// A run stands where it is: this process's own, or one that it was recovering.
+    InDoubt {
+        /// What is known of it.
+        report: Box<RunReport>,
+        /// Whether it was being recovered.
+        recovering: bool,
+    },
+    /// The run had ended, and this is its report; only what was kept for undo is there still.
+    Ended(serde_json::Value),
+    /// No run of this process is under way: nothing was changed, or a person's word is half carried out.
+    Failed(PipelineError),
+}
+
+impl CallWatch {
+    /// What becomes of the command, where its call is given up.
+    #[must_use]
+    pub fn given_up(&self) -> Option<GivenUp> {
+        let overdue = self.calls.give_up()?;
+        Some(match self.under_way.known() {
+            None => GivenUp::Failed(match self.under_way.restoring() {
+                None => nothing(&overdue),
+                Some(restoring) => half_restored(&overdue, &restoring),
+            }),
+            Some(known) => {
+                let report = known.ended.then(|| self.state.runs().report(&known.run).ok().flatten()).flatten();
+                let recovering = known.recovering;
+                match report {
+                    Some(report) => GivenUp::Ended(report),
+                    None => GivenUp::InDoubt { report: Box::new(self.in_doubt(&overdue, known)), recovering },
+                }
+            }
+        })
+    }
+
+    fn in_doubt(&self, overdue: &Overdue, known: Known) -> RunReport {
+        let reason = format!(
+            "{} did not return within {} s, and was given up: it may act still, so nothing is done after it",
+            overdue.call, overdue.seconds
+        );
+        let mut unrecorded = format!(
+            "the run {} is unfinished; `countersign recover` goes on once the target answers, and blocks until then",
+            known.run
+        );
+        if let Err(error) = self.state.runs().give_up(&known.run, &reason, (self.clock)()) {
+            unrecorded.push_str(&format!("; that it was given up is not recorded: {error}"));
+        }
+        let record = self.state.runs().get(&known.run).ok();
+        let journaled = self.state.runs().changes(&known.run).unwrap_or_default();
+        let may_stand = journaled.iter().filter(|made| made.state != ChangeState::NotApplied);
+        let changes: Vec<_> = may_stand.map(|made| ReportedChange::new(made.role, &made.change)).collect();
+        let (made, undone) = (known.tally.made(), known.tally.undone());
+        let of_fix = changes.iter().filter(|change| change.role == Role::Fix).count();
+        let mut left = vec![format!("it is not known what becomes of this: {}", overdue.call)];
+        if known.recovering {
+            left.push(format!(
+                "{of_fix} changes of the fix are in the journal; what of them is undone, recovery finds out"
+            ));
+        } else {
+            left.push(format!("of {made} changes of the fix, {undone} were undone before; the others stand"));
+        }
+        RunReport {
+            run: known.run,
+            target: known.target,
+            outcome: Outcome::InDoubt,
+            reason,
+            irreversible: crate::run::irreversible(&changes),
+            changes,
+            left,
+            unrecorded: Some(unrecorded),
+            left_behind: Vec::new(),
+            denied: None,
+            check: None,
+            guards_before: Vec::new(),
+            guards: Vec::new(),
+            approvers: record.as_ref().map(|run| run.approvers.clone()).unwrap_or_default(),
+            independent: record.as_ref().is_some_and(|run| run.independent),
+            rollback_owner: known.rollback_owner,
+            open: Vec::new(),
+            lowered: Vec::new(),
+            undoes: None,
+        }
+    }
+}
+
+/// Its intent is in the run's journal: recovery ends the resolution.
+fn half_restored(overdue: &Overdue, restoring: &Restoring) -> PipelineError {
+    let subject = excerpt(&restoring.subject, 200);
+    let what = format!(
+        "{} did not return within {} s, and was given up: whether `{subject}` is as before run {} is not known, and it may act still",
+        overdue.call, overdue.seconds, restoring.run
+    );
+    let hint = format!(
+        "nothing more is touched, and `{subject}` stays open; see why the target hangs, and run `countersign recover` once it \
+         answers: it finishes this or takes it back"
+    );
+    PipelineError::PersonNeeded { what, hint: Some(hint), run: None, changes: Vec::new() }
+}
+
+fn nothing(overdue: &Overdue) -> PipelineError {
+    let what = format!("{} did not return within {} s, and was given up", overdue.call, overdue.seconds);
+    PipelineError::failed(what).with_hint(
+        "nothing was changed, and no use of an approval is spent; see whether what it reads is on a file system that hangs, \
+         and try again when it answers",
+    )
+}
+
+impl Runner {
+    /// What tells when a call to a target does not return.
+    #[must_use]
+    pub fn call_watch(&self) -> CallWatch {
+        let (calls, under_way) = (self.calls(), self.shared_under_way());
+        CallWatch { state: self.state(), calls, under_way, clock: self.clock() }
+    }
+}

@@ -1,0 +1,139 @@
+//! A target that never answers: the kernel holds the opening of a file, as it does where a network mount hangs.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+
+use serde_json::json;
+use support::place::Place;
+use support::under::Under;
+
+/// Whoever holds the openings of a file until it is dropped.
+struct Holding {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Holding {
+    /// `None` where only root may, and this is not.
+    fn of(path: &Path) -> Option<Self> {
+        static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+            let built = support::built().join("hold");
+            let source = support::root().join("tests/hanging/hold.c");
+            let status = Command::new("cc").arg("-o").arg(&built).arg(source).status().expect("cc, as cargo needs too");
+            assert!(status.success());
+            built
+        });
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can hold the openings of a file");
+            return None;
+        }
+        let mut child = Command::new(&*BUILT).arg(path).stdout(Stdio::piped()).spawn().expect("it starts");
+        let lines = BufReader::new(child.stdout.take().expect("its stdout")).lines();
+        let mut holding = Self { child, lines };
+        assert_eq!(holding.next().as_deref(), Some("holds"), "the kernel can hold openings");
+        Some(holding)
+    }
+
+    fn next(&mut self) -> Option<String> {
+        self.lines.next().map(|line| line.expect("it is text"))
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A place where a call is given up soon after its own time.
+fn place(more: &str) -> Place {
+    let place = Place::with(more);
+    let config = std::fs::read_to_string(place.state.config()).expect("it is text");
+    std::fs::write(place.state.config(), format!("call-grace = 1\n{config}")).expect("it can be written");
+    place
+}
+
+#[test]
+fn a_run_whose_undo_hangs_ends_in_doubt_and_is_recovered_once_the_target_answers() {
+    let place = place("");
+    place.state.configure(&Under::validator(&place.state, "place", &place.folder.join("b")));
+    let before = place.standing();
+    let proposal = place.approved();
+    let under = Under::way(&place.state, &proposal);
+    let a = place.folder.join("a");
+    let Some(mut holding) = Holding::of(&a) else { return };
+    // What was written is refused: `b` is put back, and then `a`, which hangs.
+    let ran = under.answer("bad").expect(5);
+    assert!(holding.next().is_some(), "it is held in the kernel");
+    let report = ran.json();
+    let says = format!("of `{}` did not return within 31 s, and was given up", a.display());
+    assert_eq!(report["outcome"], "in-doubt", "{report}");
+    assert!(report["reason"].as_str().is_some_and(|reason| reason.contains(&says)), "{report}");
+    assert_eq!(report["rollback_owner"], "alice");
+    assert!(report["unrecorded"].as_str().is_some_and(|why| why.contains("`countersign recover` goes on")), "{report}");
+    assert_eq!((place.text("b"), report["changes"].as_array().map(Vec::len)), ("broken too\n".to_owned(), Some(2)));
+    ran.says("nothing more is touched");
+
+    // Whoever recovers it meanwhile meets the same; whoever has other work is not held up, and the target is blocked.
+    let recovered = place.state.run(&["--json", "recover"]).expect(5).says("was given up").json();
+    assert_eq!(recovered["runs"][0]["outcome"], "in-doubt", "{recovered}");
+    let runs = place.state.run(&["--json", "runs"]).expect(0).json();
+    assert_eq!(runs["runs"][0]["outcome"], "unfinished", "{runs}");
+    assert_eq!(place.text("b"), "broken too\n");
+
+    place.state.run(&["--json", "run", &proposal]).expect(5).says("died without an outcome and blocks it");
+
+    drop(holding);
+    let recovered = place.state.run(&["--json", "recover"]).expect(0).json();
+    assert_eq!(recovered["runs"][0]["outcome"], "rolled-back", "{recovered}");
+    assert_eq!(place.standing(), before);
+}
+
+/// What is read before anything is changed changes nothing.
+#[test]
+fn a_precondition_that_hangs_begins_no_run() {
+    let place = place("");
+    let proposal = place.approved();
+    let before = place.standing();
+    let Some(holding) = Holding::of(&place.folder.join("a")) else { return };
+    let ran = place.run(&proposal).expect(1).says("was given up").says("nothing was changed");
+    assert_eq!(ran.json()["error"]["code"], json!(1));
+    drop(holding);
+    assert_eq!(place.standing(), before);
+    place.run(&proposal).expect(0);
+}
+
+/// A process that the kernel does not let go of holds its locks still.
+#[test]
+fn a_run_whose_process_is_not_gone_is_left_alone() {
+    let place = place("");
+    place.state.configure(&Under::validator(&place.state, "place", &place.folder.join("b")));
+    let under = Under::way(&place.state, &place.approved());
+    let runs = place.state.run(&["--json", "runs"]).expect(0).json();
+    let run = runs["runs"][0]["run"].as_str().expect("a run");
+    let database = rusqlite::Connection::open(place.state.path("state/countersign.db")).expect("the database");
+    let sql = "INSERT INTO events (run, position, after_change, kind, body) VALUES (?1, 1, 0, 'given-up', ?2)";
+    let body = json!({ "why": "undoing the change of `/a` did not return", "at": 0 }).to_string();
+    database.execute(sql, [run, &body]).expect("it can be written");
+    let stuck = place.state.run(&["--json", "recover"]).expect(5);
+    let object = stuck.json();
+    assert_eq!(object["stuck"][0]["run"], run, "{object}");
+    let why = object["stuck"][0]["error"]["message"].as_str().expect("why");
+    assert!(why.contains("its process is not gone yet, and holds `place` still: undoing the change of `/a`"), "{why}");
+    assert_eq!(place.text("a"), "fixed\n");
+    under.answer("bad").expect(4);
+}
