@@ -21,6 +21,7 @@ use std::process::Stdio;
 use keys::Keys;
 use serde_json::Value;
 use support::normal::{Normal, Style};
+use support::spoken::Spoken;
 use support::{Incident, Ran, Runs, State, bundle, eventually, root};
 
 /// 2026-01-05T08:00:00Z, when the story begins; every step takes a minute.
@@ -141,6 +142,22 @@ impl Story {
         arguments.extend(["--hypothesis", "pool-size is 0, so no worker takes orders", "--key", &key]);
         arguments.extend(more);
         Self::name(&self.step(step, 0, &arguments), "p-")
+    }
+
+    /// A run of the same proposal, approved once more, whose process is killed while it waits for a confirmation.
+    fn left_waiting(&self, proposal: &str) -> String {
+        let quietly = |words: &[&str]| {
+            let mut command = self.incident.state.command(words);
+            command.env("COUNTERSIGN_TEST_NOW", self.now().to_string());
+            command
+        };
+        let alice = self.path("alice");
+        let reason = ["--reason", "once more", "--confirm-within", "1h"];
+        quietly(&[&["approve", proposal, "--key", &alice], reason.as_slice()].concat()).ran().expect(0);
+        let run = Spoken::start(&mut quietly(&["run", proposal]));
+        let line = run.says("waits for a confirmation until");
+        run.kill();
+        line.split(' ').nth(1).expect("a run").to_owned()
     }
 
     fn approve(&self, step: &str, proposal: &str) {
@@ -335,11 +352,30 @@ fn story(json: bool) -> Story {
     // What cannot be read whole is not gone by.
     story.incident.state.damage_journal(true);
     story.step("run-blocked", 5, &["run", &slow]);
-    let unfinished = Story::name(&story.incident.state.run(&["runs"]), "r-");
+    let mut runs = story.incident.state.command(&["runs"]);
+    let unfinished = Story::name(&runs.env("COUNTERSIGN_TEST_NOW", story.now().to_string()).ran(), "r-");
     story.step("show-unfinished", 0, &["show", &unfinished]);
     story.step("recover-stuck", 5, &["recover"]);
     story.incident.state.damage_journal(false);
     story.step("recover", 0, &["recover"]);
+
+    // What a run changed stays only once somebody has confirmed it.
+    let waits = story.propose("propose-waiting", "pool-size", "orders", &[]);
+    let asking =
+        ["approve", &waits, "--key", &alice, "--reason", "as long as somebody looks", "--confirm-within", "1h"];
+    story.step("approve-waiting", 0, &asking);
+    story.step("review-waiting", 0, &["review", &waits]);
+    story.step("run-unconfirmed", 4, &["run", &waits, "--confirm-within", "1s"]);
+    let left = story.left_waiting(&waits);
+    story.step("rollback-waiting", 0, &["rollback", &left, "--key", &alice, "--reason", "the queue grows"]);
+    let left = story.left_waiting(&waits);
+    story.step("runs-waiting", 0, &["runs", "--limit", "1"]);
+    story.step("pending-waiting", 0, &["pending"]);
+    story.step("show-waiting", 0, &["show", &left]);
+    story.step("recover-waiting", 0, &["recover"]);
+    story.step("confirm-own", 3, &["confirm", &left, "--key", &agent]);
+    story.step("confirm", 0, &["confirm", &left, "--key", &alice, "--reason", "the queue drains"]);
+    story.step("confirm-again", 3, &["confirm", &left, "--key", &alice]);
 
     // The service is gone: neither check nor guard can tell that all is well.
     story.incident.stop();

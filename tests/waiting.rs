@@ -5,65 +5,19 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::killed::Killed;
+use support::spoken::Spoken;
 use support::{Incident, Runs, State, bundle, eventually};
 
-/// A run that waits, with what it says as it says it.
-struct Waiting {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Waiting {
-    /// Starts it, and reads what it waits for.
-    fn begin(incident: &Incident, proposal: &str, more: &[&str]) -> (Self, String) {
-        let waiting = Self::start(incident, proposal, more);
-        let first = waiting.says("waiting for");
-        (waiting, first)
-    }
-
-    fn start(incident: &Incident, proposal: &str, more: &[&str]) -> Self {
-        let mut command = incident.state.command(&["--json", "run", proposal, "--wait"]);
-        let mut child =
-            command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-        let (sender, lines) = channel();
-        let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines }
-    }
-
-    /// The next line with these words.
-    #[track_caller]
-    fn says(&self, words: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(60);
-        let mut said = Vec::new();
-        loop {
-            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(words) => return line,
-                Ok(line) => said.push(line),
-                Err(_) => panic!("it did not say `{words}`: {said:?}"),
-            }
-        }
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).expect("it runs");
-    }
-
-    /// Its exit code, the one object on stdout, and the rest of what it said.
-    fn end(mut self) -> (Option<i32>, Value, String) {
-        let mut stdout = String::new();
-        self.child.stdout.take().expect("its stdout").read_to_string(&mut stdout).expect("it is text");
-        let code = self.child.wait().expect("it ended").code();
-        let said: Vec<String> = self.lines.iter().collect();
-        (code, serde_json::from_str(&stdout).unwrap_or_default(), said.join("\n"))
-    }
+/// Starts a run that waits, and reads what it waits for.
+fn begin(incident: &Incident, proposal: &str, more: &[&str]) -> (Spoken, String) {
+    let mut command = incident.state.command(&["--json", "run", proposal, "--wait"]);
+    let waiting = Spoken::start(command.args(more));
+    let first = waiting.says("waiting for");
+    (waiting, first)
 }
 
 #[test]
@@ -79,7 +33,7 @@ fn it_starts_at_the_last_signature() {
     fs::write(incident.state.config(), config.replace(&pinned, &digest)).expect("it can be written");
 
     let proposal = incident.propose("pool-size");
-    let (waiting, says) = Waiting::begin(&incident, &proposal, &[]);
+    let (waiting, says) = begin(&incident, &proposal, &[]);
     assert!(
         says.contains(&format!("waiting for 2 of {proposal}'s approvers")) && says.contains("may sign: alice, bob"),
         "{says}"
@@ -134,7 +88,7 @@ fn what_is_approved_already_starts_at_once() {
 fn a_denial_ends_it() {
     let incident = Incident::new();
     let proposal = incident.propose("pool-size");
-    let (waiting, _) = Waiting::begin(&incident, &proposal, &[]);
+    let (waiting, _) = begin(&incident, &proposal, &[]);
     let mut deny = incident.state.command(&["deny", &proposal, "--reason", "not today", "--key"]);
     deny.arg(incident.state.path("alice")).ran().expect(0);
     let (code, report, said) = waiting.end();
@@ -147,7 +101,7 @@ fn a_denial_ends_it() {
 fn a_revision_ends_it_and_is_named() {
     let incident = Incident::new();
     let proposal = incident.propose("pool-size");
-    let (waiting, _) = Waiting::begin(&incident, &proposal, &[]);
+    let (waiting, _) = begin(&incident, &proposal, &[]);
     let mut revise = incident.state.command(&["--json", "propose", "--revise", &proposal, "--key"]);
     let new = revise.arg(incident.state.path("agent")).ran().expect(0).json();
     let (code, _, said) = waiting.end();
@@ -179,7 +133,7 @@ fn a_signal_ends_it_and_changes_nothing() {
         let incident = Incident::new();
         let proposal = incident.propose("pool-size");
         let before = fs::read(&incident.config).expect("it is there");
-        let (waiting, _) = Waiting::begin(&incident, &proposal, &[]);
+        let (waiting, _) = begin(&incident, &proposal, &[]);
         waiting.signal(signal);
         let (code, object, said) = waiting.end();
         assert_eq!((code, object["error"]["code"].as_i64()), (Some(1), Some(1)), "{said}");
@@ -195,7 +149,7 @@ fn a_signal_ends_it_and_changes_nothing() {
 fn what_was_changed_meanwhile_is_seen_when_it_starts() {
     let incident = Incident::new();
     let proposal = incident.propose("pool-size");
-    let (waiting, _) = Waiting::begin(&incident, &proposal, &[]);
+    let (waiting, _) = begin(&incident, &proposal, &[]);
     let config = fs::read_to_string(incident.state.config()).expect("it is text");
     incident.approve(&proposal);
     // Either the run was faster, or it refuses the other configuration: it never goes by what it read first.
@@ -204,7 +158,7 @@ fn what_was_changed_meanwhile_is_seen_when_it_starts() {
 
     let incident = Incident::new();
     let proposal = incident.propose("pool-size");
-    let (waiting, _) = Waiting::begin(&incident, &proposal, &[]);
+    let (waiting, _) = begin(&incident, &proposal, &[]);
     let own = fs::read_to_string(incident.state.config()).expect("it is text");
     assert_ne!(own, config);
     // The approver's command reads the old configuration; what the run reads changes while it waits.
@@ -264,7 +218,7 @@ fn what_no_signature_can_allow_is_refused_at_once() {
 fn it_sleeps_while_it_waits() {
     let incident = Incident::new();
     let proposal = incident.propose("pool-size");
-    let (waiting, _) = Waiting::begin(&incident, &proposal, &[]);
+    let (waiting, _) = begin(&incident, &proposal, &[]);
     let ticks = |pid: u32| -> u64 {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
         let (_, rest) = stat.rsplit_once(')').expect("a command");

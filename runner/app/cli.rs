@@ -79,7 +79,9 @@ enum Command {
     Import(commands::import::Arguments),
     /// Run an approved proposal: apply, check, and commit or roll back
     Run(commands::run::Arguments),
-    /// Propose to undo a committed run: what it changed is put back, by an approval of its own
+    /// Say that a run that waits for a confirmation may stay as it is
+    Confirm(commands::confirm::Arguments),
+    /// Propose to undo a committed run by an approval of its own; or have one that waits rolled back at once
     Rollback(commands::rollback::Arguments),
     /// Stop new runs at once, or let them begin again
     Pause(commands::pause::Arguments),
@@ -138,6 +140,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Export(arguments) => commands::export::run(global, arguments),
         Command::Import(arguments) => commands::import::run(global, arguments),
         Command::Run(arguments) => commands::run::run(global, arguments),
+        Command::Confirm(arguments) => commands::confirm::run(global, arguments),
         Command::Rollback(arguments) => commands::rollback::run(global, arguments),
         Command::Pause(arguments) => commands::pause::run(global, arguments),
         Command::Pending(arguments) => commands::pending::run(global, arguments),

@@ -48,7 +48,7 @@ impl Environment {
     }
 
     fn recovered(self) -> Self {
-        crate::commands::recover::told(&self);
+        let _ = crate::commands::recover::told(&self);
         self
     }
 

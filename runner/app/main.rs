@@ -13,6 +13,7 @@ mod environment;
 mod files;
 mod hints;
 mod hung;
+mod notify;
 mod output;
 mod papers;
 mod progress;

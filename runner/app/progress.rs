@@ -15,6 +15,12 @@ impl Progress for Narrator {
         crate::output::complain(line);
     }
 
+    fn waits(&self, line: &str) {
+        if std::io::stderr().is_terminal() {
+            crate::output::complain(line);
+        }
+    }
+
     fn log(&self, role: Option<Role>, line: &LogLine) {
         let role = role.map_or("read", Role::name);
         crate::output::complain(format_args!("  {role} says ({}): {}", line.level, visible(&line.message)));

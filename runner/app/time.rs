@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use countersign_trust::MAX_CONFIRMATION;
 pub(crate) use countersign_trust::moment;
 
 /// Pins the clock of a debug build, for tests: milliseconds since 1970-01-01 UTC. A release build does not know it.
@@ -51,6 +52,14 @@ pub(crate) fn parse_duration_or_none(text: &str) -> Result<u64, String> {
     if text == "0s" { Ok(0) } else { parse_duration(text) }
 }
 
+/// The same for how long a run waits for a confirmation.
+pub(crate) fn parse_confirmation(text: &str) -> Result<u64, String> {
+    let within = parse_duration(text)?;
+    let longest =
+        || format!("a confirmation is waited for for at most `{}`", countersign_trust::length(MAX_CONFIRMATION));
+    if within > MAX_CONFIRMATION { Err(longest()) } else { Ok(within) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +72,8 @@ mod tests {
         assert_eq!(span(7 * 86_400_000 - 1), "7 d", "just now it was a week");
         assert_eq!(span(5 * 3_600_000 - 60_000), "5 h");
         assert_eq!(parse_duration("10m"), Ok(600_000));
+        assert_eq!(parse_confirmation("7d"), Ok(MAX_CONFIRMATION));
+        assert!(parse_confirmation("169h").is_err_and(|why| why.contains("at most `7d`")));
         for bad in ["", "h", "1", "1.5h", "-1h", "0s", "1w", "99999999999999999d"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }

@@ -14,6 +14,7 @@ pub mod killed;
 pub mod mount;
 pub mod normal;
 pub mod place;
+pub mod spoken;
 pub mod under;
 
 use std::fs::{self, File};

@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
+use countersign_model::documents::Confirmation;
 use countersign_model::{Grant, Reversibility};
-use countersign_pipeline::{ApprovalTerms, Given};
+use countersign_pipeline::{ApprovalTerms, Given, SignedConfirmation};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -19,6 +20,7 @@ use crate::time::moment;
 #[command(after_help = "\
 Examples:
   countersign approve p-0123456789ab --key ~/.ssh/id_ed25519 --reason 'seen, agreed'
+  countersign approve p-0123456789ab --agent --reason 'if the queue drains' --confirm-within 10m
   countersign approve orders.proposal --runner known-runners --agent --reason 'seen, agreed'
   countersign approve orders.proposal --runner known-runners --key ~/.ssh/id_ed25519 --cosign 4f3a91
   countersign approve p-0123456789ab --reason 'seen, agreed' --write-manifest approval.json
@@ -38,21 +40,34 @@ pub(crate) struct Arguments {
     /// For how long the approval is good
     #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = crate::time::parse_duration)]
     expires: u64,
+    /// Let a run commit only once somebody has confirmed what it changed (`countersign confirm`), within this time: 1s to 7d
+    #[arg(long, value_name = "SPAN", value_parser = crate::time::parse_confirmation)]
+    confirm_within: Option<u64>,
+    /// What happens to what was changed where nobody says anything within that time
+    #[arg(long, value_enum, default_value_t = Silence::RollBack, requires = "confirm_within")]
+    silence: Silence,
     /// Sign an approval that somebody gave already, as it stands: where the trust policy asks for several people, they
     /// must sign the same one. `review` lists them; the beginning of its digest names it
-    #[arg(long, value_name = "APPROVAL", conflicts_with_all = ["narrow", "expires", "write_manifest"])]
+    #[arg(long, value_name = "APPROVAL", conflicts_with_all = ["narrow", "expires", "confirm_within", "write_manifest"])]
     cosign: Option<String>,
     /// Write the approval manifest, to be signed with `ssh-keygen -Y sign -n approval@countersign`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "agent", "signature"])]
     write_manifest: Option<PathBuf>,
     /// Take a manifest that was signed elsewhere
-    #[arg(long, value_name = "FILE", requires = "signature", conflicts_with_all = ["key", "agent", "narrow", "expires"])]
+    #[arg(long, value_name = "FILE", requires = "signature", conflicts_with_all = ["key", "agent", "narrow", "expires", "confirm_within"])]
     manifest: Option<PathBuf>,
     /// The signature on that manifest
     #[arg(long, value_name = "FILE", requires = "manifest")]
     signature: Option<PathBuf>,
     #[command(flatten)]
     pins: PinArguments,
+}
+
+/// What nobody's saying anything means: what was changed is put back, or stays.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Silence {
+    RollBack,
+    Keep,
 }
 
 /// The largest manifest or signature that is read, in bytes.
@@ -73,6 +88,9 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             reason: arguments.reason.as_deref().unwrap_or_default(),
             narrow: &arguments.narrow,
             valid_for: arguments.expires,
+            confirmation: arguments
+                .confirm_within
+                .map(|within_ms| Confirmation { within_ms, silence_keeps: arguments.silence == Silence::Keep }),
         })?,
     };
     if let Some(file) = &arguments.write_manifest {
@@ -109,7 +127,9 @@ fn scope(papers: &Papers, given: &Given) -> anyhow::Result<String> {
     let narrowed = render::narrowed(requested, &terms.grants).into_iter().map(|(role, line)| format!("{role}: {line}"));
     let narrowed: Vec<_> = narrowed.collect();
     let narrowed = if narrowed.is_empty() { String::new() } else { format!("; narrowed: {}", narrowed.join("; ")) };
-    Ok(format!("{}, good until {}, {runs}{each}{narrowed}", targets.join(", "), moment(terms.expires)))
+    let confirmed = terms.confirmation.map(|asked| format!("; {}", render::confirmation(&asked.into())));
+    let confirmed = confirmed.unwrap_or_default();
+    Ok(format!("{}, good until {}, {runs}{each}{confirmed}{narrowed}", targets.join(", "), moment(terms.expires)))
 }
 
 fn approved(papers: &Papers, kept: &Kept) -> Done {
@@ -151,6 +171,7 @@ fn approved(papers: &Papers, kept: &Kept) -> Done {
         "file": file,
         "expires": given.map(|given| given.terms.expires),
         "uses": given.map(|given| given.terms.uses),
+        "confirmation": given.and_then(|given| given.terms.confirmation).map(SignedConfirmation::from),
         "committed": committed,
         "notes": notes,
     });

@@ -3,6 +3,7 @@
 pub(crate) mod approve;
 pub(crate) mod build;
 pub(crate) mod completions;
+pub(crate) mod confirm;
 pub(crate) mod deny;
 pub(crate) mod export;
 pub(crate) mod images;

@@ -1,5 +1,5 @@
 use clap::Args;
-use countersign_pipeline::{MAX_PENDING, PendingProposal};
+use countersign_pipeline::{MAX_PENDING, PendingProposal, WaitingForWord};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -31,7 +31,15 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
             proposal.remediation.clone(),
         ]);
     }
-    let mut text = if pending.is_empty() { "nothing is pending".to_owned() } else { table(&rows) };
+    let mut text = match (pending.is_empty(), all.waiting.is_empty()) {
+        (true, true) => "nothing is pending".to_owned(),
+        (true, false) => String::new(),
+        (false, _) => table(&rows),
+    };
+    if !all.waiting.is_empty() {
+        text.push_str(if pending.is_empty() { "" } else { "\n\n" });
+        text.push_str(&table(&waiting(&all.waiting)));
+    }
     let open = runner.open_runs()?;
     for run in &open {
         text.push_str(&format!("\n{}", render::run::open_in_a_line(&run.run, &run.open)));
@@ -50,7 +58,36 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
             "only the oldest {MAX_PENDING} were looked at: {left_off} later ones are left off"
         ));
     }
-    Ok(Done::new(text, json!({ "pending": pending, "left_off": all.left_off, "open": open, "paused": paused })))
+    let json = json!({
+        "pending": pending,
+        "waiting": all.waiting,
+        "left_off": all.left_off,
+        "open": open,
+        "paused": paused,
+    });
+    Ok(Done::new(text, json))
+}
+
+/// The runs that wait for a person's word.
+fn waiting(runs: &[WaitingForWord]) -> Vec<Vec<String>> {
+    let mut rows = vec![["RUN", "STATUS", "TARGET", "PROPOSAL", "SILENCE", "MAY CONFIRM"].map(str::to_owned).to_vec()];
+    for run in runs {
+        let alone = if run.waiting.attended { "" } else { ", its process is gone" };
+        let silence = match run.waiting.silence {
+            Some("keep") => "keeps it",
+            Some(_) => "rolls it back",
+            None => "unknown",
+        };
+        rows.push(vec![
+            run.run.clone(),
+            format!("to be confirmed until {}{alone}", moment(run.waiting.until)),
+            run.target.clone(),
+            run.proposal.clone(),
+            silence.to_owned(),
+            if run.may_confirm.is_empty() { "nobody".to_owned() } else { run.may_confirm.join(",") },
+        ]);
+    }
+    rows
 }
 
 /// Where it waits, and where it ran already.

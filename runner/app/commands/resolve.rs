@@ -1,6 +1,6 @@
 use clap::{ArgGroup, Args};
 use countersign_model::text::visible;
-use countersign_pipeline::{Resolved, Way, Word};
+use countersign_pipeline::{Closing, Resolved, Way};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
-    let word = Word {
+    let word = Closing {
         run: &arguments.run,
         subject: &arguments.subject,
         way: if arguments.restore { Way::Restore } else { Way::Accept },

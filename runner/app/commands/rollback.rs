@@ -11,11 +11,13 @@ use crate::signing::SignerArguments;
 #[command(
     after_help = "Example: countersign rollback r-0123456789ab --key ~/.ssh/other-agent --reason 'the sale is over'
 
-Nothing is changed by this: it plans how the run's changes are put back, and proposes that.
-`countersign review`, `approve` and `run` then take it like every proposal."
+Of a committed run nothing is changed by this: it plans how the run's changes are put back, and proposes that.
+`countersign review`, `approve` and `run` then take it like every proposal.
+
+A run that waits for a confirmation is rolled back at once, by somebody whose confirmation would count."
 )]
 pub(crate) struct Arguments {
-    /// The committed run
+    /// The run, committed or waiting for a confirmation
     run: String,
     /// Why
     #[arg(long, value_name = "TEXT")]
@@ -27,6 +29,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let runner = &environment.runner;
+    if countersign_pipeline::awaits_word(runner, &arguments.run)? {
+        let reason = Some(arguments.reason.as_str());
+        return super::confirm::said(&environment, &arguments.run, false, reason, &arguments.signer);
+    }
     let signatory = arguments.signer.signatory()?;
     let undo = Undo::load(runner, &arguments.run)?;
     let bundle = undo.bundle(runner)?;

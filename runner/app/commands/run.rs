@@ -15,7 +15,8 @@ use crate::render;
 #[command(after_help = "\
 Examples:
   countersign run p-0123456789ab
-  countersign run p-0123456789ab --wait --timeout 1h")]
+  countersign run p-0123456789ab --wait --timeout 1h
+  countersign run p-0123456789ab --confirm-within 10m")]
 pub(crate) struct Arguments {
     /// The proposal
     proposal: String,
@@ -32,6 +33,10 @@ pub(crate) struct Arguments {
     /// refuses at once
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = crate::time::parse_duration_or_none)]
     lock_timeout: u64,
+    /// Commit only once somebody has confirmed what was changed (`countersign confirm`), within this time at most: 1s to
+    /// 7d. Silence rolls it back, unless the approval says that it keeps it. What was signed may be shortened, and no more
+    #[arg(long, value_name = "SPAN", value_parser = crate::time::parse_confirmation)]
+    confirm_within: Option<u64>,
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
@@ -72,7 +77,7 @@ fn ordered<T>(
             ));
         }
     };
-    let order = Order::new(&stored, name, environment.target(name)?)?;
+    let order = Order::new(&stored, name, environment.target(name)?)?.confirmed_within(arguments.confirm_within);
     let order = order.waiting_for_locks(Duration::from_millis(arguments.lock_timeout));
     environment.roll_back_on_signals()?;
     match act(runner, &order) {

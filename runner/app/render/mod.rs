@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use countersign_model::documents::{Denial, RoleGrants};
 use countersign_model::text::{exact_lines, excerpt, visible};
 use countersign_model::{Grant, Reversibility, Role, Verdict};
-use countersign_pipeline::{ChangeReview, GuardState, Sizes};
+use countersign_pipeline::{ChangeReview, GuardState, SignedConfirmation, Sizes};
 use serde_json::{Value, json};
 
 /// Columns, parted by two spaces.
@@ -200,6 +200,13 @@ pub(crate) fn guards(text: &mut String, guards: &[GuardState]) -> std::fmt::Resu
         }
     }
     Ok(())
+}
+
+/// What an approval says of a confirmation, in words.
+pub(crate) fn confirmation(asked: &SignedConfirmation) -> String {
+    let within = countersign_trust::length(asked.within_ms);
+    let silence = if asked.silence == "keep" { "silence keeps what it changed" } else { "silence rolls it back" };
+    format!("to be confirmed within {within}, {silence}")
 }
 
 #[cfg(test)]

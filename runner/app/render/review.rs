@@ -434,6 +434,9 @@ fn approvals(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
         if let Some(why) = &given.void {
             writeln!(text, "    VOID, no run will be by it: {}", visible(why))?;
         }
+        if let Some(asked) = &given.confirmation {
+            writeln!(text, "    a run by it is {}", super::confirmation(asked))?;
+        }
         writeln!(text, "    \"{}\"", excerpt(&given.reason, 200))?;
         let narrowed = given.narrowed.as_ref().map(|narrowed| super::narrowed(&requested, narrowed));
         for (role, line) in narrowed.into_iter().flatten() {

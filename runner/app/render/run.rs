@@ -25,6 +25,14 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
         writeln!(text, "approval not independent: the proposer's key is in no trust policy")?;
     }
     writeln!(text, "approved by: {}", report.approvers.join(", "))?;
+    if let Some(confirmation) = &report.confirmation {
+        let what = match (&confirmation.by, report.outcome) {
+            (Some(by), Outcome::Committed) => format!("given by {by}"),
+            (Some(by), _) => format!("by the word of {by}"),
+            (None, _) => "nobody confirmed it".to_owned(),
+        };
+        writeln!(text, "confirmation: {}; it was waited for until {}", visible(&what), moment(confirmation.until))?;
+    }
     writeln!(text, "changes:")?;
     let by = if report.undoes.is_some() { super::undoing } else { super::step };
     for change in &report.changes {
@@ -70,6 +78,14 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
     let owner = visible(&report.rollback_owner);
     match report.outcome {
         Outcome::Committed => match &report.undoes {
+            // What was decided while nobody looked was committed as it had been found good.
+            None if report.guards.is_empty() => {
+                writeln!(
+                    text,
+                    "target {}: changed as approved; check and guards held when they were last asked",
+                    report.target
+                )
+            }
             None => writeln!(text, "target {}: changed as approved; check and guards hold", report.target),
             Some(undoes) => {
                 writeln!(
@@ -189,6 +205,9 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
     }
     if let Some(by) = &run.undone_by {
         writeln!(text, "undone   by {by}")?;
+    }
+    if let Some(waiting) = &run.waiting {
+        writeln!(text, "waits    since {}, until {}", moment(waiting.since), moment(waiting.until))?;
     }
     writeln!(text, "changes")?;
     let by = if run.undoes.is_some() { super::undoing } else { super::step };

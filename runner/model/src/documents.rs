@@ -234,7 +234,7 @@ pub struct Terms {
     pub success: Success,
     /// The run that is undone.
     pub undoes: Option<Undoes>,
-    /// Whether a person must confirm a committed change, and by when; none yet.
+    /// Whether a person must confirm what was changed before it is committed, and by when.
     pub confirmation: Option<Confirmation>,
     /// From when on it may run, in milliseconds since 1970-01-01 UTC.
     pub not_before: u64,
@@ -253,13 +253,38 @@ pub struct Terms {
 }
 
 /// Terms of a commit that a person must confirm.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Confirmation {
-    /// How long the run waits for a person, in milliseconds.
+    /// How long the run waits for a person once check and guards hold, in milliseconds; a second to seven days.
     pub within_ms: u64,
     /// Whether silence keeps the change; otherwise it is rolled back.
     pub silence_keeps: bool,
+}
+
+/// What a person says of a run that waits for it; signed in the namespace `confirmation@countersign`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmationDocument {
+    /// [`DOCUMENT_VERSION`].
+    pub version: u32,
+    /// The run's name.
+    pub run: String,
+    /// Digest of the proposal's signed bytes.
+    pub proposal: Digest,
+    /// Digest of the approval manifest that the run used.
+    pub approval: Digest,
+    /// The target's name.
+    pub target: String,
+    /// Fingerprint of the key of the runner whose run it is.
+    pub runner: String,
+    /// Whether what was changed is kept; otherwise it is rolled back.
+    pub keeps: bool,
+    /// Why, where anything was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
 }
 
 /// A person's refusal; signed in the namespace `denial@countersign`.
@@ -306,6 +331,8 @@ pub mod namespace {
     pub const REHEARSAL: &str = "rehearsal@countersign";
     /// [`Evidence`](crate::Evidence).
     pub const EVIDENCE: &str = "evidence@countersign";
+    /// [`ConfirmationDocument`](super::ConfirmationDocument).
+    pub const CONFIRMATION: &str = "confirmation@countersign";
     /// [`StandingDocument`](super::StandingDocument).
     pub const STANDING: &str = "standing@countersign";
     /// [`ResolutionDocument`](super::ResolutionDocument).

@@ -11,6 +11,8 @@ pub(crate) const LOST: &str = "nothing changed; restore the state directory from
 
 /// What a run goes by: the terms that were signed, and by whom.
 pub(crate) struct Approval {
+    /// Digest of the manifest's bytes.
+    pub(crate) digest: Digest,
     pub(crate) terms: Terms,
     /// By name, each once.
     pub(crate) approvers: Vec<String>,
@@ -22,6 +24,7 @@ impl Approval {
     /// What allows a run to begin.
     pub(crate) fn of(authorized: &Authorized) -> Self {
         Self {
+            digest: authorized.manifest_digest(),
             terms: authorized.manifest().predicate.clone(),
             approvers: authorized.approvers().to_vec(),
             independent: authorized.independent(),
@@ -34,7 +37,9 @@ impl Approval {
     /// Where the manifest is kept no longer, or is not what the run used.
     pub(crate) fn of_run(runner: &Runner, run: &RunRecord) -> Result<Self, PipelineError> {
         let terms = terms_of(runner, run)?;
-        Ok(Self { terms, approvers: run.approvers.clone(), independent: run.independent })
+        // The terms were found by it.
+        let digest = run.manifest.unwrap_or(terms.proposal);
+        Ok(Self { digest, terms, approvers: run.approvers.clone(), independent: run.independent })
     }
 
     /// What the step in this role may do.

@@ -1,5 +1,5 @@
 use countersign_capability::Registry;
-use countersign_model::documents::{ApprovalManifest, Configured, RoleGrants, Terms, namespace};
+use countersign_model::documents::{ApprovalManifest, Configured, Confirmation, RoleGrants, Terms, namespace};
 use countersign_model::{Access, Digest, Grant};
 use countersign_record::KeptFiles;
 use countersign_trust::{
@@ -25,6 +25,8 @@ pub struct ApprovalTerms<'a> {
     pub narrow: &'a [Grant],
     /// For how long the approval is good, in milliseconds from now.
     pub valid_for: u64,
+    /// Whether a person must confirm a run before it commits.
+    pub confirmation: Option<Confirmation>,
 }
 
 /// Who approved and where it is kept.
@@ -107,6 +109,7 @@ pub(crate) fn approvable(proposal: &Proposal, policy: Digest) -> Result<(), Pipe
         not_before: document.created,
         expires: document.expires,
         uses: 1,
+        confirmation: None,
         rollback_owner: "-".to_owned(),
         evidence: document.evidence.clone(),
         policy,
@@ -177,6 +180,7 @@ pub(crate) fn draft(
         not_before: now,
         expires: now.saturating_add(terms.valid_for),
         uses: 1,
+        confirmation: terms.confirmation,
         rollback_owner: owner(targets.iter().map(|(_, configured)| configured.rollback_owner.as_str())),
         evidence: document.evidence.clone(),
         policy: desk.pinned_policy(),

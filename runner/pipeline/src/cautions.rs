@@ -1,6 +1,7 @@
 //! What whoever signs ought to know of the targets and may not have looked at.
 
 use countersign_capability::Phase;
+use countersign_record::Unfinished;
 
 use crate::error::PipelineError;
 use crate::runner::Runner;
@@ -17,7 +18,9 @@ pub fn cautions(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -
     for (name, target) in targets {
         let mut sessions = runner.sessions(target, Phase::Observe)?;
         let drift = crate::drift::drift(runner, &mut sessions, &stored.rehearsal(name)?.plan.forward);
-        let blocked = runner.unfinished(name)?.is_some();
+        // One that waits for a person's word ends by itself.
+        let died = |run: &Unfinished| crate::order::held_by_waiting(runner, run.run()).is_none();
+        let blocked = runner.unfinished(name)?.as_ref().is_some_and(died);
         of(&mut cautions, name, blocked, target.guards.is_empty(), &drift);
     }
     Ok(cautions)

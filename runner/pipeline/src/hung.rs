@@ -104,6 +104,7 @@ impl CallWatch {
             rollback_owner: known.rollback_owner,
             open: Vec::new(),
             lowered: Vec::new(),
+            confirmation: None,
             undoes: None,
         }
     }

@@ -10,6 +10,7 @@ mod before;
 mod cautions;
 mod check;
 mod command;
+mod confirm;
 mod desk;
 mod diff;
 mod drift;
@@ -58,6 +59,7 @@ mod witness;
 pub use approve::{ApprovalTerms, Approved, deny, draft_approval, given_approval, keep_approval, sign_approval};
 pub use before::Before;
 pub use cautions::cautions;
+pub use confirm::{Said, Word, awaits_word, say};
 pub use countersign_gate::{CALL_GRACE, Calls};
 pub use countersign_model::documents::{EarlierRun, GuardState, OpenSubject, Way};
 pub use countersign_record::Paused;
@@ -68,20 +70,21 @@ pub use given::{Given, committed, given, may_sign};
 pub use hung::{CallWatch, GivenUp};
 pub use investigate::{Investigated, ReadResult, investigate, read};
 pub use link::Linked;
-pub use listing::{ListedRun, MAX_EARLIER, OpenRun, ShownChange, ShownResolution, ShownRun};
+pub use listing::{ListedRun, ListedWaiting, MAX_EARLIER, OpenRun, ShownChange, ShownResolution, ShownRun};
 pub use locks::LOCK_TIMEOUT;
 pub use order::Order;
 pub use pause::{PauseSaid, describe_pause, pause};
-pub use pending::{MAX_PENDING, Pending, PendingProposal, pending};
+pub use pending::{MAX_PENDING, Pending, PendingProposal, WaitingForWord, pending};
 pub use progress::Progress;
 pub use propose::{Drafted, ProposalDraft, UndoDraft, draft, draft_undo, proposal_name, requested};
-pub use recover::{Recovered, Stuck, Tries, recover};
+pub use recover::{Recovered, StillWaiting, Stuck, Tries, recover, recover_and_wait};
 pub use rehearse::{RehearsalRequest, Rehearsed, rehearse};
 pub use remediate::remediate;
-pub use report::{ReportedChange, RunReport, Sizes, UndoneRun};
-pub use resolve::{Resolved, Word, resolve};
+pub use report::{ReportedChange, ReportedConfirmation, RunReport, Sizes, UndoneRun};
+pub use resolve::{Closing, Resolved, resolve};
 pub use review::{
-    ApprovalReview, EvidenceReview, GrantReview, ProposerReview, Provenance, Review, TargetReview, Words, review,
+    ApprovalReview, EvidenceReview, GrantReview, ProposerReview, Provenance, Review, SignedConfirmation, TargetReview,
+    Words, review,
 };
 pub use revision::Revised;
 pub use run::Run;

@@ -5,14 +5,16 @@ use countersign_model::documents::{EarlierRun, OpenSubject, ProposalRun, Resolut
 use countersign_model::text::without_digests;
 use countersign_model::{Change, Digest, strict};
 use countersign_record::{ChangeState, JournaledChange, Resolution, RunRecord, RunState};
+use countersign_trust::moment;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::approval::Approval;
 use crate::error::PipelineError;
 use crate::order::Order;
 use crate::past::{Past, SINCE};
 use crate::propose::proposal_name;
-use crate::report::{ReportedChange, RunReport};
+use crate::report::{ReportedChange, RunReport, silence};
 use crate::runner::Runner;
 use crate::target::Target;
 
@@ -21,12 +23,38 @@ pub const MAX_EARLIER: usize = 20;
 /// How many runs of one proposal are looked at: as many as its approvals allow.
 const MAX_OF_PROPOSAL: usize = 1000;
 
+/// A run's waiting for a person's word, while nothing is decided.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListedWaiting {
+    /// From when on, in milliseconds since 1970-01-01 UTC.
+    pub since: u64,
+    /// Until when.
+    pub until: u64,
+    /// What silence means: `keep` or `roll-back`; none where the approval cannot be read.
+    pub silence: Option<&'static str>,
+    /// Whether its process is alive, which repeats check and guards.
+    pub attended: bool,
+}
+
+impl ListedWaiting {
+    /// What it waits for, in a sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let silence = match self.silence {
+            Some("keep") => "; silence keeps what was changed",
+            Some(_) => "; silence rolls it back",
+            None => "",
+        };
+        let alone = if self.attended { "" } else { "; its process is gone, and nobody looks at check and guards" };
+        format!("waits for a confirmation until {}{silence}{alone}", moment(self.until))
+    }
+}
+
 /// A run as `runs` lists it.
 #[derive(Debug, Serialize)]
 pub struct ListedRun {
     /// The run's name.
     pub run: String,
-    /// How it ended, `running` or `unfinished`.
+    /// How it ended, `running`, `waiting` or `unfinished`.
     pub outcome: String,
     /// The target.
     pub target: String,
@@ -44,6 +72,9 @@ pub struct ListedRun {
     pub open: Vec<String>,
     /// Whether everything is closed that it left; none of a run that left nothing.
     pub resolved: Option<bool>,
+    /// While it waits for a person's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<ListedWaiting>,
 }
 
 /// A run of which something is open, as `pending` lists it.
@@ -64,7 +95,7 @@ pub struct OpenRun {
 pub struct ShownRun {
     /// The run's name.
     pub run: String,
-    /// How it ended, `running` or `unfinished`.
+    /// How it ended, `running`, `waiting` or `unfinished`.
     pub outcome: String,
     /// Why.
     pub reason: String,
@@ -96,7 +127,10 @@ pub struct ShownRun {
     pub resolved: Option<bool>,
     /// What people said of what it left.
     pub resolutions: Vec<ShownResolution>,
-    /// What to do next, where the run is unfinished.
+    /// While it waits for a person's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<ListedWaiting>,
+    /// What to do next, where the run is unfinished or waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// The report that the run ended with.
@@ -211,8 +245,9 @@ pub(crate) fn put_right(changes: &[ShownChange], target: &str) -> String {
     hint
 }
 
-fn outcome(state: RunState) -> String {
-    match state {
+fn outcome(run: &RunRecord) -> String {
+    match run.state {
+        RunState::Running | RunState::Unfinished if run.waits().is_some() => "waiting".to_owned(),
         RunState::Running => "running".to_owned(),
         RunState::Unfinished => "unfinished".to_owned(),
         RunState::Finished(outcome) => outcome.name().to_owned(),
@@ -257,17 +292,23 @@ impl Runner {
         let runs = state.runs().list(limit as usize)?;
         let listed = |run: &RunRecord| -> Result<ListedRun, PipelineError> {
             let open = if left_something(run) { state.runs().open_subjects(&run.id)? } else { Vec::new() };
+            let waiting = self.waiting(run);
             Ok(ListedRun {
                 resolved: left_something(run).then_some(open.is_empty()),
                 open: open.into_iter().map(|open| open.subject).collect(),
                 run: run.id.clone(),
-                outcome: outcome(run.state),
+                outcome: outcome(run),
                 target: run.target.clone(),
                 proposal: proposal_name(&run.proposal),
                 started: run.started,
-                reason: if past.quotes(run) { SINCE.to_owned() } else { reason(run) },
+                reason: match &waiting {
+                    Some(waiting) => waiting.sentence(),
+                    None if past.quotes(run) => SINCE.to_owned(),
+                    None => reason(run),
+                },
                 undoes: run.undoes.clone(),
                 undone_by: run.undone_by.clone(),
+                waiting,
             })
         };
         runs.iter().map(listed).collect()
@@ -288,7 +329,8 @@ impl Runner {
         let made: Vec<_> = made.map(|made| ReportedChange::new(made.role, &made.change)).collect();
         let report = state.runs().report(&run.id)?;
         let quotes = past.quotes(&run);
-        let unfinished = run.state == RunState::Unfinished;
+        let waiting = self.waiting(&run);
+        let unfinished = run.state == RunState::Unfinished && run.waits().is_none();
         let open = state.runs().open_subjects(&run.id)?;
         let by_hand = !open.is_empty();
         let redacted = |open| if quotes { crate::past::opened(open, made.iter()) } else { open };
@@ -305,6 +347,7 @@ impl Runner {
         };
         let changes: Vec<ShownChange> = changes.iter().map(shown).collect();
         let reason = match reason(&run) {
+            _ if waiting.is_some() => waiting.as_ref().map(ListedWaiting::sentence).unwrap_or_default(),
             reason if quotes && !reason.is_empty() => SINCE.to_owned(),
             reason if unfinished && reason.is_empty() => DIED.to_owned(),
             reason if unfinished => format!("{DIED}, while it was rolling back: {reason}"),
@@ -323,8 +366,12 @@ impl Runner {
             (reported, false) => (report, reported.map(|reported| reported.left).unwrap_or_default()),
         };
         Ok(ShownRun {
-            outcome: outcome(run.state),
-            hint: unfinished.then(|| put_right(&changes, &run.target)),
+            outcome: outcome(&run),
+            hint: match &waiting {
+                Some(_) => Some(crate::confirm::next(&run.id)),
+                None => unfinished.then(|| put_right(&changes, &run.target)),
+            },
+            waiting,
             resolved: left_something(&run).then_some(open.is_empty()),
             open,
             resolutions,
@@ -353,9 +400,21 @@ impl Runner {
         let state = self.state();
         let open = |run: RunRecord| -> Result<OpenRun, PipelineError> {
             let open = state.runs().open_subjects(&run.id)?.into_iter().map(|open| open.subject).collect();
-            Ok(OpenRun { outcome: outcome(run.state), run: run.id, target: run.target, open })
+            Ok(OpenRun { outcome: outcome(&run), run: run.id, target: run.target, open })
         };
         state.runs().with_open_subjects()?.into_iter().map(open).collect()
+    }
+
+    /// A run's waiting, while nothing is decided.
+    pub(crate) fn waiting(&self, run: &RunRecord) -> Option<ListedWaiting> {
+        let waiting = run.waits().filter(|waiting| waiting.kept.is_none())?;
+        let approval = Approval::of_run(self, run).ok();
+        Some(ListedWaiting {
+            since: waiting.since,
+            until: waiting.until,
+            silence: approval.map(|approval| silence(crate::recover::confirmation(waiting, &approval))),
+            attended: run.state == RunState::Running,
+        })
     }
 
     pub(crate) fn earlier_runs(
@@ -369,8 +428,11 @@ impl Runner {
         runs.extend(state.runs().refused_of_bundle(bundle, MAX_EARLIER)?);
         runs.sort_by(|one, other| other.started.cmp(&one.started).then_with(|| one.id.cmp(&other.id)));
         let earlier = |run: RunRecord| EarlierRun {
-            outcome: outcome(run.state),
-            reason: past.reason(&run, reason(&run)),
+            outcome: outcome(&run),
+            reason: match self.waiting(&run) {
+                Some(waiting) => waiting.sentence(),
+                None => past.reason(&run, reason(&run)),
+            },
             run: run.id,
             target: run.target,
             started: run.started,
@@ -382,7 +444,7 @@ impl Runner {
     pub(crate) fn runs_of(&self, proposal: &Digest) -> Result<Vec<ProposalRun>, PipelineError> {
         let runs = self.state().runs().of_proposal(proposal, MAX_OF_PROPOSAL)?;
         let of = |run: RunRecord| {
-            let outcome = outcome(run.state);
+            let outcome = outcome(&run);
             Some(ProposalRun { approval: run.manifest?, run: run.id, target: run.target, outcome })
         };
         Ok(runs.into_iter().rev().filter_map(of).collect())

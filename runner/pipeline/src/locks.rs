@@ -65,6 +65,10 @@ pub(crate) fn hold(runner: &Runner, order: &Order<'_>, terms: &Terms) -> Result<
             other => return other.map_err(|error| not_begun(runner, order, &error)),
         };
         crate::pause::not_paused(runner)?;
+        // Nobody is held up for a run that waits for a person's word.
+        if let Some(error) = holder.run.as_ref().and_then(|run| crate::order::held_by_waiting(runner, run)) {
+            return Err(error);
+        }
         if runner.interrupted() {
             return Err(PipelineError::failed(format!("the waiting for {} was ended by a signal", holder.who()))
                 .with_hint("nothing changed and no use is spent; run it again when that run has ended"));

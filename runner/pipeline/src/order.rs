@@ -33,6 +33,9 @@ pub struct Order<'a> {
     pub(crate) undo: Option<&'a Undo>,
     /// How long to wait at most for what another run holds.
     pub(crate) lock_timeout: Duration,
+    /// For how long the run waits for a person's confirmation, in milliseconds, where that is ordered besides what is
+    /// signed.
+    pub(crate) confirm_within: Option<u64>,
 }
 
 impl<'a> Order<'a> {
@@ -43,7 +46,7 @@ impl<'a> Order<'a> {
     pub fn new(stored: &'a Stored, name: &'a str, target: &'a Target) -> Result<Self, PipelineError> {
         let (proposal, bundle, undo) = (&stored.proposal, &stored.bundle, stored.undo.as_ref());
         let (rehearsal, lock_timeout) = (stored.rehearsal(name)?, LOCK_TIMEOUT);
-        Ok(Self { stored, proposal, bundle, rehearsal, name, target, undo, lock_timeout })
+        Ok(Self { stored, proposal, bundle, rehearsal, name, target, undo, lock_timeout, confirm_within: None })
     }
 
     /// The same with another time to wait at most for what another run holds.
@@ -51,6 +54,13 @@ impl<'a> Order<'a> {
     pub const fn waiting_for_locks(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
+    }
+
+    /// The same where the run commits only once a person has confirmed it, within this many milliseconds. What was
+    /// signed may be shortened so, and neither lengthened nor left out.
+    #[must_use]
+    pub const fn confirmed_within(self, milliseconds: Option<u64>) -> Self {
+        Self { confirm_within: milliseconds, ..self }
     }
 }
 
@@ -138,6 +148,9 @@ pub(crate) fn unblocked(runner: &Runner, order: &Order<'_>) -> Result<(), Pipeli
 
 /// What is said while an unfinished run blocks this target: its own, or one whose run would change the same subjects.
 pub(crate) fn blocked(runner: &Runner, name: &str, target: &Target, run: &Unfinished) -> PipelineError {
+    if let Some(error) = held_by_waiting(runner, run.run()) {
+        return error;
+    }
     let its = run.target();
     let (rollback_owner, blocks) = match its == name {
         true => (target.rollback_owner.clone(), "it".to_owned()),
@@ -162,6 +175,14 @@ pub(crate) fn blocked(runner: &Runner, name: &str, target: &Target, run: &Unfini
 fn owner_of(runner: &Runner, run: &str) -> String {
     let terms = || crate::approval::terms_of(runner, &runner.state().runs().get(run)?);
     terms().map_or_else(|_| "whoever operates it".to_owned(), |terms| terms.rollback_owner)
+}
+
+/// What is said of a target that is held by a run that waits for a person's word; none where the run does something else.
+pub(crate) fn held_by_waiting(runner: &Runner, run: &str) -> Option<PipelineError> {
+    let record = runner.state().runs().get(run).ok()?;
+    let waiting = runner.waiting(&record)?;
+    let what = format!("the target `{}` is held by the run {run}, which {}", record.target, waiting.sentence());
+    Some(PipelineError::refused(what).with_hint(format!("nothing changed; {}", crate::confirm::next(run))))
 }
 
 /// What is said where another proposal took the place of this one.

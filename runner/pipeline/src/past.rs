@@ -9,7 +9,7 @@ use countersign_model::{Change, Digest, Evidence, Role};
 use countersign_record::{JournaledChange, RunRecord};
 
 use crate::error::PipelineError;
-use crate::report::{ReportedChange, RunReport, UndoneRun};
+use crate::report::{ReportedChange, ReportedConfirmation, RunReport, UndoneRun};
 use crate::runner::Runner;
 use crate::target::Target;
 use crate::withhold::{call_of, reason};
@@ -150,6 +150,9 @@ pub(crate) fn report(report: RunReport, made: &[ReportedChange]) -> RunReport {
         denied: report.denied.map(|denied| unquoted(denied.role)),
         undoes: report.undoes.map(|undone| UndoneRun { not_undone: undigested(undone.not_undone), ..undone }),
         check: report.check.map(|check| reason(&check, SINCE)),
+        confirmation: report
+            .confirmation
+            .map(|word| ReportedConfirmation { reason: word.reason.map(|_| SINCE.to_owned()), ..word }),
         guards_before,
         guards,
         ..report
@@ -286,6 +289,12 @@ mod tests {
             rollback_owner: "alice".to_owned(),
             lowered: Vec::new(),
             undoes: None,
+            confirmation: Some(ReportedConfirmation {
+                until: 0,
+                silence: "keep".to_owned(),
+                by: Some("alice".to_owned()),
+                reason: Some(secret()),
+            }),
         }
     }
 

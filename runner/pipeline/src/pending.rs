@@ -7,8 +7,11 @@ use countersign_record::PendingBounds;
 use countersign_trust::Refusal;
 use serde::Serialize;
 
+use crate::approval::Approval;
+use crate::confirm;
 use crate::error::PipelineError;
 use crate::given::{Given, given};
+use crate::listing::ListedWaiting;
 use crate::order::{self, Bar, Order};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
@@ -67,6 +70,24 @@ pub struct Pending {
     pub pending: Vec<PendingProposal>,
     /// How many later ones were not looked at.
     pub left_off: u64,
+    /// The runs that wait for a person's word, oldest first.
+    pub waiting: Vec<WaitingForWord>,
+}
+
+/// A run that waits for a person's word, as `pending` lists it.
+#[derive(Debug, Serialize)]
+pub struct WaitingForWord {
+    /// The run's name.
+    pub run: String,
+    /// Its target.
+    pub target: String,
+    /// Its proposal's name.
+    pub proposal: String,
+    /// Since when, until when, and what silence means.
+    #[serde(flatten)]
+    pub waiting: ListedWaiting,
+    /// Whose word counts.
+    pub may_confirm: Vec<String>,
 }
 
 /// The proposals that wait for a decision or a run, oldest first. `targets` are all that are configured.
@@ -108,7 +129,20 @@ pub fn pending(runner: &Runner, targets: &BTreeMap<String, Target>) -> Result<Pe
             pending.push(proposal);
         }
     }
-    Ok(Pending { pending, left_off })
+    let mut waiting = Vec::new();
+    for run in runner.state().runs().open()? {
+        let Some(listed) = runner.waiting(&run) else { continue };
+        let may_confirm = Approval::of_run(runner, &run).map(|approval| confirm::may_say(runner, &approval));
+        waiting.push(WaitingForWord {
+            proposal: proposal_name(&run.proposal),
+            run: run.id,
+            target: run.target,
+            waiting: listed,
+            // One whose approval is lost waits for nobody who could be told.
+            may_confirm: may_confirm.unwrap_or_default(),
+        });
+    }
+    Ok(Pending { pending, left_off, waiting })
 }
 
 /// Fills in how a proposal stands; whether it waits for anything.

@@ -1,4 +1,4 @@
-use countersign_model::documents::{Denial, OpenSubject};
+use countersign_model::documents::{Confirmation, Denial, OpenSubject};
 use countersign_model::text::without_digests;
 use countersign_model::{Change, Digest, Image, Kept, Outcome, Reversibility, Role, Verdict};
 use countersign_worker::Mechanism;
@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use countersign_model::documents::GuardState;
+
+use crate::confirm::Word;
 
 /// How one run ended; what `countersign run --json` prints and `show` reads back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +56,35 @@ pub struct RunReport {
     /// The run that it undid, or was to undo.
     #[serde(default)]
     pub undoes: Option<UndoneRun>,
+    /// The confirmation that it waited for, where it waited for one.
+    #[serde(default)]
+    pub confirmation: Option<ReportedConfirmation>,
+}
+
+/// A confirmation that a run waited for, and what came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedConfirmation {
+    /// Until when it was waited for, in milliseconds since 1970-01-01 UTC.
+    pub until: u64,
+    /// What silence means: `keep` or `roll-back`.
+    pub silence: String,
+    /// Who said that it stays, or that it is rolled back; none where nobody said anything.
+    pub by: Option<String>,
+    /// Why, in their words.
+    pub reason: Option<String>,
+}
+
+impl ReportedConfirmation {
+    pub(crate) fn new(until: u64, confirmation: Confirmation, word: Option<Word>) -> Self {
+        let silence = silence(confirmation).to_owned();
+        let (by, reason) = word.map_or((None, None), |word| (Some(word.by), word.reason));
+        Self { until, silence, by, reason }
+    }
+}
+
+/// What silence means, in a word.
+pub(crate) const fn silence(confirmation: Confirmation) -> &'static str {
+    if confirmation.silence_keeps { "keep" } else { "roll-back" }
 }
 
 /// A run that is undone, as reports name it.

@@ -21,7 +21,7 @@ use crate::target::Target;
 
 /// What a person says of one subject.
 #[derive(Clone, Copy, Debug)]
-pub struct Word<'a> {
+pub struct Closing<'a> {
     /// The run, by its name or the beginning of it.
     pub run: &'a str,
     /// The subject, as the run's report names it.
@@ -60,7 +60,7 @@ pub struct Resolved {
 pub fn resolve(
     runner: &Runner,
     targets: &BTreeMap<String, Target>,
-    word: &Word<'_>,
+    word: &Closing<'_>,
     signatory: &dyn Signatory,
 ) -> Result<Resolved, PipelineError> {
     let state = runner.state();

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_model::documents::{
-    EarlierRun, GuardState, RevisionStanding, RoleGrants, StandingDocument, TargetStanding, UndoStanding,
+    Confirmation, EarlierRun, GuardState, RevisionStanding, RoleGrants, StandingDocument, TargetStanding, UndoStanding,
 };
 use countersign_model::{Digest, Evidence, Grant, Mode, Reversibility, Role, RollbackBy, Success, Verdict};
 use countersign_trust::{PrincipalKind, Proposal};
@@ -151,6 +151,8 @@ pub struct ApprovalReview {
     pub expires: u64,
     /// How many runs it is good for, on each target.
     pub uses: u32,
+    /// Whether a person must confirm a run by it before it commits.
+    pub confirmation: Option<SignedConfirmation>,
     /// The runs that used it, oldest first.
     pub used_by: Vec<String>,
     /// Whether they used it up on every target.
@@ -159,6 +161,21 @@ pub struct ApprovalReview {
     pub void: Option<String>,
     /// Why its first signer agrees.
     pub reason: String,
+}
+
+/// A confirmation as an approval asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SignedConfirmation {
+    /// How long a run waits for it, in milliseconds.
+    pub within_ms: u64,
+    /// What silence means: `keep` or `roll-back`.
+    pub silence: &'static str,
+}
+
+impl From<Confirmation> for SignedConfirmation {
+    fn from(confirmation: Confirmation) -> Self {
+        Self { within_ms: confirmation.within_ms, silence: crate::report::silence(confirmation) }
+    }
 }
 
 /// Where a review away from the host comes from. Who the runner is, and which policy is in force, is what the
@@ -394,6 +411,7 @@ fn approvals(desk: &dyn Desk, stored: &Stored) -> Result<Vec<ApprovalReview>, Pi
             not_before: terms.not_before,
             expires: terms.expires,
             uses: terms.uses,
+            confirmation: terms.confirmation.map(SignedConfirmation::from),
             used_by: given.runs.into_iter().map(|run| run.run).collect(),
             used_up,
             void: given.void,

@@ -1,6 +1,6 @@
 use countersign_capability::{Phase, StepContext};
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Step, Witness, Work};
-use countersign_model::documents::Terms;
+use countersign_model::documents::{Confirmation, Terms};
 use countersign_model::{Change, Grant, Outcome, Reversibility, Role, Success, Verdict};
 use countersign_record::{BeginError, RunStart};
 use countersign_sandbox::Failure;
@@ -16,7 +16,7 @@ use crate::left::Left;
 use crate::link::Linked;
 use crate::locks;
 use crate::order::{self, Order};
-use crate::report::{ReportedChange, RunReport, UndoneRun};
+use crate::report::{ReportedChange, ReportedConfirmation, RunReport, UndoneRun};
 use crate::runner::Runner;
 use crate::schedule::hold;
 use crate::target::Target;
@@ -25,6 +25,11 @@ use crate::undoing;
 use crate::validators::CommandValidators;
 use crate::witness::{LogWitness, Unwitnessed};
 use countersign_model::documents::GuardState;
+
+mod confirming;
+mod taken_over;
+
+pub(crate) use taken_over::{TakenUp, Waited};
 
 /// A run under way: its use is spent, its journal is open, and from here on it ends as a [`RunReport`].
 pub struct Run<'a> {
@@ -44,6 +49,12 @@ pub struct Run<'a> {
     pub(crate) check: Option<Verdict>,
     context: StepContext,
     id: String,
+    /// The confirmation that it waits for once it is found good.
+    confirmation: Option<Confirmation>,
+    /// Why what it changed stays, once that was decided by a person or by silence.
+    kept: Option<String>,
+    /// The confirmation that it waited for, and what came.
+    word: Option<ReportedConfirmation>,
 }
 
 impl<'a> Run<'a> {
@@ -57,6 +68,7 @@ impl<'a> Run<'a> {
         authorized: Authorized,
         linked: Linked,
     ) -> Result<Self, PipelineError> {
+        let confirmation = confirming::agreed(&authorized.manifest().predicate, order.confirm_within)?;
         // Held before anything is tested: what holds now could otherwise be another run's change away from holding.
         let hold = locks::hold(runner, order, &authorized.manifest().predicate)?;
         let guards_before = guards::ask(runner, order.target);
@@ -118,32 +130,9 @@ impl<'a> Run<'a> {
             check: None,
             context,
             id,
-        })
-    }
-
-    /// A run whose process died, with all that can be done for it: [`Run::roll_back`].
-    pub(crate) fn taken_over(
-        runner: &'a Runner,
-        (name, target): (&'a str, &'a Target),
-        gate: Gate,
-        taken: TakenUp<'a>,
-    ) -> Recovering<'a> {
-        let TakenUp { id, guards, undo, approval, linked, unlinked, context } = taken;
-        Recovering(Self {
-            runner,
-            name,
-            target,
-            undo,
-            approval,
-            linked,
-            unlinked,
-            recovering: true,
-            gate: GatePort::new(gate),
-            guards_before: guards,
-            guards_after: Vec::new(),
-            check: None,
-            context,
-            id,
+            confirmation,
+            kept: None,
+            word: None,
         })
     }
 
@@ -195,24 +184,32 @@ impl<'a> Run<'a> {
             success,
             || runner.interrupted(),
             |attempt| {
-                let verdict = self.ask_check();
-                let guards = self.ask_guards();
-                let failing = guards.iter().find(|guard| !guard.holds).cloned();
+                let looked = self.look();
                 // Only what is news: the same answer forty times tells nobody anything.
-                let says = check::describe_answer(&verdict, failing.as_ref());
-                if says != said {
-                    self.runner.note(&format!("check, {}: {says}", check::describe_attempt(attempt)));
+                let failing = self.guards_after.iter().find(|guard| !guard.holds);
+                let says = self.check.as_ref().map(|verdict| check::describe_answer(verdict, failing));
+                if let Some(says) = says.filter(|says| *says != said) {
+                    runner.note(&format!("check, {}: {says}", check::describe_attempt(attempt)));
                     said = says;
                 }
-                self.check = Some(verdict.clone());
-                self.guards_after = guards;
-                match (verdict, failing) {
-                    (Verdict::Healthy, None) => Ok(()),
-                    (Verdict::Healthy, Some(guard)) => Err(guards::sentence(&guard)),
-                    (verdict, _) => Err(check::describe_verdict(&verdict)),
-                }
+                looked
             },
         )
+    }
+
+    /// Asks check and guards once.
+    ///
+    /// # Errors
+    /// The first that does not hold.
+    fn look(&mut self) -> Result<(), String> {
+        let verdict = self.ask_check();
+        self.guards_after = self.ask_guards();
+        self.check = Some(verdict.clone());
+        match (verdict, self.guards_after.iter().find(|guard| !guard.holds)) {
+            (Verdict::Healthy, None) => Ok(()),
+            (Verdict::Healthy, Some(guard)) => Err(guards::sentence(guard)),
+            (verdict, _) => Err(check::describe_verdict(&verdict)),
+        }
     }
 
     /// Whether what is said of the target is told: not once a sensitive subject was, or may have been, changed,
@@ -227,15 +224,18 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Never after the commit is durable; before that the run is rolled back instead.
     pub(crate) fn commit(self) -> Result<RunReport, PipelineError> {
-        let reason = match self.undo {
-            None => "check and guards hold".to_owned(),
-            Some(undo) => format!("every subject is as it was before run {}; no guard is worse", undo.run()),
+        let reason = match (&self.kept, self.undo) {
+            (Some(kept), _) => kept.clone(),
+            (None, None) => "check and guards hold".to_owned(),
+            (None, Some(undo)) => format!("every subject is as it was before run {}; no guard is worse", undo.run()),
         };
         let mut report = self.report(Outcome::Committed, &reason, Left::default())?;
-        if let Err(why) = self.finish(&report) {
-            return self.roll_back(&format!("the commit could not be recorded: {why}"));
+        match (self.finish(&report), &self.kept) {
+            (Ok(()), _) => report.left_behind = self.let_go(),
+            // That was decided, and may be durable: whoever recovers commits it, and must find it as it is.
+            (Err(why), Some(_)) => report.unrecorded = Some(why),
+            (Err(why), None) => return self.roll_back(&format!("the commit could not be recorded: {why}")),
         }
-        report.left_behind = self.let_go();
         Ok(report)
     }
 
@@ -403,6 +403,7 @@ impl<'a> Run<'a> {
             rollback_owner: self.terms().rollback_owner.clone(),
             lowered: self.linked.lacking(),
             undoes: self.undo.map(|undo| UndoneRun { run: undo.run().to_owned(), not_undone: undo.not_undone() }),
+            confirmation: self.word.clone(),
         })
     }
 }
@@ -412,30 +413,6 @@ pub(crate) fn failed(step: &str, failure: &Failure) -> String {
     match failure {
         Failure::Interrupted => countersign_gate::INTERRUPTED.to_owned(),
         failure => format!("the {step} failed: {failure}"),
-    }
-}
-
-/// What is known of a run that is taken over.
-pub(crate) struct TakenUp<'a> {
-    pub(crate) id: String,
-    pub(crate) guards: Vec<GuardState>,
-    pub(crate) undo: Option<&'a Undo>,
-    pub(crate) approval: Approval,
-    pub(crate) linked: Linked,
-    pub(crate) unlinked: Option<String>,
-    pub(crate) context: StepContext,
-}
-
-/// A run whose process died. It can go nowhere but back.
-pub(crate) struct Recovering<'a>(Run<'a>);
-
-impl Recovering<'_> {
-    /// Puts the target back, as [`Run::roll_back`] does.
-    ///
-    /// # Errors
-    /// Only when even the journal's lock is lost.
-    pub(crate) fn roll_back(self, reason: &str) -> Result<RunReport, PipelineError> {
-        self.0.roll_back(reason)
     }
 }
 
@@ -483,9 +460,14 @@ pub(crate) fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) 
             PipelineError::refused(error.to_string()).with_hint("there is nothing left to undo")
         }
         BeginError::Unfinished(run) => crate::order::blocked(runner, order.name, order.target, run),
-        BeginError::Busy(_) => PipelineError::refused(error.to_string()).with_hint(
-            "nothing changed and no use is spent; run it again when that run has ended, as `countersign runs` shows",
-        ),
+        BeginError::Busy(holder) => {
+            let waits = holder.run.as_ref().and_then(|run| crate::order::held_by_waiting(runner, run));
+            waits.unwrap_or_else(|| {
+                PipelineError::refused(error.to_string()).with_hint(
+                    "nothing changed and no use is spent; run it again when that run has ended, as `countersign runs` shows",
+                )
+            })
+        }
         BeginError::Record(error) => match error.hint() {
             Some(hint) => PipelineError::refused(error.full()).with_hint(hint),
             None => PipelineError::refused(error.full()),

@@ -133,6 +133,14 @@ impl Runner {
         })
     }
 
+    /// Whether a moment has come, by this clock or by what the state has seen. The time is not noted.
+    ///
+    /// # Errors
+    /// When what was seen cannot be read.
+    pub(crate) fn has_come(&self, moment: u64) -> Result<bool, PipelineError> {
+        Ok(self.state.clock().has_come(moment, self.now())?)
+    }
+
     /// A number for a step's seed.
     ///
     /// # Errors
@@ -206,6 +214,10 @@ impl Runner {
 
     pub(crate) fn note(&self, line: &str) {
         self.progress.note(line);
+    }
+
+    pub(crate) fn waits(&self, line: &str) {
+        self.progress.waits(line);
     }
 
     /// Contents by digest. What is put here is gone with this process, unless a proposal keeps it.

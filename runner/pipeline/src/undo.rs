@@ -293,6 +293,10 @@ fn committed(run: &RunRecord) -> Result<(), PipelineError> {
             format!("the run `{id}` was not committed: it ended `{outcome}`"),
             format!("nothing changed; a person closes what it left: `countersign show {id}` lists it"),
         ),
+        RunState::Running | RunState::Unfinished if run.waits().is_some() => refused(
+            format!("the run `{id}` is about to be committed"),
+            "nothing changed; ask again once it is".to_owned(),
+        ),
         RunState::Running => refused(
             format!("the run `{id}` has not ended"),
             "nothing changed; wait until it has, or end it with Ctrl-C, which rolls it back".to_owned(),

@@ -36,25 +36,24 @@ pub(crate) fn at_two_looks(success: Success) -> Success {
 pub(crate) fn await_proof(run: &mut Run<'_>, undo: &Undo) -> Result<(), String> {
     prove(run, undo)?;
     let runner = run.runner();
-    let held = hold(
-        at_two_looks(run.success()),
-        || runner.interrupted(),
-        |_| {
-            let now = run.ask_guards();
-            let worse = guards::worse(&run.guards_before, &now);
-            run.guards_after = now;
-            match worse.first() {
-                None => prove(run, undo),
-                Some(guard) => Err(format!("{}, which held before", guards::sentence(guard))),
-            }
-        },
-    );
+    let held = hold(at_two_looks(run.success()), || runner.interrupted(), |_| still_proven(run, undo));
     let verdict = run.ask_check();
     runner.note(&format!("{}; it is shown, not required", crate::check::describe_verdict(&verdict)));
     run.check = Some(verdict);
     held?;
     runner.note(&format!("proof: every subject read back equals what it was before run {}", undo.run()));
     Ok(())
+}
+
+/// No guard is worse than it was, and every subject equals what it was before the undone run.
+pub(crate) fn still_proven(run: &mut Run<'_>, undo: &Undo) -> Result<(), String> {
+    let now = run.ask_guards();
+    let worse = guards::worse(&run.guards_before, &now);
+    run.guards_after = now;
+    match worse.first() {
+        None => prove(run, undo),
+        Some(guard) => Err(format!("{}, which held before", guards::sentence(guard))),
+    }
 }
 
 /// Reads every subject back from the target and compares it with the undone run's own before-image.

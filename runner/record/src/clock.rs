@@ -34,6 +34,15 @@ impl Clock<'_> {
         Ok(now.max(latest))
     }
 
+    /// Whether this moment has come, by `now` or by the latest time that was seen: a clock that is set back makes nothing
+    /// that is over last any longer.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn has_come(&self, moment: u64, now: u64) -> Result<bool, RecordError> {
+        Ok(now >= moment || self.latest()?.is_some_and(|latest| latest >= moment))
+    }
+
     fn latest(&self) -> Result<Option<u64>, RecordError> {
         let path = self.path();
         let no_time = |what: &str| RecordError::NoTime { path: crate::error::shown(&path), what: what.to_owned() };

@@ -22,6 +22,10 @@ use crate::{ChangeState, Durable, JournaledChange, RecordError, RunRecord};
 
 mod ending;
 
+mod waiting;
+
+pub use waiting::Decided;
+
 /// The most changes of one run.
 pub const MAX_CHANGES: u32 = 10_000;
 /// The most events of one run.

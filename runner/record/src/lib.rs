@@ -14,6 +14,7 @@
 //! | `recovery.rs` | [`TakenOver`] and [`Unsettled`]: what is left of runs whose process died |
 //! | `resolutions.rs` | [`Resolving`]: what runs left otherwise than before, and what people said of it |
 //! | `journal.rs`, `changes.rs` | [`Journal`]: the write-ahead record of one run's changes |
+//! | `journal/waiting.rs`, `confirmations.rs`, `watch.rs` | runs that wait for a person's word, and how they are told |
 //!
 //! Two rules hold everywhere. Bytes that were signed are returned exactly as they were given. And what
 //! could not be made durable is never retried as if it had been: the first failed sync stops all
@@ -26,6 +27,7 @@ mod begin;
 mod blobs;
 mod changes;
 mod clock;
+mod confirmations;
 mod durable;
 mod error;
 mod evidence;
@@ -54,12 +56,13 @@ pub use begin::{BeginError, Hold, Refusal, RunStart};
 pub use blobs::{FileBlobs, INLINE_LIMIT, MAX_BLOB, MAX_STREAM, RunBlobs};
 pub use changes::{ChangeState, JournaledChange};
 pub use clock::{Clock, MAX_STEP_BACK};
+pub use confirmations::KeptConfirmation;
 pub use durable::{Disk, Durable, RealDisk, Unsynced};
 pub use error::RecordError;
 pub use evidence::{EvidenceRecord, EvidenceStore, NewEvidence};
 pub use holds::{Holder, Subject, Wanted};
 pub use images::{ImagesPlace, ImagesUse};
-pub use journal::{Journal, MAX_CHANGES, MAX_EVENTS, When};
+pub use journal::{Decided, Journal, MAX_CHANGES, MAX_EVENTS, When};
 pub use names::proposal_name;
 pub use pauses::{NewPause, Paused, Pauses};
 pub use proposals::{Lineage, NewProposal, PendingBounds, ProposalRecord, ProposalSummary, Proposals};
@@ -67,7 +70,7 @@ pub use recovery::{TakenOver, Unsettled};
 pub use rehearsals::{RehearsalRecord, Rehearsals};
 pub use resolutions::{NewResolution, Resolution, Resolving};
 pub use rows::{MAX_DOCUMENT, MAX_LISTED, MAX_SIGNATURE};
-pub use runs::{RunEvent, RunRecord, RunState, Runs};
+pub use runs::{RunEvent, RunRecord, RunState, Runs, Waiting};
 pub use schema::FORMAT;
 pub use scratch::RehearsalBlobs;
 pub use state::State;

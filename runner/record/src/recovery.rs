@@ -11,11 +11,12 @@ use crate::journal::Before;
 use crate::lock::TargetLock;
 use crate::reserve::Needed;
 use crate::rows::{self, MAX_LISTED};
+use crate::runs::waiting;
 use crate::state::transact;
 use crate::{Journal, JournaledChange, RecordError, RunRecord, RunState, Runs, changes, holds, schema};
 
 // `settled = 0` is what the index is by.
-const ABANDONED: &str = "WHERE settled = 0 AND outcome IS NULL ORDER BY started, id LIMIT ?1";
+const OPEN: &str = "WHERE settled = 0 AND outcome IS NULL ORDER BY started, id LIMIT ?1";
 /// The kind of event that says that a call was given up.
 const GIVEN_UP: &str = "given-up";
 const UNSETTLED: &str = "WHERE settled = 0 AND outcome IN (?1, ?2, ?3, ?4)
@@ -26,7 +27,7 @@ const UNSETTLED: &str = "WHERE settled = 0 AND outcome IN (?1, ?2, ?3, ?4)
 /// begins on its target. Its approval is spent, and when that expires does not matter: undoing is always allowed.
 #[derive(Debug)]
 pub struct TakenOver {
-    /// The run as it was recorded.
+    /// The run as it is recorded, now that nobody else is at work on it.
     pub run: RunRecord,
     /// Its journal, open again. It takes the intents of a rollback step and no others.
     pub journal: Journal,
@@ -55,8 +56,16 @@ impl Runs<'_> {
     /// # Errors
     /// Where it cannot be told.
     pub fn abandoned(&self) -> Result<Vec<RunRecord>, RecordError> {
-        let open = self.matching(ABANDONED, [rows::limit(MAX_LISTED)])?;
-        Ok(open.into_iter().filter(|run| run.state == RunState::Unfinished).collect())
+        Ok(self.open()?.into_iter().filter(|run| run.state == RunState::Unfinished).collect())
+    }
+
+    /// The runs that have not ended, oldest first, whether or not a process is at work on them. Costs as much as
+    /// [`Runs::abandoned`].
+    ///
+    /// # Errors
+    /// Where it cannot be told.
+    pub fn open(&self) -> Result<Vec<RunRecord>, RecordError> {
+        self.matching(OPEN, [rows::limit(MAX_LISTED)])
     }
 
     /// The runs that are under way, oldest first.
@@ -64,8 +73,7 @@ impl Runs<'_> {
     /// # Errors
     /// Where it cannot be told.
     pub fn under_way(&self) -> Result<Vec<RunRecord>, RecordError> {
-        let open = self.matching(ABANDONED, [rows::limit(MAX_LISTED)])?;
-        Ok(open.into_iter().filter(|run| run.state == RunState::Running).collect())
+        Ok(self.open()?.into_iter().filter(|run| run.state == RunState::Running).collect())
     }
 
     /// Records durably that a call of an unfinished run to its target was given up, and why. Whoever made it may hold the
@@ -105,19 +113,21 @@ impl Runs<'_> {
     pub fn take_over(&self, run: &str) -> Result<Option<TakenOver>, RecordError> {
         let durable = self.0.durable();
         durable.check()?;
-        let found = self.get(run)?;
+        let mut found = self.get(run)?;
         let mut connection = schema::open(&self.0.database())?;
         let taken = transact(&mut connection, "take over a run", |tx| {
             let failed = |error| RecordError::database("read a journal", error);
             let Some(lock) = TargetLock::take(self.0.dir(), &found.target)? else { return Ok(None) };
             // Again with the lock held: it may have ended since.
-            let sql = "SELECT rollback, (SELECT coalesce(max(position), 0) FROM events WHERE run = runs.id)
-                       FROM runs WHERE id = ?1 AND outcome IS NULL";
+            let sql = "SELECT rollback, (SELECT coalesce(max(position), 0) FROM events WHERE run = runs.id),
+                       waiting_since, waiting_until, kept FROM runs WHERE id = ?1 AND outcome IS NULL";
             let mut statement = tx.prepare(sql).map_err(failed)?;
             let mut rows = statement.query([&found.id]).map_err(failed)?;
             let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+            found.rollback = row.get(0).map_err(failed)?;
+            found.waiting = waiting(row, 2).map_err(failed)?;
             let before = Before {
-                rolling_back: row.get::<_, Option<String>>(0).map_err(failed)?.is_some(),
+                rolling_back: found.rollback.is_some(),
                 events: row.get(1).map_err(failed)?,
                 changes: changes::of_run(tx, &found.id).map_err(failed)?,
             };
@@ -206,7 +216,7 @@ mod tests {
     fn what_is_looked_for_is_found_by_an_index() {
         let connection = Connection::open_in_memory().expect("a database");
         connection.execute_batch(include_str!("schema.sql")).expect("the tables");
-        for sql in [ABANDONED, UNSETTLED] {
+        for sql in [OPEN, UNSETTLED] {
             let explain = format!("EXPLAIN QUERY PLAN SELECT id FROM runs {sql}");
             let mut statement = connection.prepare(&explain).expect("it parses");
             let count = statement.parameter_count();

@@ -42,6 +42,29 @@ pub struct RunRecord {
     pub undoes: Option<String>,
     /// The committed run that undid it.
     pub undone_by: Option<String>,
+    /// Its waiting for a person's word, where it ever waited for one.
+    pub waiting: Option<Waiting>,
+}
+
+/// A run's waiting for a person's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// From when on, in milliseconds since 1970-01-01 UTC.
+    pub since: u64,
+    /// Until when.
+    pub until: u64,
+    /// Why what it changed stays, once that was decided; the run has only to be committed then.
+    pub kept: Option<String>,
+}
+
+impl RunRecord {
+    /// Its waiting, where it has neither ended nor begun to be rolled back: nobody has decided yet, or it has only to be
+    /// committed.
+    #[must_use]
+    pub fn waits(&self) -> Option<&Waiting> {
+        let open = !matches!(self.state, RunState::Finished(_)) && self.rollback.is_none();
+        self.waiting.as_ref().filter(|_| open)
+    }
 }
 
 /// Where a run stands.
@@ -78,7 +101,8 @@ const NAMES: Names = Names {
 
 const COLUMNS: &str = "id, proposal, manifest, bundle, target, approvers, independent, started, rollback, outcome,
     reason, finished, undoes,
-    (SELECT u.id FROM runs u WHERE u.undoes = runs.id AND u.outcome = 'committed') AS undone_by";
+    (SELECT u.id FROM runs u WHERE u.undoes = runs.id AND u.outcome = 'committed') AS undone_by,
+    waiting_since, waiting_until, kept";
 
 impl Runs<'_> {
     /// The run on a target whose process ended before it did, if there is one.
@@ -295,5 +319,14 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         finished: row.get::<_, Option<i64>>(11)?.map(|_| rows::get_time(row, 11)).transpose()?,
         undoes: row.get(12)?,
         undone_by: row.get(13)?,
+        waiting: waiting(row, 14)?,
     })
+}
+
+/// From three columns, of which this is the first.
+pub(crate) fn waiting(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Waiting>> {
+    let until = first.saturating_add(1);
+    let Some(_) = row.get::<_, Option<i64>>(until)? else { return Ok(None) };
+    let (since, until) = (rows::get_time(row, first)?, rows::get_time(row, until)?);
+    Ok(Some(Waiting { since, until, kept: row.get(first.saturating_add(2))? }))
 }

@@ -83,7 +83,12 @@ CREATE TABLE runs (
     finished INTEGER,
     undoes TEXT REFERENCES runs (id),                   -- the run that it undoes
     settled INTEGER NOT NULL DEFAULT 0 CHECK (settled IN (0, 1)), -- whether what was kept on the target for undo was let go
+    waiting_since INTEGER,                              -- from when and until when it waits for a person's word, or did
+    waiting_until INTEGER,
+    kept TEXT,                                          -- why what it changed stays, once that was decided: it commits
     CHECK ((outcome IS NULL) = (finished IS NULL)),
+    CHECK ((waiting_since IS NULL) = (waiting_until IS NULL)),
+    CHECK (kept IS NULL OR waiting_until IS NOT NULL),
     CHECK (manifest IS NOT NULL OR outcome = 'refused')
 ) STRICT;
 CREATE UNIQUE INDEX one_open_run_per_target ON runs (target) WHERE outcome IS NULL;
@@ -120,6 +125,15 @@ CREATE TABLE pauses (
     document BLOB NOT NULL,
     signature TEXT NOT NULL
 ) STRICT;
+
+-- What people said of runs that waited for their word; kept only while they wait.
+CREATE TABLE confirmations (
+    run TEXT NOT NULL REFERENCES runs (id),
+    position INTEGER NOT NULL CHECK (position > 0),
+    document BLOB NOT NULL,
+    signature TEXT NOT NULL,
+    PRIMARY KEY (run, position)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE changes (
     run TEXT NOT NULL REFERENCES runs (id),

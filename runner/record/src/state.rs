@@ -14,6 +14,7 @@ use crate::error::shown;
 use crate::images::{Found, ImagesPlace, ImagesUse, Needs, Room};
 use crate::schema;
 use crate::scratch::Scratch;
+use crate::watch::WAITING;
 use crate::{
     Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Pauses, Proposals, RealDisk, RecordError,
     RehearsalBlobs, Rehearsals, Runs,
@@ -23,7 +24,7 @@ use crate::{
 pub(crate) const DATABASE: &str = "countersign.db";
 pub(crate) const DIR_MODE: u32 = 0o700;
 pub(crate) const FILE_MODE: u32 = 0o600;
-const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "cache", "locks"];
+const FOLDERS: [&str; 7] = ["blobs", "blobs/sha256", "bundles", "approvals", "cache", "locks", WAITING];
 
 /// An open state directory. It may be shared between threads; each operation is one transaction.
 ///
@@ -37,6 +38,7 @@ const FOLDERS: [&str; 6] = ["blobs", "blobs/sha256", "bundles", "approvals", "ca
 /// | `approvals/` | manifests and signatures; they are the truth, the database indexes them |
 /// | `cache/` | compiled steps; may be removed |
 /// | `locks/` | one lock per target, and beside it what is set aside for the rollback of its run; what else a run holds is in the database |
+/// | `waiting/` | a file whose closing tells runs that wait for a person's word that one was kept |
 /// | `latest-time` | the latest time that was seen, in milliseconds since 1970-01-01 UTC |
 pub struct State {
     dir: PathBuf,

@@ -1,4 +1,4 @@
-//! Telling when something was signed.
+//! Telling when something was signed, or said.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -12,7 +12,11 @@ use crate::State;
 /// How many buffers of events one look takes in; the rest is for the next.
 const MAX_READS: usize = 64;
 
-/// Watches `approvals/`. It holds no lock, and keeps nobody from anything.
+/// The folder in which runs that wait for a person's word are told that one was kept, and the file whose closing tells it.
+pub(crate) const WAITING: &str = "waiting";
+pub(crate) const TOLD: &str = "told";
+
+/// Watches a folder of the state. It holds no lock, and keeps nobody from anything.
 pub struct Watch(Option<OwnedFd>);
 
 impl State {
@@ -20,6 +24,16 @@ impl State {
     /// its time: whoever waits must look again after that in any case.
     #[must_use]
     pub fn watch_approvals(&self) -> Watch {
+        self.watch("approvals")
+    }
+
+    /// From now on, [`State::tell_waiting`] ends [`Watch::wait`] early; else as [`State::watch_approvals`].
+    #[must_use]
+    pub fn watch_waiting(&self) -> Watch {
+        self.watch(WAITING)
+    }
+
+    fn watch(&self, folder: &str) -> Watch {
         let watched = || -> rustix::io::Result<OwnedFd> {
             let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
             let events = inotify::WatchFlags::CREATE
@@ -27,7 +41,7 @@ impl State {
                 | inotify::WatchFlags::CLOSE_WRITE
                 | inotify::WatchFlags::DELETE
                 | inotify::WatchFlags::ONLYDIR;
-            inotify::add_watch(&fd, self.dir().join("approvals"), events)?;
+            inotify::add_watch(&fd, self.dir().join(folder), events)?;
             Ok(fd)
         };
         Watch(watched().ok())
@@ -35,7 +49,7 @@ impl State {
 }
 
 impl Watch {
-    /// Waits until something may have been signed, a signal came, or this time is up, whichever is first. It does not
+    /// Waits until something may have been signed or said, a signal came, or this time is up, whichever is first. It does not
     /// say which.
     pub fn wait(&self, time: Duration) {
         let Some(fd) = &self.0 else { return std::thread::sleep(time) };

@@ -1,5 +1,6 @@
 use countersign_model::documents::{
-    APPROVAL_TYPE, ApprovalManifest, EvidenceReference, RoleGrants, STATEMENT_TYPE, Subject, SubjectDigest, Terms,
+    APPROVAL_TYPE, ApprovalManifest, Confirmation, EvidenceReference, RoleGrants, STATEMENT_TYPE, Subject,
+    SubjectDigest, Terms,
 };
 use countersign_model::{Digest, strict};
 
@@ -10,6 +11,11 @@ use crate::proposal::Proposal;
 pub const MAX_REASON: usize = 4096;
 /// The longest rollback owner, in bytes.
 pub const MAX_ROLLBACK_OWNER: usize = 256;
+
+/// The shortest and the longest time for which a run waits for a person's confirmation, in milliseconds.
+pub const MIN_CONFIRMATION: u64 = 1000;
+/// See [`MIN_CONFIRMATION`].
+pub const MAX_CONFIRMATION: u64 = 7 * 86_400_000;
 
 /// What an approver adds to a proposal.
 #[derive(Clone, Debug)]
@@ -24,6 +30,8 @@ pub struct ApprovalDraft {
     pub expires: u64,
     /// How many runs it is good for.
     pub uses: u32,
+    /// Whether a person must confirm a run before it commits.
+    pub confirmation: Option<Confirmation>,
     /// Who answers for the target if the rollback does not restore it.
     pub rollback_owner: String,
     /// The evidence that the approver relied on.
@@ -53,6 +61,9 @@ pub enum DraftError {
     /// It is good for no run.
     #[error("it must be good for at least one run")]
     Uses,
+    /// No run would wait so long, or so short, for a confirmation.
+    #[error("a confirmation is waited for from 1 second to {} days", MAX_CONFIRMATION / 86_400_000)]
+    Confirmation,
     /// It is too large to be read again.
     #[error("it would be {0} bytes, more than the {MAX_MANIFEST} that are read")]
     TooLarge(usize),
@@ -74,6 +85,7 @@ impl DraftError {
             Self::Window => "give a longer `--expires`",
             Self::ProposalExpired => "propose it again",
             Self::Uses => "approve it for one run",
+            Self::Confirmation => "give another `--confirm-within`",
             Self::TooLarge(_) => "have it proposed for fewer targets at once, or with shorter arguments",
             Self::Unwritable => "give another `--reason`, in plain text",
         }
@@ -98,6 +110,7 @@ pub fn draft(proposal: &Proposal, draft: ApprovalDraft) -> Result<(ApprovalManif
     if draft.uses == 0 {
         return Err(DraftError::Uses);
     }
+    draft.confirmation.as_ref().map_or(Ok(()), check_confirmation)?;
     let subject = document
         .steps
         .iter()
@@ -116,7 +129,7 @@ pub fn draft(proposal: &Proposal, draft: ApprovalDraft) -> Result<(ApprovalManif
             rollback: document.rollback,
             success: document.success,
             undoes: document.undoes.clone(),
-            confirmation: None,
+            confirmation: draft.confirmation,
             not_before: draft.not_before,
             expires: draft.expires,
             uses: draft.uses,
@@ -142,6 +155,12 @@ pub(crate) fn check_reason(reason: &str) -> Result<(), DraftError> {
     } else {
         Err(DraftError::Reason)
     }
+}
+
+/// Refuses a time that no run waits for a person.
+pub(crate) fn check_confirmation(confirmation: &Confirmation) -> Result<(), DraftError> {
+    let waited_for = MIN_CONFIRMATION..=MAX_CONFIRMATION;
+    if waited_for.contains(&confirmation.within_ms) { Ok(()) } else { Err(DraftError::Confirmation) }
 }
 
 pub(crate) fn check_rollback_owner(owner: &str) -> Result<(), DraftError> {

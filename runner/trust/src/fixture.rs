@@ -233,6 +233,7 @@ impl World {
             not_before: NOW,
             expires: NOW + HOUR,
             uses: 1,
+            confirmation: None,
             rollback_owner: "dave".to_owned(),
             evidence: Vec::new(),
             policy: self.read_policy().digest(),

@@ -10,6 +10,7 @@
 
 mod approval;
 mod authorize;
+mod confirmation;
 mod denial;
 mod duration;
 #[cfg(test)]
@@ -29,8 +30,11 @@ mod sshsig;
 mod starter;
 mod text;
 
-pub use approval::{ApprovalDraft, DraftError, MAX_REASON, MAX_ROLLBACK_OWNER, draft};
+pub use approval::{
+    ApprovalDraft, DraftError, MAX_CONFIRMATION, MAX_REASON, MAX_ROLLBACK_OWNER, MIN_CONFIRMATION, draft,
+};
 pub use authorize::{Authorized, Request, SignedApproval, SignedDenial, authorize};
+pub use confirmation::{MAX_CONFIRMATION_DOCUMENT, WaitingRun, draft_confirmation, may_confirm, verify_confirmation};
 pub use denial::{Denied, MAX_DENIAL, denied, draft_denial, verify_denial};
 pub use duration::{DurationError, MAX_DURATION, parse_duration};
 pub use grants::{Contains, GrantMismatch, narrow};
@@ -46,4 +50,4 @@ pub use runner::verify_runner;
 pub use signatory::{Signatory, SigningFault};
 pub use sshsig::{MAX_SIGNATURE, SignatureError, Signer, sign, verify};
 pub use starter::StarterPolicy;
-pub use text::{moment, time};
+pub use text::{length, moment, time};

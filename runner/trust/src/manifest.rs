@@ -9,7 +9,7 @@ use countersign_model::documents::{
 use countersign_model::text::excerpt;
 use countersign_model::{Digest, Mode, Role, strict};
 
-use crate::approval::{check_reason, check_rollback_owner};
+use crate::approval::{check_confirmation, check_reason, check_rollback_owner};
 use crate::authorize::{Request, SignedApproval};
 use crate::grants::{Contains, within};
 use crate::policy::Policy;
@@ -57,13 +57,25 @@ pub fn verify_approval_of(
 ) -> Result<Principal, Refusal> {
     let proposer = policy.principal(proposal.proposer().fingerprint());
     let approver = verify_approval(manifest, signature, &proposer, policy)?;
-    let Some(undoes) = &proposal.document().undoes else { return Ok(approver) };
+    not_of_undone(&approver, proposal, policy)?;
+    Ok(approver)
+}
+
+/// Whether this signer has a say in a proposal: may approve, and neither proposed it, nor answers for who did, nor
+/// proposed the run that it undoes.
+pub(crate) fn has_a_say(signer: &Principal, proposal: &Proposal, policy: &Policy) -> Result<(), Refusal> {
+    counts(signer, &policy.principal(proposal.proposer().fingerprint()))?;
+    not_of_undone(signer, proposal, policy)
+}
+
+fn not_of_undone(approver: &Principal, proposal: &Proposal, policy: &Policy) -> Result<(), Refusal> {
+    let Some(undoes) = &proposal.document().undoes else { return Ok(()) };
     let ran = policy.principal(&undoes.proposer);
-    if same(&approver, &ran) {
+    if same(approver, &ran) {
         let why = format!("{ran} proposed the run `{}` that is to be undone", excerpt(&undoes.run, 40));
         return Err(Refusal::OwnProposal { approver: approver.to_string(), why });
     }
-    Ok(approver)
+    Ok(())
 }
 
 /// Whether two keys are one's, or one answers for the other.
@@ -266,16 +278,13 @@ fn limits(terms: &Terms, proposal: &Proposal, policy: &Policy) -> Result<(), Ref
     let senseless = |why: String| Refusal::Senseless { on: ON, why };
     check_reason(&terms.reason)
         .and_then(|()| check_rollback_owner(&terms.rollback_owner))
+        .and_then(|()| terms.confirmation.as_ref().map_or(Ok(()), check_confirmation))
         .map_err(|error| senseless(error.to_string()))?;
     if terms.policy != policy.digest() {
         return Err(Refusal::OtherPolicy { approved: terms.policy, current: policy.digest() });
     }
     if terms.mode == Mode::Scoped && !policy.allows_scoped() {
         return Err(Refusal::ScopedNotAllowed);
-    }
-    // Running it without would leave out a term that was signed.
-    if terms.confirmation.is_some() {
-        return Err(Refusal::ConfirmationNotSupported);
     }
     let length_ms = terms.expires.checked_sub(terms.not_before).filter(|length| *length > 0);
     let length_ms = length_ms.ok_or_else(|| senseless("it expires before it is valid".to_owned()))?;

@@ -26,6 +26,8 @@ pub enum Signed {
     Standing,
     /// A person's word on what a run left.
     Resolution,
+    /// A person's word on a run that waits for it.
+    Confirmation,
     /// Something in another namespace.
     Other,
 }
@@ -41,6 +43,7 @@ impl Signed {
             namespace::EVIDENCE => Self::Evidence,
             namespace::STANDING => Self::Standing,
             namespace::RESOLUTION => Self::Resolution,
+            namespace::CONFIRMATION => Self::Confirmation,
             _ => Self::Other,
         }
     }
@@ -57,6 +60,7 @@ impl fmt::Display for Signed {
             Self::Evidence => "evidence",
             Self::Standing => "standing of the targets",
             Self::Resolution => "resolution",
+            Self::Confirmation => "confirmation",
             Self::Other => "document",
         })
     }
@@ -385,9 +389,30 @@ pub enum Refusal {
     /// Mode `scoped` is not allowed.
     #[error("the approval is in mode `scoped`, which the trust policy does not allow")]
     ScopedNotAllowed,
-    /// It asks for a confirmation, which this runner cannot wait for.
-    #[error("the approval asks that a person confirms the run, which this runner cannot do")]
-    ConfirmationNotSupported,
+    /// Its signer proposed the run, or answers for who did.
+    #[error("{who} has no say in whether this run stays: {why}")]
+    OwnRun {
+        /// The signer.
+        who: String,
+        /// How the run is theirs.
+        why: String,
+    },
+    /// Its signer may not approve, and so not confirm.
+    #[error("{who} may not confirm a run, or have it rolled back while it waits")]
+    MayNotConfirm {
+        /// The signer.
+        who: String,
+    },
+    /// A confirmation is of another run, or of another use of it.
+    #[error("the confirmation is of another {what}: it names `{found}`, and this is `{expected}`")]
+    OtherRun {
+        /// What differs.
+        what: &'static str,
+        /// What the confirmation names.
+        found: String,
+        /// What it is to be of.
+        expected: String,
+    },
 }
 
 fn or_none(digest: Option<&Digest>) -> String {
@@ -423,8 +448,7 @@ impl Refusal {
             | Self::ProposalExpired { .. }
             | Self::UsesNotAllowed { .. }
             | Self::UsedUp { .. }
-            | Self::ScopedNotAllowed
-            | Self::ConfirmationNotSupported => true,
+            | Self::ScopedNotAllowed => true,
             Self::Signature { on, .. }
             | Self::Unreadable { on, .. }
             | Self::Version { on, .. }
@@ -513,7 +537,11 @@ impl Refusal {
             Self::ProposalExpired { .. } => "propose it again: it must be approved before it expires",
             Self::UsesNotAllowed { .. } => "approve it again for as many runs as the trust policy allows",
             Self::ScopedNotAllowed => "propose it in mode `exact`, or allow `scoped` in the trust policy",
-            Self::ConfirmationNotSupported => "approve it again without a confirmation",
+            Self::OwnRun { .. } => "ask somebody who neither proposed it nor answers for the agent that did",
+            Self::MayNotConfirm { .. } => {
+                "ask somebody the trust policy lists with may = [\"approve\"]; nothing changed"
+            }
+            Self::OtherRun { .. } => "confirm the run that waits, by its own name: `countersign runs` lists it",
         };
         fixed.to_owned()
     }

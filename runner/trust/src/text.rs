@@ -15,8 +15,9 @@ pub fn moment(milliseconds: u64) -> String {
     time(milliseconds / 1000 * 1000)
 }
 
-/// A length of time in whole units where it has them.
-pub(crate) fn length(milliseconds: u64) -> String {
+/// A length of time in whole units where it has them, e.g. `10m`.
+#[must_use]
+pub fn length(milliseconds: u64) -> String {
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
         if milliseconds >= size && milliseconds.is_multiple_of(size) {
             return format!("{}{unit}", milliseconds / size);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use countersign_model::{Mode, Plan, Reversibility, Role, State};
+use countersign_model::{Change, Mode, Plan, Reversibility, Role, State};
 use countersign_record::{ChangeState, Journal, JournaledChange};
 
 use super::{Fate, Live, Made, Validators, note_mark};
@@ -35,6 +35,33 @@ impl Live {
         live.find_untouched(sessions);
         live.find_restored(sessions);
         live
+    }
+
+    /// Goes on with a journal whose process died once every change was made and marked: nothing has to be found out, and
+    /// what is left to it is what is left to a run at its end.
+    #[must_use]
+    pub fn resumed(journal: Journal, mode: Mode, plan: &Plan) -> Self {
+        let mut live = Self::new(journal, mode, plan, Box::new(Untested), Arc::default());
+        live.made = live.journal.changes().iter().map(Made::journaled).collect();
+        live.told = live.made.len();
+        live
+    }
+
+    /// Whether a subject is as it was before the run, and not as the run left it: then somebody put it back, and perhaps
+    /// more of them.
+    pub fn put_back(&mut self, sessions: &mut Sessions) -> bool {
+        let Self { journal, made, .. } = self;
+        let reversible = || made.iter().filter(|made| made.is_reversible() && made.fate != Fate::Missed);
+        let first = First::of(reversible().map(|made| &made.change));
+        let last = First::of(reversible().rev().map(|made| &made.change));
+        first.into_iter().any(|First { change, .. }| {
+            let same = |last: &&First<'_>| {
+                (&last.change.capability, &last.change.subject) == (&change.capability, &change.subject)
+            };
+            let mut found = |change: &Change| sessions.probe(journal.blobs(), change);
+            found(change) == Ok(State::Before)
+                && last.iter().find(same).is_none_or(|last| found(last.change) != Ok(State::After))
+        })
     }
 
     /// Tells the changes that were about to be made, and were not, from those that nobody can tell of.

@@ -57,3 +57,14 @@ fn what_was_seen_must_be_readable() {
     std::fs::remove_file(&file).expect("it can be removed");
     assert_eq!(fixture.state.clock().decide_at(5).expect("the operator began anew"), 5);
 }
+
+#[test]
+fn a_moment_that_was_seen_has_come() {
+    let fixture = fixture();
+    let clock = fixture.state.clock();
+    assert!(clock.has_come(NOW, NOW).expect("nothing was seen") && !clock.has_come(NOW + 1, NOW).expect("nor this"));
+    clock.decide_at(NOW + 5_000).expect("seen");
+    // However far the clock is set back.
+    assert!(clock.has_come(NOW + 5_000, 0).expect("it can be told"));
+    assert!(!clock.has_come(NOW + 5_001, 0).expect("it can be told"));
+}

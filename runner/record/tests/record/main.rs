@@ -25,3 +25,4 @@ mod processes;
 mod reserve;
 mod scratch;
 mod support;
+mod waiting;

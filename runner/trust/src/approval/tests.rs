@@ -41,7 +41,7 @@ fn refuses_what_no_run_would_take() {
     let world = World::new();
     let proposal = world.proposal().expect("a proposal");
     type Change = fn(&mut ApprovalDraft);
-    let cases: [(DraftError, Change); 8] = [
+    let cases: [(DraftError, Change); 9] = [
         (DraftError::NoReason, |d| d.reason = " \n".to_owned()),
         (DraftError::Reason, |d| d.reason = "x".repeat(MAX_REASON + 1)),
         (DraftError::RollbackOwner, |d| d.rollback_owner.clear()),
@@ -49,6 +49,7 @@ fn refuses_what_no_run_would_take() {
         (DraftError::Window, |d| d.expires = d.not_before),
         (DraftError::ProposalExpired, |d| (d.not_before, d.expires) = (NOW + HOUR, NOW + 2 * HOUR)),
         (DraftError::Uses, |d| d.uses = 0),
+        (DraftError::Confirmation, |d| d.confirmation = Some(Confirmation { within_ms: 0, silence_keeps: false })),
         (DraftError::TooLarge(0), |d| {
             let reference = EvidenceReference { id: "x".repeat(MAX_MANIFEST), digest: digest("") };
             d.evidence.push(reference);

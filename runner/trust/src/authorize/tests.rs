@@ -182,8 +182,13 @@ fn the_policy_bounds_what_can_be_approved() {
     refuses!(Refusal::UsesNotAllowed { uses: 3, limit: 2 }, |w| w.terms = |m| m.predicate.uses = 3);
     refuses!(Refusal::UsedUp { uses: 1, spent: 1 }, |w| w.request.spent = 1);
     refuses!(Refusal::ScopedNotAllowed, |w| w.document.mode = Mode::Scoped);
-    refuses!(Refusal::ConfirmationNotSupported, |w| {
-        w.terms = |m| m.predicate.confirmation = Some(Confirmation { within_ms: 1, silence_keeps: false });
+    refuses!(Refusal::Senseless { .. }, |w| {
+        w.terms = |m| m.predicate.confirmation = Some(Confirmation { within_ms: 999, silence_keeps: false });
+    });
+    refuses!(Refusal::Senseless { .. }, |w| {
+        w.terms = |m| {
+            m.predicate.confirmation = Some(Confirmation { within_ms: 7 * 24 * HOUR + 1, silence_keeps: true });
+        };
     });
     refuses!(Refusal::Senseless { .. }, |w| w.terms = |m| m.predicate.reason.clear());
     refuses!(Refusal::Senseless { .. }, |w| w.terms = |m| m.predicate.rollback_owner = " ".to_owned());
