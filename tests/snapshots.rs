@@ -146,6 +146,8 @@ impl Story {
 
     /// A run of the same proposal, approved once more, whose process is killed while it waits for a confirmation.
     fn left_waiting(&self, proposal: &str) -> String {
+        // Runs are listed by when they began.
+        *self.minutes.borrow_mut() += 1;
         let quietly = |words: &[&str]| {
             let mut command = self.incident.state.command(words);
             command.env("COUNTERSIGN_TEST_NOW", self.now().to_string());

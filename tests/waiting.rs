@@ -7,7 +7,6 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use support::killed::Killed;
 use support::spoken::Spoken;
 use support::{Incident, Runs, State, bundle, eventually};
@@ -187,7 +186,7 @@ fn what_died_meanwhile_is_recovered_before_it_starts() {
     ));
     let (first, second) = (incident.propose("pool-size"), incident.propose("pool-size"));
     incident.approve(&first);
-    let (waiting, _) = Waiting::begin(&incident, &second, &[]);
+    let (waiting, _) = begin(&incident, &second, &[]);
     waiting.signal(Signal::STOP);
     let run = Killed::validating(&incident.state, &first).kill();
     fs::write(&free, "").expect("it can be written");

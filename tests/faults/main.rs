@@ -339,6 +339,39 @@ fn five_changes_survive_the_loss_of_power() {
     assert!(ends["rolled-back"] > 0 && ends.contains_key("none") && ends.len() <= 3, "{ends:?}");
 }
 
+/// Nothing but what was signed is made of a run that is killed before it waits for its confirmation, while it waits, or
+/// between the decision and its commit.
+#[test]
+fn a_waiting_run_is_killed_at_every_call_that_changes_something() {
+    let ends = killed_in_a_run(&Place::confirming("1s", "keep"), 0);
+    table::row("killed in a run that waits, which silence keeps", &ends);
+    assert!(ends["rolled-back"] > 0 && ends["committed"] > 0 && ends["none"] > 0, "{ends:?}");
+    assert_eq!(ends.get("in-doubt"), None);
+}
+
+/// A word that was not kept was not said, and then silence rolls back; one that was kept commits, whatever dies in between.
+#[test]
+fn a_confirmation_is_killed_at_every_call_that_changes_something() {
+    let place = Place::confirming("30m", "roll-back");
+    let before = place.tree();
+    let (points, ran) = points(&place.confirmation(), MUTATING, &place.scratch("strace.log"));
+    ran.expect(0);
+    let after = place.tree();
+    assert_ne!(before, after);
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for (call, points) in points {
+        for nth in tried(&points) {
+            place.again();
+            let point = format!("{call} {nth} of the confirmation");
+            place.kill(&place.confirmation(), &call, &nth);
+            *ends.entry(recovered(&place, &point, &before, &after)).or_default() += 1;
+        }
+    }
+    table::row("killed in the confirmation of a run whose process is gone", &ends);
+    assert!(ends["rolled-back"] > 0 && ends["committed"] > 0, "{ends:?}");
+    assert_eq!(ends.len(), 2, "{ends:?}");
+}
+
 /// The rollback step among them: what it was about to send may have been sent.
 #[test]
 fn a_rollback_is_killed_at_every_call_that_changes_something() {

@@ -10,6 +10,7 @@ use crate::strace::{Fault, Point, inject};
 use tempfile::TempDir;
 
 use crate::support::mount::Mount;
+use crate::support::spoken::Spoken;
 use crate::support::{Incident, Ran, Runs, State, bundle, bundle_with, eventually};
 use crate::tree::{Tree, tree};
 
@@ -17,7 +18,9 @@ pub(crate) struct Place {
     target: Target,
     proposal: String,
     /// The runner's clock stands still, or it would write the time down in some runs and not in others.
-    now: String,
+    now: u64,
+    /// How many hours later it is recovered.
+    hours: u64,
     /// The small file system that all of it is on, if it is, and where that is mounted. Goes last.
     mount: Option<(Mount, TempDir)>,
 }
@@ -93,6 +96,13 @@ impl Place {
         Self::settings_in(State::new(), "")
     }
 
+    /// The same, to be confirmed within this time.
+    pub(crate) fn confirming(within: &str, silence: &str) -> Self {
+        let terms = ["--confirm-within", within, "--silence", silence];
+        let (state, proposal) = Self::settings_with(State::new(), "", &terms);
+        Self { hours: 1, ..Self::approved(Target::Settings(state), proposal) }
+    }
+
     /// The same, after a run that failed while somebody edited one of its files; that file is open.
     pub(crate) fn edited() -> Self {
         let edits = "[[targets.web.validators]]
@@ -101,7 +111,7 @@ paths = [\"FOLDER/settings.toml\"]
 \
              command = [\"/bin/sh\", \"-c\", \"echo edited >>FOLDER/settings.toml; exit 1\"]
 ";
-        let (state, proposal) = Self::settings_with(State::new(), edits);
+        let (state, proposal) = Self::settings_with(State::new(), edits, &[]);
         state.run(&["run", &proposal]).expect(5);
         copy(&state.path("target"), &state.path("saved-target"));
         Self::approved(Target::Edited(state), proposal)
@@ -134,12 +144,12 @@ paths = [\"FOLDER/settings.toml\"]
 
     /// The same with this state, the files beside it, and more of the target's configuration.
     pub(crate) fn settings_in(state: State, more: &str) -> Self {
-        let (state, proposal) = Self::settings_with(state, more);
+        let (state, proposal) = Self::settings_with(state, more, &[]);
         Self::approved(Target::Settings(state), proposal)
     }
 
-    /// Settings of which a fix is approved. `FOLDER` in what the target has more is theirs.
-    fn settings_with(state: State, more: &str) -> (State, String) {
+    /// Settings of which a fix is approved, by these terms. `FOLDER` in what the target has more is theirs.
+    fn settings_with(state: State, more: &str, terms: &[&str]) -> (State, String) {
         let folder = state.path("target");
         let path = folder.display();
         state.configure(&format!(
@@ -160,13 +170,14 @@ paths = [\"FOLDER/settings.toml\"]
             .expect(0)
             .json();
         let proposal = proposed["proposal"].as_str().expect("a name").to_owned();
-        state.command(&["approve", &proposal, "--reason", "yes", "--key"]).arg(state.path("alice")).ran().expect(0);
+        let mut approve = state.command(&["approve", &proposal, "--reason", "yes", "--key"]);
+        approve.arg(state.path("alice")).args(terms).ran().expect(0);
         (state, proposal)
     }
 
     fn approved(target: Target, proposal: String) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis().to_string();
-        let place = Self { target, proposal, now, mount: None };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis();
+        let place = Self { target, proposal, now: now.try_into().expect("a time"), hours: 0, mount: None };
         // The time is taken note of.
         place.command(&["runs"]).ran().expect(0);
         copy(&place.state().path("state"), &place.scratch("saved"));
@@ -202,8 +213,25 @@ paths = [\"FOLDER/settings.toml\"]
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.state().command(arguments);
-        command.env("COUNTERSIGN_TEST_NOW", &self.now);
+        command.env("COUNTERSIGN_TEST_NOW", self.now.to_string());
         command
+    }
+
+    /// A command at the time at which it is recovered.
+    fn later(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        command.env("COUNTERSIGN_TEST_NOW", (self.now + self.hours * 3_600_000).to_string());
+        command
+    }
+
+    /// A run that is killed while it waits to be confirmed, and its confirmation, which brings it to its commit.
+    pub(crate) fn confirmation(&self) -> Command {
+        let run = Spoken::start(&mut self.run());
+        let line = run.says("waits for a confirmation until");
+        run.kill();
+        let mut confirm = self.command(&["confirm", line.split(' ').nth(1).expect("a run"), "--key"]);
+        confirm.arg(self.state().path("alice"));
+        confirm
     }
 
     /// The run of what was approved.
@@ -223,7 +251,7 @@ paths = [\"FOLDER/settings.toml\"]
     }
 
     pub(crate) fn recovery(&self) -> Command {
-        self.command(&["--json", "recover"])
+        self.later(&["--json", "recover"])
     }
 
     /// Back to the moment of the approval.
@@ -251,7 +279,7 @@ paths = [\"FOLDER/settings.toml\"]
 
     /// How the run ended, or `none` where it never began.
     pub(crate) fn end(&self) -> String {
-        let runs = self.command(&["--json", "runs"]).ran().expect(0).json();
+        let runs = self.later(&["--json", "runs"]).ran().expect(0).json();
         runs["runs"][0]["outcome"].as_str().unwrap_or("none").to_owned()
     }
 }

@@ -391,8 +391,8 @@ fn keep(
     let (undo, waited) = (undoes(runner, &approval), waited(&waiting, &approval));
     let context = StepContext::new(&approval.terms.arguments, 0, 0);
     let linked = Linked::none();
+    runner.under_way().taken_over(&run.id, &run.target, &approval.terms.rollback_owner);
     let taken = TakenUp { id: run.id, guards, undo: undo.as_ref(), approval, linked, unlinked: None, context };
-    runner.under_way().taken_over(&run.id, &run.target, &taken.approval.terms.rollback_owner);
     let report = Run::resumed(runner, (&run.target, target), gate, taken, waited).commit(why, word);
     runner.under_way().over();
     report.map(|report| Came::Ended(Box::new(report)))
@@ -425,8 +425,8 @@ fn wait(
     let live = Live::resumed(journal, approval.terms.mode, &plan);
     let sessions = runner.sessions(target, Phase::Live)?;
     let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
+    runner.under_way().taken_over(&run.id, &run.target, &approval.terms.rollback_owner);
     let taken = TakenUp { id: run.id, guards, undo: undo.as_ref(), approval, linked, unlinked: None, context };
-    runner.under_way().taken_over(&run.id, &run.target, &taken.approval.terms.rollback_owner);
     let report = Run::resumed(runner, (&run.target, target), gate, taken, waited).wait();
     runner.under_way().over();
     Ok(report?.map_or(Came::Waits(still), |report| Came::Ended(Box::new(report))))
