@@ -23,6 +23,7 @@ mod outcomes;
 mod power;
 mod processes;
 mod reserve;
+mod resolutions;
 mod scratch;
 mod support;
 mod waiting;
