@@ -323,6 +323,12 @@ fn put(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     file[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
+/// The path that a line of strace's begins with, of a descriptor or as a text.
+pub(crate) fn path_of(line: &str) -> PathBuf {
+    let argument = line.split_once('(').and_then(|(_, arguments)| split(arguments).first().copied());
+    PathBuf::from(text(argument.unwrap_or_default().trim_end_matches(") = 0")))
+}
+
 /// The arguments of a call, in which every text is in hexadecimal digits.
 fn split(arguments: &str) -> Vec<&str> {
     let (mut found, mut depth, mut begun) = (Vec::new(), 0, 0);

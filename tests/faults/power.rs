@@ -1,5 +1,6 @@
 //! A disk whose power is cut: a file system of its own on a loop device, which forgets on command what was not synced.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,8 @@ const CUT: &str =
 
 /// An ext4 of its own, mounted until it is dropped.
 pub(crate) struct Disk {
-    image: PathBuf,
+    /// A file of its own each time: of one that was mounted before, the kernel may still know what it was.
+    image: RefCell<PathBuf>,
     saved: PathBuf,
     point: PathBuf,
     above: TempDir,
@@ -41,7 +43,7 @@ impl Disk {
             .and_then(|()| tried(Command::new("perl").args(["-e", "1"])))
             .and_then(|()| mount(&image, &point));
         match made {
-            Ok(()) => Some(Self { image, saved, point, above }),
+            Ok(()) => Some(Self { image: RefCell::new(image), saved, point, above }),
             Err(why) => {
                 println!("skipped: there is no disk whose power can be cut: {why}");
                 None
@@ -61,21 +63,32 @@ impl Disk {
     /// This is how it is [`Disk::again`].
     pub(crate) fn save(&self) {
         self.unmount();
-        copy(&self.image, &self.saved);
-        mount(&self.image, &self.point).expect("it can be mounted");
+        fs::copy(&*self.image.borrow(), &self.saved).expect("it can be copied");
+        self.mount();
     }
 
     pub(crate) fn again(&self) {
         self.unmount();
-        copy(&self.saved, &self.image);
-        mount(&self.image, &self.point).expect("it can be mounted");
+        let earlier = self.image.borrow().clone();
+        let next = earlier.with_extension(match earlier.extension() {
+            None => "1".to_owned(),
+            Some(number) => (number.to_string_lossy().parse::<u32>().expect("a number") + 1).to_string(),
+        });
+        copy(&self.saved, &next);
+        fs::remove_file(earlier).expect("it can be removed");
+        self.image.replace(next);
+        self.mount();
     }
 
     /// Cuts its power, and starts it again.
     pub(crate) fn cut(&self) {
         tried(Command::new("perl").args(["-e", CUT]).arg(&self.point)).expect("it ends");
         self.unmount();
-        mount(&self.image, &self.point).expect("it can be mounted");
+        self.mount();
+    }
+
+    fn mount(&self) {
+        mount(&self.image.borrow(), &self.point).expect("it can be mounted");
     }
 
     fn unmount(&self) {

@@ -168,7 +168,9 @@ impl Runs<'_> {
 
         let durable = self.0.durable();
         durable.check()?;
-        let reserve = self.reserve(start.target, Needed::of(start.plan, plan.len().saturating_add(guards.len())))?;
+        let needed = Needed::of(start.plan, plan.len().saturating_add(guards.len()));
+        let needed = if self.0.has_images()? { needed } else { needed.without_images() };
+        let reserve = Reserve::new(self.0.dir(), start.target, needed, durable);
         let mut connection = schema::open(&self.0.database())?;
         let mut lock = hold.map(|Hold(lock)| lock);
         let mut refused = None;
@@ -198,7 +200,9 @@ impl Runs<'_> {
                 Ok(Journal::new(id, start.target.to_owned(), images, Arc::clone(durable), (reserve, lock)))
             }
             (begun, lock) => {
-                if lock.is_some() {
+                // Where nobody knows whether it was recorded, it may be whoever recovers who needs it.
+                let recorded = begun.as_ref().is_err_and(RecordError::is_final);
+                if lock.is_some() && !recorded {
                     // While the target is held. What cannot be removed now is removed by whoever recovers next.
                     let _ = reserve.remove();
                 }
@@ -206,12 +210,6 @@ impl Runs<'_> {
                 Err(refused.unwrap_or_else(|| BeginError::Busy(Holder::unknown(start.target))))
             }
         }
-    }
-
-    /// The reserve of a target's run.
-    pub(crate) fn reserve(&self, target: &str, needed: Needed) -> Result<Reserve, RecordError> {
-        let needed = if self.0.has_images()? { needed } else { needed.without_images() };
-        Ok(Reserve::new(self.0.dir(), target, needed, self.0.durable()))
     }
 
     /// Sets aside what a rollback may need, and leaves room for the changes before it. Refuses where there is not so

@@ -409,9 +409,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Gives what was set aside to what is written from now on. Whether it could: undoing does not wait for it.
+    /// Gives what was set aside to what is written from now on. Whether it could: undoing does not wait for it. Where nothing
+    /// more is written it stays, for whoever recovers.
     fn give_back(&self) -> bool {
-        self.reserve.give_back().is_ok()
+        self.durable.check().is_ok() && self.reserve.give_back().is_ok()
     }
 
     /// The first error ends the journal.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::blobs::RunBlobs;
 use crate::journal::Before;
 use crate::lock::TargetLock;
-use crate::reserve::Needed;
+use crate::reserve::{Needed, Reserve};
 use crate::rows::{self, MAX_LISTED};
 use crate::runs::waiting;
 use crate::state::transact;
@@ -146,7 +146,7 @@ impl Runs<'_> {
         // What cannot be read back is no reason not to undo.
         let json = [serde_json::to_string(&plan), serde_json::to_string(&guards)];
         let json = json.iter().flatten().map(String::len).sum();
-        let reserve = self.reserve(&found.target, Needed::of(&plan, json))?;
+        let reserve = Reserve::new(self.0.dir(), &found.target, Needed::of(&plan, json), durable);
         let held = (reserve, lock);
         let journal = Journal::again(found.id.clone(), found.target.clone(), images, Arc::clone(durable), held, before);
         Ok(Some(TakenOver { run: found, journal, plan, guards }))

@@ -116,14 +116,8 @@ impl Reserve {
             Err(error) => return Err(RecordError::file("look at", &self.path, error)),
         }
         self.remove()?;
-        let mut more = self.needed.journal;
-        for _ in 0..=HALVINGS {
-            match extend_log(&self.state, more) {
-                Err(Errno::NOSPC | Errno::DQUOT) => more /= 2,
-                // A file system that cannot, or a log that is not there: then it is only free.
-                _ => break,
-            }
-        }
+        // A file system that cannot, or a log that is not there: then it is only free.
+        let _ = extend(&self.state, self.needed.journal);
         Ok(())
     }
 
@@ -143,15 +137,25 @@ fn remove(durable: &Durable, path: &Path) -> Result<(), RecordError> {
     }
 }
 
-/// Gives the write-ahead log so many more blocks behind its end, and its index what it needs to hold them.
-fn extend_log(state: &Path, more: u64) -> rustix::io::Result<()> {
+/// Gives the write-ahead log so many more blocks behind its end, and its index what it needs to hold them. Less, where others
+/// took some of it in the meantime.
+fn extend(state: &Path, more: u64) -> rustix::io::Result<()> {
     let log = open(&state.join(format!("{DATABASE}-wal")))?;
     let stat = rustix::fs::fstat(&log)?;
     let size = stat.st_size.unsigned_abs();
     // Those that another run was given are left to it.
-    let more = stat.st_blocks.unsigned_abs().saturating_mul(512).saturating_sub(size).saturating_add(more);
-    extend_index(state, size.saturating_add(more))?;
-    rustix::fs::fallocate(&log, FallocateFlags::KEEP_SIZE, size, more)
+    let others = stat.st_blocks.unsigned_abs().saturating_mul(512).saturating_sub(size);
+    // Without it the log grows as far as its index holds it.
+    let _ = extend_index(state, size.saturating_add(others).saturating_add(more));
+    let mut extended = Ok(());
+    for halving in 0..=HALVINGS {
+        let more = others.saturating_add(more >> halving);
+        extended = rustix::fs::fallocate(&log, FallocateFlags::KEEP_SIZE, size, more);
+        if !matches!(extended, Err(Errno::NOSPC | Errno::DQUOT)) {
+            break;
+        }
+    }
+    extended
 }
 
 fn extend_index(state: &Path, log: u64) -> rustix::io::Result<()> {

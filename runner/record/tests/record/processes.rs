@@ -206,6 +206,10 @@ fn child_fills_its_disk() {
     let begun = other.runs().begin(start).expect_err("the disk fails");
     assert!(matches!(begun, BeginError::Record(RecordError::DatabaseWrite { .. })), "{begun}");
     assert!(matches!(other.rehearsals().add(b"{}", ""), Err(RecordError::Stopped(_))));
+    // It may have begun for all that is known, and then whoever recovers it needs what was set aside.
+    let locks =
+        std::fs::read_dir(state.dir().join("locks")).expect("locks").map(|entry| entry.expect("an entry").path());
+    assert_eq!(locks.filter(|path| path.extension().is_some_and(|extension| extension == "reserve")).count(), 2);
     println!("\nready:{}", journal.changes().len());
 }
 
