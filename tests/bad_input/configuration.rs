@@ -36,6 +36,17 @@ fn a_file_that_others_can_write() {
 }
 
 #[test]
+fn a_call_grace_of_no_time_or_too_much() {
+    let place = Place::new();
+    let proposal = place.approved();
+    let config = fs::read_to_string(place.state.config()).expect("it is text");
+    for grace in [0, 3601] {
+        fs::write(place.state.config(), format!("call-grace = {grace}\n{config}")).expect("it can be written");
+        refused(&place, &proposal, &format!("`call-grace` is {grace}, expected 1 to 3600 seconds"));
+    }
+}
+
+#[test]
 fn a_file_of_another_user() {
     let place = Place::new();
     if !is_root() {

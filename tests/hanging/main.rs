@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says what it skips"
 )]
 
+mod mount;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -20,6 +21,15 @@ use serde_json::json;
 use support::place::Place;
 use support::under::Under;
 
+/// A program of this folder, built.
+fn c(name: &str) -> PathBuf {
+    let built = support::built().join(name);
+    let source = support::root().join(format!("tests/hanging/{name}.c"));
+    let status = Command::new("cc").arg("-o").arg(&built).arg(source).status().expect("cc, as cargo needs too");
+    assert!(status.success());
+    built
+}
+
 /// Whoever holds the openings of a file until it is dropped.
 struct Holding {
     child: Child,
@@ -29,13 +39,7 @@ struct Holding {
 impl Holding {
     /// `None` where only root may, and this is not.
     fn of(path: &Path) -> Option<Self> {
-        static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
-            let built = support::built().join("hold");
-            let source = support::root().join("tests/hanging/hold.c");
-            let status = Command::new("cc").arg("-o").arg(&built).arg(source).status().expect("cc, as cargo needs too");
-            assert!(status.success());
-            built
-        });
+        static BUILT: LazyLock<PathBuf> = LazyLock::new(|| c("hold"));
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: only root can hold the openings of a file");
             return None;

@@ -49,11 +49,15 @@ impl Under {
         self.child.id()
     }
 
-    /// Answers, and waits for its end.
-    pub fn answer(self, answer: &str) -> Ran {
+    /// Answers.
+    pub fn say(&self, answer: &str) {
         let mut fifo = fs::OpenOptions::new().write(true).open(&self.answer).expect("the validator reads");
         writeln!(fifo, "{answer}").expect("it can be written");
-        drop(fifo);
+    }
+
+    /// Answers, and waits for its end.
+    pub fn answer(self, answer: &str) -> Ran {
+        self.say(answer);
         let output = self.child.wait_with_output().expect("it ended");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         let code = output.status.code().unwrap_or(-1);

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 const MAX_OUTPUT: u64 = 16 * 1024;
 
 /// For how long a command may still be there once it was killed.
-const UNKILLED: Duration = Duration::from_secs(10);
+const UNKILLED: Duration = Duration::from_secs(5);
 
 /// Whether what a command prints is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -132,8 +132,9 @@ pub fn recover<'t>(
     if tries == Tries::NotTheHung {
         abandoned.retain(|run| !hung.contains(&run.id));
     }
-    for run in state.runs().under_way()? {
-        if let (Some(why), Tries::All) = (state.runs().given_up(&run.id)?, tries) {
+    let under_way = if tries == Tries::All { state.runs().under_way()? } else { Vec::new() };
+    for run in under_way {
+        if let Some(why) = state.runs().given_up(&run.id)? {
             recovered.stuck.push(Stuck { error: held(&run, &why), run: run.id, target: run.target });
         }
     }
