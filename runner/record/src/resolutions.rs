@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::blobs::RunBlobs;
 use crate::lock::TargetLock;
-use crate::reserve::Needed;
+use crate::reserve::{Needed, Reserve};
 use crate::rows::{self, MAX_DOCUMENT, MAX_LISTED, MAX_NAME, MAX_SIGNATURE, bad_column};
 use crate::state::transact;
 use crate::{Hold, Journal, JournaledChange, RecordError, RunRecord, Runs, changes, schema};
@@ -133,7 +133,7 @@ impl Runs<'_> {
         })
         .inspect_err(|error| durable.stop_if_final(error))?;
         let images = RunBlobs::new(connection, self.0.blobs());
-        let held = (self.reserve(&run.target, Needed::default())?, hold.0);
+        let held = (Reserve::new(self.0.dir(), &run.target, Needed::default(), durable), hold.0);
         let journal = Journal::resolving(run, position, images, Arc::clone(durable), held, changes);
         Ok(Resolving { journal, open, position })
     }
@@ -167,7 +167,7 @@ impl Runs<'_> {
         })?;
         let Some((position, open, changes, lock)) = taken else { return Ok(None) };
         let images = RunBlobs::new(connection, self.0.blobs());
-        let held = (self.reserve(&run.target, Needed::default())?, lock);
+        let held = (Reserve::new(self.0.dir(), &run.target, Needed::default(), durable), lock);
         let journal = Journal::resolving(run, position, images, Arc::clone(durable), held, changes);
         Ok(Some(Resolving { journal, open, position }))
     }

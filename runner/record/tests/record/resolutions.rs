@@ -2,7 +2,7 @@
 
 use countersign_model::documents::OpenSubject;
 use countersign_model::{Outcome, Role};
-use countersign_record::{NewResolution, RecordError, RunRecord};
+use countersign_record::{NewResolution, RecordError, RunRecord, Wanted};
 use serde_json::json;
 
 use crate::support::{Fixture, TARGET, change, fixture};
@@ -51,11 +51,12 @@ fn each_subject_is_closed_once_and_the_run_is_settled_with_the_last() {
     for (at, subject) in ["/a", "/b"].into_iter().enumerate() {
         assert_eq!(runs.open_subjects(&record.id).expect("read").len(), 2 - at);
         assert_eq!((runs.with_open_subjects().expect("read").len(), runs.unsettled().expect("read").len()), (1, 0));
-        let resolving = runs.resolve(&record, new(subject), runs.hold(TARGET).expect("held")).expect("begins");
+        let resolving =
+            runs.resolve(&record, new(subject), runs.hold(Wanted::target(TARGET)).expect("held")).expect("begins");
         assert_eq!(runs.being_resolved().expect("read").len(), 1);
-        assert!(runs.hold(TARGET).is_err(), "its target is held");
+        assert!(runs.hold(Wanted::target(TARGET)).is_err(), "its target is held");
         drop(resolving.close().expect("closed"));
-        let again = runs.resolve(&record, new(subject), runs.hold(TARGET).expect("held"));
+        let again = runs.resolve(&record, new(subject), runs.hold(Wanted::target(TARGET)).expect("held"));
         assert!(matches!(again.expect_err("closed"), RecordError::NotFound { .. }));
     }
     assert_eq!((runs.with_open_subjects().expect("read").len(), runs.unsettled().expect("read").len()), (0, 1));
@@ -68,7 +69,8 @@ fn each_subject_is_closed_once_and_the_run_is_settled_with_the_last() {
 fn a_resolution_that_died_is_taken_over_and_nothing_else_is_resolved_before() {
     let run = fixture();
     let (runs, record) = (run.state.runs(), left(&run, &["/etc/app.conf", "/b"]));
-    let mut resolving = runs.resolve(&record, new("/etc/app.conf"), runs.hold(TARGET).expect("held")).expect("begins");
+    let mut resolving =
+        runs.resolve(&record, new("/etc/app.conf"), runs.hold(Wanted::target(TARGET)).expect("held")).expect("begins");
     let back = change(&mut resolving.journal, b"somebody's", b"a");
     assert!(resolving.journal.intend(Role::Fix, &back).is_err(), "it is no step's");
     drop(resolving);
@@ -76,7 +78,8 @@ fn a_resolution_that_died_is_taken_over_and_nothing_else_is_resolved_before() {
     let back = change(&mut resolving.journal, b"somebody's", b"a");
     resolving.journal.intend(Role::Rollback, &back).expect("intended");
     drop(resolving);
-    let error = runs.resolve(&record, new("/b"), runs.hold(TARGET).expect("held")).expect_err("another died");
+    let error =
+        runs.resolve(&record, new("/b"), runs.hold(Wanted::target(TARGET)).expect("held")).expect_err("another died");
     assert!(matches!(error, RecordError::JournalRule { .. }), "{error}");
 
     let resolving = runs.take_over_resolution(&record).expect("read").expect("it has not ended");
@@ -86,5 +89,10 @@ fn a_resolution_that_died_is_taken_over_and_nothing_else_is_resolved_before() {
     assert_eq!(runs.open_subjects(&record.id).expect("read").len(), 2, "it stays open");
     let shown = runs.resolutions(&record.id).expect("read");
     assert_eq!((shown[0].closed, shown[0].note.as_deref()), (Some(false), Some("it was cut off")));
-    drop(runs.resolve(&record, new("/b"), runs.hold(TARGET).expect("held")).expect("begins").close().expect("closed"));
+    drop(
+        runs.resolve(&record, new("/b"), runs.hold(Wanted::target(TARGET)).expect("held"))
+            .expect("begins")
+            .close()
+            .expect("closed"),
+    );
 }
