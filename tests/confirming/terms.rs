@@ -31,10 +31,10 @@ fn the_approval_says_it_and_the_review_shows_it() {
 fn what_was_signed_is_shortened_and_neither_lengthened_nor_left_out() {
     let place = Place::new();
     let proposal = place.propose();
-    place.approving(&proposal).args(["--confirm-within", "10m", "--silence", "keep"]).ran().expect(0);
+    place.approving(&proposal).args(["--confirm-within", "2s", "--silence", "keep"]).ran().expect(0);
     let before = place.standing();
-    let mut longer = place.command(&["--json", "run", &proposal, "--confirm-within", "11m"]);
-    let refused = longer.ran().expect(3).says("confirmed within 10m").says("no use is spent");
+    let mut longer = place.command(&["--json", "run", &proposal, "--confirm-within", "3s"]);
+    let refused = longer.ran().expect(3).says("confirmed within 2s").says("no use is spent");
     assert_eq!(refused.json()["outcome"], "refused");
     assert_eq!(place.standing(), before);
     // Shorter is allowed, and what silence means stays as it was signed.
