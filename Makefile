@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything, set-up included, each on its own.
 
-.PHONY: demo test test-faults bench lint docs mutants snapshots pages setup setup-wasm setup-test
+.PHONY: demo test test-faults fuzz bench lint docs mutants snapshots pages setup setup-wasm setup-test
 
 CARGO ?= cargo
 # Always the whole workspace: with other features, wasmtime would be built twice.
@@ -32,6 +32,19 @@ bench: setup setup-wasm
 # Breaks one promise after the other and insists that its test notices; `make mutants MUTANTS=overlay,guards` for some.
 mutants: setup setup-wasm
 	MUTANTS="$(MUTANTS)" $(CARGO) test --workspace --locked --test mutants -- --ignored --nocapture
+
+# Each parser of untrusted bytes, for so many seconds. What is found is left in fuzz/artifacts: make it a test.
+FUZZ_SECONDS ?= 60
+FUZZ = $(patsubst fuzz/targets/%.rs,%,$(wildcard fuzz/targets/*.rs))
+
+fuzz: setup
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "installing cargo-fuzz"; $(CARGO) install cargo-fuzz --locked --quiet; }
+	@command -v c++ >/dev/null || { echo "a C++ compiler is needed, libFuzzer is built from source: apt-get install g++" >&2; exit 1; }
+	@for target in $(FUZZ); do \
+	  mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target; \
+	  echo "== $$target, for $(FUZZ_SECONDS) s"; \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 || exit 1; done
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     unreachable_pub,
     reason = "a benchmark prints, and fails by panicking"
 )]

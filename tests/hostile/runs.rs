@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use countersign_bundle::Bundle;
 use countersign_model::Role;
@@ -10,7 +11,7 @@ use wit_component::StringEncoding;
 
 use crate::guest::component;
 use crate::support::place::{Place, name};
-use crate::support::{Ran, Runs as _};
+use crate::support::{Ran, Runs as _, eventually};
 
 /// What the run is to do with the fix, the rollback and the check: `mood` holds a letter for each. Rehearsed, all are good.
 const GOOD: &str = "ggg";
@@ -79,7 +80,7 @@ fn core(folder: &Path, at: u32, body: &str) -> String {
     )
 }
 
-/// Changes `a`, then `b`. `0`, `1`, `2`: traps after so many changes. `h`: calls without end. `f`: floods the log, and traps. `c`: changes
+/// Changes `a`, then `b`. `0`, `1`, `2`: traps after so many changes. `h`: calls without end. `l`: loops. `f`: floods the log, and traps. `c`: changes
 /// `c` instead of `b`.
 const FIX: &str = "(func $run (result i32) (local $lines i32)
     (if (call $is (i32.const 48)) (then unreachable))
@@ -89,6 +90,7 @@ const FIX: &str = "(func $run (result i32) (local $lines i32)
     (if (call $is (i32.const 102)) (then (loop $again (call $line)
         (local.set $lines (i32.add (local.get $lines) (i32.const 1)))
         (br_if $again (i32.lt_u (local.get $lines) (i32.const 100000)))) (unreachable)))
+    (if (call $is (i32.const 108)) (then (loop $again (br $again))))
     (if (call $is (i32.const 99)) (then (call $put (i32.const 1792))))
     (call $put (i32.const 1536))
     (if (call $is (i32.const 50)) (then unreachable))
@@ -143,12 +145,18 @@ impl Hostile {
         Self { place, bundle }
     }
 
-    /// A run in this mood of what was rehearsed and approved in a good one, and whether every file is as before it.
-    fn run(&self, mood: &str) -> (Ran, bool) {
+    /// What was rehearsed and approved in a good mood, about to be run in this one.
+    fn approved(&self, mood: &str) -> String {
         let proposed = self.place.proposing(&self.bundle).ran().expect(0).json();
         let proposal = name(&proposed);
         self.place.approve(&proposal);
         self.place.put("mood", mood);
+        proposal
+    }
+
+    /// Its run, and whether every file is as before it.
+    fn run(&self, mood: &str) -> (Ran, bool) {
+        let proposal = self.approved(mood);
         let before = self.place.standing();
         let ran = self.place.run(&proposal);
         let same = self.place.standing() == before;
@@ -258,4 +266,36 @@ fn a_rollback_step_that_changes_something_else() {
         "the rollback step failed: deviation: the rollback step's `replace `FOLDER/c` (8 bytes become 6)` was not rehearsed, \
          or not so often, and restores no before-image",
     );
+}
+
+/// One that only computes hears of nothing: the kernel ends it with its runner.
+#[test]
+fn a_step_ends_with_its_runner() {
+    let hostile = Hostile::new();
+    let proposal = hostile.approved("lgg");
+    let before = hostile.place.standing();
+    let mut command = hostile.place.command(&["run", &proposal]);
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    eventually("the first change", || (hostile.place.text("a") == "fixed\n").then_some(()));
+    let workers = workers_of(run.id());
+    assert!(!workers.is_empty());
+    run.kill().expect("it runs");
+    run.wait().expect("it ended");
+    for worker in workers {
+        eventually("the end of a worker", || (!worker.exists()).then_some(()));
+    }
+    hostile.place.command(&["recover"]).ran().expect(0).shows("rolled-back");
+    assert_eq!(hostile.place.standing(), before);
+}
+
+/// The workers that a process started, as places in /proc.
+fn workers_of(process: u32) -> Vec<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("its threads");
+    let children = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let children: Vec<String> = children.collect();
+    children
+        .iter()
+        .flat_map(|children| children.split_whitespace())
+        .map(|child| Path::new("/proc").join(child))
+        .collect()
 }

@@ -3,7 +3,7 @@
 //!
 //! Nothing is undone after that, whatever its capability: undoing goes backwards, and the call that hangs is the latest.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use countersign_gate::{Calls, Overdue};
 use countersign_model::text::excerpt;
@@ -17,7 +17,8 @@ use crate::under_way::{Known, Restoring, UnderWay};
 
 /// Looks whether a call is past its time, on another thread than the one that makes it.
 pub struct CallWatch {
-    pub(crate) state: Arc<State>,
+    /// Not held on to: what the state puts aside is removed when the command is done with it.
+    pub(crate) state: Weak<State>,
     pub(crate) calls: Arc<Calls>,
     pub(crate) under_way: Arc<UnderWay>,
     pub(crate) clock: Clock,
@@ -42,6 +43,8 @@ impl CallWatch {
     /// What becomes of the command, where its call is given up.
     #[must_use]
     pub fn given_up(&self) -> Option<GivenUp> {
+        // Whoever is in a call has it open.
+        let state = self.state.upgrade()?;
         let overdue = self.calls.give_up()?;
         Some(match self.under_way.known() {
             None => GivenUp::Failed(match self.under_way.restoring() {
@@ -49,17 +52,17 @@ impl CallWatch {
                 Some(restoring) => half_restored(&overdue, &restoring),
             }),
             Some(known) => {
-                let report = known.ended.then(|| self.state.runs().report(&known.run).ok().flatten()).flatten();
+                let report = known.ended.then(|| state.runs().report(&known.run).ok().flatten()).flatten();
                 let recovering = known.recovering;
                 match report {
                     Some(report) => GivenUp::Ended(report),
-                    None => GivenUp::InDoubt { report: Box::new(self.in_doubt(&overdue, known)), recovering },
+                    None => GivenUp::InDoubt { report: Box::new(self.in_doubt(&state, &overdue, known)), recovering },
                 }
             }
         })
     }
 
-    fn in_doubt(&self, overdue: &Overdue, known: Known) -> RunReport {
+    fn in_doubt(&self, state: &State, overdue: &Overdue, known: Known) -> RunReport {
         let reason = format!(
             "{} did not return within {} s, and was given up: it may act still, so nothing is done after it",
             overdue.call, overdue.seconds
@@ -68,11 +71,11 @@ impl CallWatch {
             "the run {} is unfinished; `countersign recover` goes on once the target answers, and blocks until then",
             known.run
         );
-        if let Err(error) = self.state.runs().give_up(&known.run, &reason, (self.clock)()) {
+        if let Err(error) = state.runs().give_up(&known.run, &reason, (self.clock)()) {
             unrecorded.push_str(&format!("; that it was given up is not recorded: {error}"));
         }
-        let record = self.state.runs().get(&known.run).ok();
-        let journaled = self.state.runs().changes(&known.run).unwrap_or_default();
+        let record = state.runs().get(&known.run).ok();
+        let journaled = state.runs().changes(&known.run).unwrap_or_default();
         let may_stand = journaled.iter().filter(|made| made.state != ChangeState::NotApplied);
         let changes: Vec<_> = may_stand.map(|made| ReportedChange::new(made.role, &made.change)).collect();
         let (made, undone) = (known.tally.made(), known.tally.undone());
@@ -137,6 +140,6 @@ impl Runner {
     #[must_use]
     pub fn call_watch(&self) -> CallWatch {
         let (calls, under_way) = (self.calls(), self.shared_under_way());
-        CallWatch { state: self.state(), calls, under_way, clock: self.clock() }
+        CallWatch { state: Arc::downgrade(&self.state()), calls, under_way, clock: self.clock() }
     }
 }

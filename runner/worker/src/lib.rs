@@ -26,5 +26,5 @@ pub use confine::Mechanism;
 pub use process::{Program, WORKER_NAME, is_worker};
 pub use serve::serve;
 pub use step::Step;
-pub use wire::{CompileLimits, MAX_FRAME, is_from_worker};
+pub use wire::{CompileLimits, MAX_FRAME, called};
 pub use workers::{Confinement, Starting, WorkerError, Workers};

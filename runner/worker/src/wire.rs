@@ -285,14 +285,15 @@ impl<S: AsFd> Channel<S> {
     /// Receives one message.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self, patience: &Patience<'_>) -> Result<T, Broken> {
         loop {
+            // Each time: one who never falls silent, or sends a byte now and then, is late like one who says nothing.
+            patience.ask()?;
             if let Some(message) = self.take()? {
                 return Ok(message);
             }
             self.read.reserve(CHUNK);
             match rustix::net::recv(&self.socket, spare_capacity(&mut self.read), RecvFlags::empty()) {
                 Ok((_, 0)) => return Err(Broken::Closed),
-                Ok(_) => {}
-                Err(Errno::AGAIN | Errno::INTR) => patience.ask()?,
+                Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -345,10 +346,14 @@ impl<S: AsFd> Channel<S> {
 /// The most descriptors that go with one message.
 const MAX_FDS: usize = 2;
 
-/// Whether these bytes, one frame without its length, are something that a worker says.
+/// The call in a frame, without its length, that a worker sent; none where it is something else, or nothing. For whoever
+/// tries frames out, as fuzzing does.
 #[must_use]
-pub fn is_from_worker(frame: &[u8]) -> bool {
-    decode::<FromWorker>(frame).is_some()
+pub fn called(frame: &[u8]) -> Option<Call> {
+    match decode(frame)? {
+        FromWorker::Call(call) => Some(call),
+        _ => None,
+    }
 }
 
 /// The message that these bytes are, all of them.

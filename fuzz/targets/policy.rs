@@ -1,0 +1,11 @@
+//! A trust policy.
+#![no_main]
+
+use countersign_trust::Policy;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(policy) = Policy::parse(bytes) {
+        assert_eq!(policy.digest(), countersign_model::Digest::of(bytes));
+    }
+});
