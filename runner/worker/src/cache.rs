@@ -120,12 +120,8 @@ impl Cache {
 
     fn try_store(&self, code: &OwnedFd, digest: Digest) -> Result<Option<OwnedFd>, Unusable> {
         let name = name(digest);
-        let mut bytes = Vec::new();
-        let mut file = File::from(code.try_clone()?);
-        file.rewind()?;
-        file.read_to_end(&mut bytes)?;
         let unfinished = format!("{UNFINISHED}{}-{}", std::process::id(), self.written.fetch_add(1, Ordering::Relaxed));
-        let written = self.write(&unfinished, &bytes, digest).and_then(|()| {
+        let written = self.write(&unfinished, code, digest).and_then(|()| {
             rustix::fs::renameat(&self.dir, &unfinished, &self.dir, &name)?;
             Ok(rustix::fs::fsync(&self.dir)?)
         });
@@ -137,7 +133,7 @@ impl Cache {
         self.try_load(digest)
     }
 
-    fn write(&self, name: &str, code: &[u8], digest: Digest) -> Result<(), Unusable> {
+    fn write(&self, name: &str, code: &OwnedFd, digest: Digest) -> Result<(), Unusable> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let open = || rustix::fs::openat(&self.dir, name, flags, mode);
@@ -150,9 +146,18 @@ impl Cache {
             other => other?,
         };
         let mut file = File::from(file);
-        file.write_all(code)?;
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(code);
+        let mut source = File::from(code.try_clone()?);
+        source.rewind()?;
+        let (mut hasher, mut buffer) = (crc32fast::Hasher::new(), vec![0; CHUNK]);
+        loop {
+            let some = source.read(&mut buffer)?;
+            let chunk = buffer.get(..some).unwrap_or_default();
+            if chunk.is_empty() {
+                break;
+            }
+            hasher.update(chunk);
+            file.write_all(chunk)?;
+        }
         hasher.update(digest.hex().as_bytes());
         file.write_all(&hasher.finalize().to_le_bytes())?;
         file.write_all(TRAILER)?;

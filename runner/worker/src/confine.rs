@@ -51,7 +51,7 @@ pub(crate) enum Purpose<'a> {
 /// The user and group that nobody is on every Linux.
 const NOBODY: u32 = 65_534;
 /// The largest native code that a compiling worker may write, in bytes.
-const MAX_CODE: u64 = 1 << 30;
+const MAX_CODE: u64 = 512 << 20;
 
 /// Does the first part, before anything of a step is looked at. Gives what this kernel lacks.
 ///
