@@ -7,11 +7,14 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
 use support::killed::Killed;
 use support::mount::Mount;
 use support::place::Place;
-use support::{Incident, State};
+use support::spoken::Spoken;
+use support::{Incident, Runs as _, State};
 use tempfile::TempDir;
 
 /// The incident with all that belongs to it on one small file system.
@@ -105,4 +108,44 @@ fn a_rollback_step_has_its_own_time_whatever_the_fix_used_up() {
     assert_eq!((report["outcome"].as_str(), of("fix"), of("rollback")), (Some("rolled-back"), 2, 2), "{report}");
     place.put("mood", "good\n");
     assert_eq!(place.standing(), before);
+}
+
+/// Somebody fills the disk while it waits to be confirmed: what becomes of it is recorded, whichever it is, also by whoever
+/// recovers it.
+#[test]
+fn what_a_run_that_waits_comes_to_is_recorded_on_a_full_disk() {
+    let hour = 3_600_000;
+    for (silence, code, outcome) in [("roll-back", 4, "rolled-back"), ("keep", 0, "committed")] {
+        for killed in [false, true] {
+            let Some(small) = Small::new() else { return };
+            let (incident, before) = (&small.incident, small.text());
+            let proposal = incident.propose("pool-size");
+            let within = if killed { "10m" } else { "3s" };
+            incident.approve_with(&proposal, &["--confirm-within", within, "--silence", silence]).expect(0);
+            let run = Spoken::start(&mut incident.state.command(&["--json", "run", &proposal]));
+            run.says("waits for a confirmation until");
+            small.mount.fill();
+            let report = if killed {
+                run.kill();
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis() + hour;
+                let mut recover = incident.state.command(&["--json", "recover"]);
+                let recovered = recover.env("COUNTERSIGN_TEST_NOW", now.to_string()).ran().expect(0).json();
+                recovered["runs"][0].clone()
+            } else {
+                let (ended, report, said) = run.end();
+                assert_eq!(ended, Some(code), "{silence}: {said}");
+                report
+            };
+            assert_eq!(
+                (report["outcome"].as_str(), &report["unrecorded"]),
+                (Some(outcome), &Value::Null),
+                "{report:#}"
+            );
+            assert_eq!(small.text() == before, outcome == "rolled-back", "{silence}");
+            assert!(small.reserves().is_empty(), "{silence}");
+            let run = report["run"].as_str().expect("a name");
+            let shown = incident.state.run(&["--json", "show", run]).expect(0).json();
+            assert_eq!(shown["outcome"], outcome, "{silence}");
+        }
+    }
 }

@@ -227,7 +227,10 @@ fn a_signal_rolls_it_back() {
     let confirming = Confirming::approved(&place, &["--confirm-within", "1h", "--silence", "keep"], &[]);
     confirming.spoken.signal(Signal::INT);
     let report = ends(confirming, 4, "rolled-back");
-    assert_eq!(report["reason"], "the run was interrupted by a signal");
+    assert!(
+        report["reason"].as_str().is_some_and(|why| why.starts_with("the run was interrupted by a signal")),
+        "{report}"
+    );
     assert_eq!(place.standing(), before);
 }
 

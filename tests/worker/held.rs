@@ -56,6 +56,10 @@ fn a_worker_holds_no_authority() {
             assert_eq!(status("Gid"), "65534\t65534\t65534\t65534");
             assert_eq!(status("Groups"), "");
         }
+        // What is said to the runner's whole group is not said to it.
+        let stat = fs::read_to_string(worker.join("stat")).expect("its state");
+        let group = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(2)).expect("a group");
+        assert_eq!(Some(group), worker.file_name().and_then(|name| name.to_str()));
         let open: Vec<_> = fs::read_dir(worker.join("fd"))
             .expect("descriptors")
             .map(|entry| {

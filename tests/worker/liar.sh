@@ -8,5 +8,6 @@ esac
 cat "$here/first" >&0
 # The job, and the word to run.
 head -c 40 <&0 >/dev/null
-cat "$here/then" >&0
+test -e "$here/closes" && exec 0<&-
+test -e "$here/closes" || cat "$here/then" >&0
 exec sleep 60

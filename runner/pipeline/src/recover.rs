@@ -273,8 +273,11 @@ fn one(runner: &Runner, run: &RunRecord, target: Option<&Target>, patience: Pati
             keep(runner, target, approval, taken, (waiting, why, word))
         }
         Due::RollBack { why, word, heard } => {
-            if !taken.journal.end_waiting(Decided::RollBack(&why), heard)? {
-                return Ok(Came::Elsewhere);
+            match taken.journal.end_waiting(Decided::RollBack(&why), heard) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Came::Elsewhere),
+                // Undoing waits for no mark.
+                Err(error) => runner.note(&format!("what becomes of run {} could not be recorded: {error}", run.id)),
             }
             back(runner, target, approval, taken, (&why, word))
         }
@@ -322,8 +325,8 @@ fn due(runner: &Runner, run: &RunRecord, approval: &Approval, waiting: &Waiting)
         });
     }
     let confirmation = confirmation(waiting, approval);
-    // By a clock that was set back it can be told that the time is up, and not that some is left.
-    if !runner.has_come(waiting.until)? && runner.decisive()? < waiting.until {
+    // Where the clock was set back, or what it says cannot be noted, it can be told that the time is up, and otherwise it waits.
+    if !runner.has_come(waiting.until)? && runner.decisive().map_or(true, |now| now < waiting.until) {
         return Ok(Due::Later);
     }
     if confirmation.silence_keeps {

@@ -305,6 +305,10 @@ impl Runs<'_> {
         if let Some(error) = holds::held_elsewhere(self, tx, wanted)? {
             return Ok(Err(error));
         }
+        // One that died over a resolution has what it holds until it is recovered.
+        if let Some(run) = holds::half_resolved(tx, target).map_err(failed)? {
+            return Ok(Err(BeginError::Busy(Holder { run: Some(run), ..Holder::unknown(target) })));
+        }
         holds::hold(tx, wanted)?;
         Ok(Ok(lock))
     }

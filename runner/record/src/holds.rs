@@ -125,6 +125,7 @@ pub(crate) fn held_elsewhere(
                 continue;
             }
             let open = open_run(tx, &other).map_err(failed)?;
+            let half = half_resolved(tx, &other).map_err(failed)?;
             match (TargetLock::take(runs.0.dir(), &other)?, open) {
                 (None, open) => {
                     let process = process(tx, &other).map_err(failed)?;
@@ -137,6 +138,11 @@ pub(crate) fn held_elsewhere(
                     let unfinished = runs.load_unfinished(tx, id, &other, rollback)?;
                     return Ok(Some(BeginError::Unfinished(Box::new(unfinished))));
                 }
+                // A resolution whose process died has the subject until it is recovered.
+                (Some(_lock), None) if half.is_some() && !(wanted.gone)(&other) => {
+                    let subject = Some(in_words(subject, &key));
+                    return Ok(Some(BeginError::Busy(Holder { target: other, run: half, process: None, subject })));
+                }
                 (Some(_lock), None) => _ = stale.insert(other),
             }
         }
@@ -145,6 +151,13 @@ pub(crate) fn held_elsewhere(
         forget(tx, target).map_err(failed)?;
     }
     Ok(None)
+}
+
+/// The run on this target of which a resolution was begun that has not ended: somebody is at work on it, or died.
+pub(crate) fn half_resolved(tx: &Transaction<'_>, target: &str) -> rusqlite::Result<Option<String>> {
+    let sql =
+        "SELECT r.run FROM resolutions r JOIN runs ON runs.id = r.run WHERE r.outcome IS NULL AND runs.target = ?1";
+    tx.query_row(sql, [target], |row| row.get(0)).optional()
 }
 
 /// Notes what the holder of a target's lock holds, in the place of whatever was held for the target before.

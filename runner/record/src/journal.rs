@@ -60,6 +60,8 @@ pub struct Journal {
     events: u32,
     phase: Phase,
     failure: Option<Failure>,
+    /// It was decided that what was changed stays: a commit that finds no room is not rolled back then.
+    kept: bool,
     reserve: Reserve,
     // Last, so that it is dropped last.
     _lock: TargetLock,
@@ -77,6 +79,8 @@ enum Phase {
 /// What a journal held when its process died.
 pub(crate) struct Before {
     pub(crate) rolling_back: bool,
+    /// It was decided that what it changed stays.
+    pub(crate) kept: bool,
     pub(crate) events: u32,
     pub(crate) changes: Vec<JournaledChange>,
 }
@@ -146,6 +150,7 @@ impl Journal {
             events: 0,
             phase: Phase::Forward,
             failure: None,
+            kept: false,
             reserve,
             _lock: lock,
         }
@@ -160,11 +165,13 @@ impl Journal {
         held: (Reserve, TargetLock),
         before: Before,
     ) -> Self {
-        let Before { rolling_back, events, changes } = before;
-        let mut journal = Self { changes, events, ..Self::new(run, target, images, durable, held) };
+        let Before { rolling_back, kept, events, changes } = before;
+        let mut journal = Self { changes, events, kept, ..Self::new(run, target, images, durable, held) };
         if rolling_back {
             journal.phase = Phase::RollingBack;
             journal.images.unbound();
+            // Its process may have died between the two.
+            journal.give_back();
         }
         journal
     }

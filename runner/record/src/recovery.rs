@@ -128,6 +128,7 @@ impl Runs<'_> {
             found.waiting = waiting(row, 2).map_err(failed)?;
             let before = Before {
                 rolling_back: found.rollback.is_some(),
+                kept: found.waiting.as_ref().is_some_and(|waiting| waiting.kept.is_some()),
                 events: row.get(1).map_err(failed)?,
                 changes: changes::of_run(tx, &found.id).map_err(failed)?,
             };

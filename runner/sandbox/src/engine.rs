@@ -62,6 +62,21 @@ pub struct Compiled {
     pub(crate) outline: Outline,
 }
 
+impl CompileError {
+    /// The same as another process says it, which may have been taken over: cut, as a step's own words are.
+    #[must_use]
+    pub fn claimed(self) -> Self {
+        let cut = |text: String| excerpt(&text, 600);
+        match self {
+            Self::Compile(why) => Self::Compile(cut(why)),
+            Self::Load(why) => Self::Load(cut(why)),
+            Self::Imports { inspected, compiled } => {
+                Self::Imports { inspected: cut(inspected), compiled: cut(compiled) }
+            }
+        }
+    }
+}
+
 impl Sandbox {
     /// Sets up the engine and the thread that counts its time.
     ///

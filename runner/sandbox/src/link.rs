@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use countersign_capability::{Linker, Registry, StepState};
+use countersign_model::text::excerpt;
 use countersign_model::{Access, Role};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::InstancePre;
@@ -86,6 +87,22 @@ pub enum LinkError {
         /// What happened.
         why: String,
     },
+}
+
+impl LinkError {
+    /// The same as another process says it, which may have been taken over: cut, as a step's own words are.
+    #[must_use]
+    pub fn claimed(self) -> Self {
+        let cut = |text: String| excerpt(&text, 600);
+        match self {
+            Self::NotGranted { import, capability, access } => {
+                Self::NotGranted { import: cut(import), capability: cut(capability), access }
+            }
+            Self::Imports(why) => Self::Imports(cut(why)),
+            Self::Export { export, why } => Self::Export { export: cut(export), why: cut(why) },
+            Self::Capability { capability, why } => Self::Capability { capability: cut(capability), why: cut(why) },
+        }
+    }
 }
 
 impl Sandbox {

@@ -12,6 +12,7 @@ use landlock::{
     RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
 use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Signal, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use schemars::JsonSchema;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
@@ -50,6 +51,8 @@ pub(crate) enum Purpose<'a> {
 
 /// The user and group that nobody is on every Linux.
 const NOBODY: u32 = 65_534;
+/// The most threads and processes that nobody may have while a step is compiled.
+const MAX_THREADS: u64 = 4096;
 /// The largest native code that a compiling worker may write, in bytes.
 const MAX_CODE: u64 = 512 << 20;
 
@@ -65,6 +68,10 @@ pub(crate) fn confine(purpose: Purpose<'_>) -> std::io::Result<BTreeSet<Mechanis
         Purpose::Compile { memory, seconds } => {
             limit(Resource::Data, memory)?;
             limit(Resource::Cpu, seconds)?;
+            // As nobody: of another user it would count all that this user runs.
+            if rustix::process::geteuid().is_root() {
+                limit(Resource::Nproc, MAX_THREADS)?;
+            }
             limit(Resource::Fsize, MAX_CODE)?;
         }
         Purpose::Step { memory, .. } => {
@@ -73,6 +80,7 @@ pub(crate) fn confine(purpose: Purpose<'_>) -> std::io::Result<BTreeSet<Mechanis
             limit(Resource::Fsize, memory)?;
         }
     }
+    drop_capabilities()?;
     rustix::thread::set_no_new_privs(true)?;
     let mut missing = BTreeSet::new();
     let code = match purpose {
@@ -87,7 +95,7 @@ pub(crate) fn confine(purpose: Purpose<'_>) -> std::io::Result<BTreeSet<Mechanis
     }
     let filters = match purpose {
         Purpose::Compile { .. } => vec![absent(), refused(), allowed(&[COMMON, THREADS, WRITING], compiling())],
-        Purpose::Step { .. } => vec![absent(), allowed(&[COMMON, LOADING], socket())],
+        Purpose::Step { .. } => vec![absent(), allowed(&[COMMON, LOADING], loading())],
     };
     if !filters.into_iter().all(apply) {
         missing.insert(Mechanism::Seccomp);
@@ -150,6 +158,22 @@ fn landlock(code: Option<BorrowedFd<'_>>) -> std::io::Result<bool> {
     Ok(status.ruleset != RulesetStatus::NotEnforced)
 }
 
+/// Gives up what a worker that is not root's may have been given: by its service manager, by its file, by whoever started it.
+fn drop_capabilities() -> std::io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    if rustix::process::getuid().is_root() {
+        return Err(std::io::Error::other(
+            "a runner that root started and that acts as another user could become root again",
+        ));
+    }
+    let none = CapabilitySet::empty();
+    rustix::thread::clear_ambient_capability_set()?;
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
 /// Root's worker goes on as nobody, without root's capabilities. Another user's stays what it is.
 fn become_nobody() -> std::io::Result<()> {
     if rustix::process::geteuid().is_root() {
@@ -157,8 +181,9 @@ fn become_nobody() -> std::io::Result<()> {
         rustix::thread::set_thread_groups(&[])?;
         rustix::thread::set_thread_res_gid(group, group, group)?;
         rustix::thread::set_thread_res_uid(user, user, user)?;
-        // A change of the user takes this back.
+        // A change of the user takes these back.
         die_with_runner()?;
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     }
     Ok(())
 }
@@ -180,7 +205,6 @@ const COMMON: &[i64] = &[
     libc::SYS_sched_yield,
     libc::SYS_clock_gettime,
     libc::SYS_getrandom,
-    libc::SYS_close,
     libc::SYS_restart_syscall,
     libc::SYS_exit,
     libc::SYS_exit_group,
@@ -188,44 +212,46 @@ const COMMON: &[i64] = &[
 
 /// What loading and the rest of the confinement need besides.
 const LOADING: &[i64] = &[
-    libc::SYS_mmap,
     libc::SYS_mprotect,
     libc::SYS_openat,
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
     libc::SYS_read,
-    libc::SYS_prctl,
     libc::SYS_seccomp,
     libc::SYS_geteuid,
-    libc::SYS_setgroups,
-    libc::SYS_setresuid,
-    libc::SYS_setresgid,
-    libc::SYS_prlimit64,
     libc::SYS_membarrier,
     libc::SYS_memfd_create,
     libc::SYS_ftruncate,
     libc::SYS_write,
     libc::SYS_pwrite64,
+    libc::SYS_writev,
     libc::SYS_fcntl,
-    libc::SYS_tgkill,
 ];
 
 /// What starting and stopping threads needs besides; `clone` itself with flags of its own.
-const THREADS: &[i64] = &[
-    libc::SYS_set_robust_list,
-    libc::SYS_rseq,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_prctl,
-    libc::SYS_clock_nanosleep,
-];
+const THREADS: &[i64] =
+    &[libc::SYS_set_robust_list, libc::SYS_rseq, libc::SYS_sched_getaffinity, libc::SYS_clock_nanosleep];
 
 /// What writing native code into memory needs besides.
-const WRITING: &[i64] =
-    &[libc::SYS_read, libc::SYS_pread64, libc::SYS_write, libc::SYS_lseek, libc::SYS_fstat, libc::SYS_statx];
+const WRITING: &[i64] = &[
+    libc::SYS_read,
+    libc::SYS_pread64,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_lseek,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+];
 
 /// What libraries try now and then and go on without: it fails, and the process lives. Nothing of it is ever done.
-const REFUSED: &[i64] = &[libc::SYS_openat, libc::SYS_newfstatat, libc::SYS_readlinkat];
+const REFUSED: &[i64] = &[
+    libc::SYS_openat,
+    libc::SYS_newfstatat,
+    libc::SYS_readlinkat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+];
 
 /// `clone3` has its flags where no filter can look; libraries go on with `clone`.
 const ABSENT: &[i64] = &[libc::SYS_clone3];
@@ -236,45 +262,98 @@ fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Option<Seccomp
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).ok()
 }
 
+/// That an argument is this number of 32 bits.
+fn is(argument: u8, value: u64) -> Option<SeccompCondition> {
+    condition(argument, SeccompCmpOp::Eq, value)
+}
+
+/// That an argument is no address.
+fn null(argument: u8) -> Option<SeccompCondition> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0).ok()
+}
+
 /// A rule of these conditions; one that cannot be made allows nothing.
 fn when(conditions: &[Option<SeccompCondition>]) -> Vec<SeccompRule> {
     let conditions: Option<Vec<_>> = conditions.iter().cloned().collect();
     conditions.and_then(|conditions| SeccompRule::new(conditions).ok()).into_iter().collect()
 }
 
-/// The socket, which is descriptor 0, and no other; and asking whether a descriptor is open, as debug builds do.
+/// The socket, which is descriptor 0, and no other, in the one way in which it is used; closing others; what a debug build
+/// asks of descriptors; and words for nobody, on descriptor 2.
 fn socket() -> Rules {
+    let no_signal = u64::from(libc::MSG_NOSIGNAL.unsigned_abs());
     let asking = u64::from(libc::F_GETFD.unsigned_abs());
-    let mut rules =
-        [libc::SYS_sendto, libc::SYS_recvfrom].map(|call| (call, when(&[condition(0, SeccompCmpOp::Eq, 0)]))).to_vec();
-    rules.push((libc::SYS_fcntl, when(&[condition(1, SeccompCmpOp::Eq, asking)])));
-    rules
+    let on = |flags| [is(0, 0), is(3, flags), null(4)];
+    vec![
+        (libc::SYS_sendto, when(&on(no_signal))),
+        (libc::SYS_recvfrom, when(&on(0))),
+        (libc::SYS_close, when(&[condition(0, SeccompCmpOp::Ne, 0)])),
+        (libc::SYS_fcntl, when(&[is(1, asking)])),
+    ]
+}
+
+/// What a panic says, which goes nowhere.
+fn words() -> Rules {
+    [libc::SYS_write, libc::SYS_writev].map(|call| (call, when(&[is(0, 2)]))).to_vec()
+}
+
+/// Memory of this process alone, which its limit counts: neither shared nor growing by itself.
+fn own() -> Option<SeccompCondition> {
+    let others = u64::from((libc::MAP_SHARED | libc::MAP_GROWSDOWN).unsigned_abs());
+    condition(3, SeccompCmpOp::MaskedEq(others), 0)
 }
 
 /// Memory that never holds code.
 fn plain_memory() -> Rules {
     let exec = u64::from(libc::PROT_EXEC.unsigned_abs());
-    [libc::SYS_mmap, libc::SYS_mprotect]
-        .map(|call| (call, when(&[condition(2, SeccompCmpOp::MaskedEq(exec), 0)])))
-        .to_vec()
+    let no_code = condition(2, SeccompCmpOp::MaskedEq(exec), 0);
+    vec![(libc::SYS_mmap, when(&[no_code.clone(), own()])), (libc::SYS_mprotect, when(&[no_code]))]
 }
 
 /// To die by its own hand, so that it can be told what the runner's own code gave up on.
 fn aborting() -> (i64, Vec<SeccompRule>) {
-    let abort = u64::from(libc::SIGABRT.unsigned_abs());
-    (libc::SYS_tgkill, when(&[condition(2, SeccompCmpOp::Eq, abort)]))
+    let own = u64::try_from(rustix::process::getpid().as_raw_nonzero().get()).unwrap_or(u64::MAX);
+    (libc::SYS_tgkill, when(&[is(0, own), is(2, u64::from(libc::SIGABRT.unsigned_abs()))]))
+}
+
+/// Names for threads and memory; and, for a worker that is not confined to its end yet, what the rest of that needs.
+fn controlling(rest: bool) -> (i64, Vec<SeccompRule>) {
+    let number = |option: i32| u64::from(option.unsigned_abs());
+    let mut rules = vec![when(&[is(0, number(libc::PR_SET_NAME))]), when(&[is(0, number(libc::PR_SET_VMA))])];
+    if rest {
+        rules.push(when(&[is(0, number(libc::PR_SET_NO_NEW_PRIVS)), is(1, 1)]));
+        rules.push(when(&[is(0, number(libc::PR_SET_DUMPABLE)), is(1, 0)]));
+        rules.push(when(&[is(0, number(libc::PR_SET_PDEATHSIG)), is(1, number(libc::SIGKILL))]));
+    }
+    (libc::SYS_prctl, rules.concat())
 }
 
 /// What compiling needs besides: threads, and no processes.
 fn compiling() -> Rules {
     let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
     let clone = (libc::SYS_clone, when(&[condition(0, SeccompCmpOp::MaskedEq(thread), thread)]));
-    socket().into_iter().chain(plain_memory()).chain([clone, aborting()]).collect()
+    socket().into_iter().chain(plain_memory()).chain([clone, aborting(), controlling(false)]).collect()
+}
+
+/// What loading needs besides, and the rest of the confinement: limits of its own, and to become nobody.
+fn loading() -> Rules {
+    let nobody = u64::from(NOBODY);
+    let rest = [
+        (libc::SYS_mmap, when(&[own()])),
+        (libc::SYS_prlimit64, when(&[is(0, 0)])),
+        (libc::SYS_setgroups, when(&[is(0, 0)])),
+        (libc::SYS_setresuid, when(&[is(0, nobody), is(1, nobody), is(2, nobody)])),
+        (libc::SYS_setresgid, when(&[is(0, nobody), is(1, nobody), is(2, nobody)])),
+        aborting(),
+        controlling(true),
+    ];
+    // The engine keeps what memories begin with in files without names, and seals them.
+    socket().into_iter().filter(|(call, _)| *call != libc::SYS_fcntl).chain(rest).collect()
 }
 
 /// What a running step needs besides.
 fn running() -> Rules {
-    socket().into_iter().chain(plain_memory()).chain([aborting()]).collect()
+    socket().into_iter().chain(words()).chain(plain_memory()).chain([aborting()]).collect()
 }
 
 /// Everything but this ends the process.

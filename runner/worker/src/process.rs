@@ -3,10 +3,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::wire::{Broken, Channel};
+
+/// How long a process may take to end whose socket is closed.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// The name that a worker process goes by, its first argument: whoever is started by it calls [`serve`](crate::serve) and
 /// nothing else.
@@ -54,6 +60,8 @@ impl Process {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // What a terminal or a service manager says to all of the runner's group is the runner's to hear.
+            .process_group(0)
             .spawn()?;
         let channel = Channel::watched(ours).map_err(|error| std::io::Error::other(error.to_string()));
         Ok(Self { child, channel: channel? })
@@ -61,12 +69,19 @@ impl Process {
 
     /// Ends it, and says how it had ended by itself, as what follows `the worker process`.
     pub(crate) fn end(mut self, why: &Broken) -> String {
-        // A closed socket is the end of its process, or its own doing a moment before.
-        let status = match why {
-            Broken::Closed => self.child.wait(),
-            _ => return why.to_string(),
-        };
-        status.map_or_else(|error| format!("is lost: {error}"), describe)
+        if !matches!(why, Broken::Closed) {
+            return why.to_string();
+        }
+        // A closed socket is the end of its process, but for one that closed it and goes on.
+        let until = Instant::now() + ENDS_WITHIN;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return describe(status),
+                Ok(None) if Instant::now() < until => std::thread::sleep(LOOK),
+                Ok(None) => return "closed its socket and went on, and was ended".to_owned(),
+                Err(error) => return format!("is lost: {error}"),
+            }
+        }
     }
 }
 

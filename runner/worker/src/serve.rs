@@ -12,7 +12,7 @@ use countersign_sandbox::{CompileError, Linked, MAX_COMPONENT_BYTES, Outline, RO
 use rustix::process::{Resource, Rlimit};
 
 use crate::confine::{self, Mechanism, Purpose};
-use crate::wire::{Broken, Channel, CompileLimits, FromWorker, Job, Level, Patience, ToStep};
+use crate::wire::{Broken, Channel, CompileLimits, FromWorker, Job, Level, Missing, Patience, ToStep};
 
 /// What a worker has besides the step's own memory, in bytes: the engine, its tables, and one call at a time.
 const OWN_MEMORY: u64 = 128 << 20;
@@ -28,8 +28,12 @@ const SETTINGS: Settings = Settings { concurrent_steps: 1, memory_bytes: 256 << 
 pub fn serve(registry: &Registry) -> ExitCode {
     match work(registry) {
         Ok(()) => ExitCode::SUCCESS,
-        // There is nobody to tell: the socket is all that this process has.
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            // Whoever is at the other end is told, where that can be done still.
+            let said = FromWorker::Failed(error.to_string());
+            let _ = Channel::new(rustix::stdio::stdin()).send(&said, &Patience::ENDLESS);
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -39,22 +43,21 @@ fn work(registry: &Registry) -> Result<(), Broken> {
     confine::close_all_but_the_socket()?;
     confine::die_with_runner()?;
     let _ = rustix::thread::set_name(c"cs-worker");
-    let sandbox = Sandbox::without_clock(SETTINGS);
+    let sandbox = Sandbox::without_clock(SETTINGS).map_err(|error| Broken::Io(std::io::Error::other(error)))?;
     let mut socket = Channel::new(rustix::stdio::stdin());
     let (job, descriptors) = socket.receive_with::<Job>()?;
-    let sandbox = sandbox.map_err(|error| Broken::Io(std::io::Error::other(error)))?;
     let mut descriptors = descriptors.into_iter();
     match (job, descriptors.next(), descriptors.next()) {
         (Job::Compile { role, granted, without, limits }, Some(step), Some(code)) => {
-            let said = match confined(Purpose::of_compiling(&limits), &without)? {
-                Err(unconfined) => unconfined,
-                Ok(missing) => match compile(&sandbox, registry, role, granted, step) {
-                    Ok(native) => {
-                        File::from(code).write_all(&native)?;
-                        FromWorker::Compiled(missing.into_iter().collect())
-                    }
-                    Err(error) => FromWorker::NotCompiled(error),
-                },
+            if held(&mut socket, Purpose::of_compiling(&limits), &without)?.is_none() {
+                return Ok(());
+            }
+            let said = match compile(&sandbox, registry, role, granted, step) {
+                Ok(native) => {
+                    File::from(code).write_all(&native)?;
+                    FromWorker::Compiled
+                }
+                Err(error) => FromWorker::NotCompiled(error),
             };
             socket.send(&said, &Patience::ENDLESS)
         }
@@ -63,12 +66,9 @@ fn work(registry: &Registry) -> Result<(), Broken> {
                 code: named.then(|| code.as_fd()),
                 memory: OWN_MEMORY.saturating_add(SETTINGS.memory_bytes as u64),
             };
-            let missing = match confined(purpose, &without)? {
-                Ok(missing) => missing,
-                Err(unconfined) => return socket.send(&unconfined, &Patience::ENDLESS),
-            };
+            let Some(missing) = held(&mut socket, purpose, &without)? else { return Ok(()) };
             match link(&sandbox, registry, outline, granted, code) {
-                Ok(linked) => run(socket, &linked, missing),
+                Ok(linked) => run(socket, &linked, &missing),
                 Err(refused) => socket.send(&refused, &Patience::ENDLESS),
             }
         }
@@ -76,13 +76,17 @@ fn work(registry: &Registry) -> Result<(), Broken> {
     }
 }
 
-/// Confines this process, and says what of that this kernel cannot, where it may not go without.
-fn confined(purpose: Purpose<'_>, without: &[Mechanism]) -> std::io::Result<Result<BTreeSet<Mechanism>, FromWorker>> {
+/// Confines this process, and says how far this kernel can. Nothing where it may not go on so.
+fn held(
+    socket: &mut Socket,
+    purpose: Purpose<'_>,
+    without: &[Mechanism],
+) -> Result<Option<BTreeSet<Mechanism>>, Broken> {
     let missing = confine::confine(purpose)?;
-    if missing.iter().all(|mechanism| without.contains(mechanism)) {
-        return Ok(Ok(missing));
-    }
-    Ok(Err(FromWorker::Unconfined(missing.into_iter().collect())))
+    let lacks = |mechanism| missing.contains(&mechanism);
+    let said = Missing { landlock: lacks(Mechanism::Landlock), seccomp: lacks(Mechanism::Seccomp) };
+    socket.send(&FromWorker::Held(said), &Patience::ENDLESS)?;
+    Ok(missing.iter().all(|mechanism| without.contains(mechanism)).then_some(missing))
 }
 
 impl Purpose<'_> {
@@ -122,13 +126,13 @@ fn link(
 }
 
 /// Waits for the word to run, and runs.
-fn run(mut socket: Socket, linked: &Linked, missing: BTreeSet<Mechanism>) -> Result<(), Broken> {
+fn run(mut socket: Socket, linked: &Linked, missing: &BTreeSet<Mechanism>) -> Result<(), Broken> {
     let most = rustix::process::getrlimit(Resource::Stack).maximum;
     let room = (ROOM_BYTES as u64).min(most.unwrap_or(u64::MAX));
     rustix::process::setrlimit(Resource::Stack, Rlimit { current: Some(room), maximum: most })?;
-    confine::seal(&missing)?;
+    confine::seal(missing)?;
     countersign_sandbox::take_room();
-    socket.send(&FromWorker::Ready(missing.into_iter().collect()), &Patience::ENDLESS)?;
+    socket.send(&FromWorker::Ready, &Patience::ENDLESS)?;
     let ToStep::Run { context, limits } = socket.receive(&Patience::ENDLESS)? else { return Err(Broken::Malformed) };
     let ended = linked.run(Box::new(Remote(socket)), context, limits);
     let said = FromWorker::Ended(ended.result.map(Into::into), ended.fuel_used);

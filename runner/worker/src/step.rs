@@ -10,7 +10,7 @@ use countersign_sandbox::{Ended, Failure, Limits};
 use crate::confine::Mechanism;
 use crate::process::{Process, Program};
 use crate::wire::{Broken, FromWorker, Job, Patience, ToStep};
-use crate::workers::WorkerError;
+use crate::workers::{WorkerError, held_by, unasked};
 
 /// The longest that a worker may take to load and link a step.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -20,6 +20,8 @@ pub struct Step {
     program: Program,
     job: Job,
     code: OwnedFd,
+    /// What its process may go without where the kernel lacks it.
+    without: Vec<Mechanism>,
     /// What the kernel lacks of what holds its process.
     lacking: Vec<Mechanism>,
     /// The process of the next run, with the step linked already.
@@ -32,9 +34,9 @@ impl Step {
         program: Program,
         job: Job,
         code: OwnedFd,
-        lacking: Vec<Mechanism>,
+        (without, lacking): (Vec<Mechanism>, Vec<Mechanism>),
     ) -> Result<Self, WorkerError> {
-        let step = Self { program, job, code, lacking, waiting: Mutex::default() };
+        let step = Self { program, job, code, without, lacking, waiting: Mutex::default() };
         let process = step.process()?;
         *step.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
         Ok(step)
@@ -44,7 +46,11 @@ impl Step {
     pub(crate) fn await_ready(&mut self) -> Result<(), WorkerError> {
         let waiting = self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner);
         let Some(process) = waiting.take() else { return Ok(()) };
-        let (process, lacking) = linked(process)?;
+        let (process, lacking) = linked(
+            process,
+            &self.without,
+            &Patience { until: Some(Instant::now() + READY_WITHIN), abandoned: &|| false },
+        )?;
         *waiting = Some(process);
         self.lacking.extend(lacking);
         self.lacking.sort_unstable();
@@ -103,7 +109,9 @@ impl Step {
         let begun = waiting.and_then(|mut process| process.channel.send(&run, &patience).is_ok().then_some(process));
         let begun = begun.map_or_else(
             || {
-                let (mut process, _) = linked(self.process()?)?;
+                let soon = Instant::now() + READY_WITHIN;
+                let ready = Patience { until: Some(soon.min(until)), abandoned: interrupted };
+                let (mut process, _) = linked(self.process()?, &self.without, &ready)?;
                 match process.channel.send(&run, &patience) {
                     Ok(()) => Ok(process),
                     Err(broken) => Err(WorkerError::Crashed { what: "runs", how: process.end(&broken) }),
@@ -113,6 +121,8 @@ impl Step {
         );
         let mut process = match begun {
             Ok(process) => process,
+            Err(_) if interrupted() => return failed(Failure::Interrupted),
+            Err(_) if Instant::now() >= until => return failed(Failure::OutOfTime(limits.wall_clock)),
             Err(error) => return failed(Failure::Host(error.to_string())),
         };
         match converse(&mut process, port, &patience, limits) {
@@ -163,15 +173,21 @@ fn converse(
 }
 
 /// Waits until a process has linked its step, and gives what it lacks.
-fn linked(mut process: Process) -> Result<(Process, Vec<Mechanism>), WorkerError> {
-    let patience = Patience { until: Some(Instant::now() + READY_WITHIN), abandoned: &|| false };
+fn linked(
+    mut process: Process,
+    without: &[Mechanism],
+    patience: &Patience<'_>,
+) -> Result<(Process, Vec<Mechanism>), WorkerError> {
     let crashed = |how: String| WorkerError::Crashed { what: "loaded", how };
-    match process.channel.receive(&patience) {
-        Ok(FromWorker::Ready(lacking)) => Ok((process, lacking)),
-        Ok(FromWorker::Unconfined(missing)) => Err(WorkerError::Unconfined(missing)),
-        Ok(FromWorker::NotCompiled(error)) => Err(error.into()),
-        Ok(FromWorker::NotLinked(error)) => Err(error.into()),
-        Ok(_) => Err(crashed("broke its protocol".to_owned())),
+    let lacking = match process.channel.receive(patience) {
+        Ok(said) => held_by(said, without, crashed)?,
+        Err(broken) => return Err(crashed(process.end(&broken))),
+    };
+    match process.channel.receive(patience) {
+        Ok(FromWorker::Ready) => Ok((process, lacking)),
+        Ok(FromWorker::NotCompiled(error)) => Err(error.claimed().into()),
+        Ok(FromWorker::NotLinked(error)) => Err(error.claimed().into()),
+        Ok(said) => Err(crashed(unasked(said))),
         Err(broken) => Err(crashed(process.end(&broken))),
     }
 }

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use countersign_capability::{LogLine, StepContext};
 use countersign_model::{Access, Call, Reply, Role, Verdict};
-use countersign_sandbox::{CompileError, Failure, Finding, Limits, LinkError, Outline, Output};
+use countersign_sandbox::{CompileError, Failure, Finding, Limits, LinkError, MAX_FINDINGS, Outline, Output};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::confine::Mechanism;
 
@@ -85,22 +85,38 @@ pub(crate) enum ToStep {
 /// What a worker sends.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromWorker {
-    /// The kernel cannot do what the worker has to be held by, and it did nothing.
-    Unconfined(Vec<Mechanism>),
-    /// The native code is written; of what holds the worker, this kernel lacks these.
-    Compiled(Vec<Mechanism>),
+    /// It could not be set up, and did nothing.
+    Failed(String),
+    /// It is held, before it has looked at anything of the step; this kernel lacks these. Without leave it ends then.
+    Held(Missing),
+    /// The native code is written.
+    Compiled,
     /// The step was not compiled, or its code not loaded.
     NotCompiled(CompileError),
     /// The step was not linked.
     NotLinked(LinkError),
-    /// The step is linked and waits; of what holds the worker, this kernel lacks these.
-    Ready(Vec<Mechanism>),
+    /// The step is linked and waits.
+    Ready,
     /// The step calls.
     Call(Call),
     /// The step logs.
     Log(Level, String),
     /// The step ended.
     Ended(Result<Answer, Failure>, u64),
+}
+
+/// What a kernel lacks of what holds a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Missing {
+    pub(crate) landlock: bool,
+    pub(crate) seccomp: bool,
+}
+
+impl Missing {
+    pub(crate) fn mechanisms(self) -> Vec<Mechanism> {
+        let all = [(self.landlock, Mechanism::Landlock), (self.seccomp, Mechanism::Seccomp)];
+        all.into_iter().filter_map(|(missing, mechanism)| missing.then_some(mechanism)).collect()
+    }
 }
 
 /// A log line's level.
@@ -139,8 +155,8 @@ impl Level {
 /// An [`Output`] as it travels: postcard cannot read the tags that a verdict has in JSON.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// Findings.
-    Findings(Vec<Finding>),
+    /// Findings; as many as may be at most.
+    Findings(#[serde(deserialize_with = "few")] Vec<Finding>),
     /// Done.
     Done,
     /// A verdict.
@@ -149,6 +165,30 @@ pub(crate) enum Answer {
     Unhealthy(String),
     /// A verdict.
     CannotTell(String),
+}
+
+/// Stops at the first finding that is too many: a byte on the wire is many in memory.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Finding>, D::Error> {
+    struct Few;
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<Finding>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(formatter, "at most {MAX_FINDINGS} findings")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+            let mut found = Vec::new();
+            while let Some(finding) = sequence.next_element()? {
+                found.push(finding);
+                if found.len() > MAX_FINDINGS {
+                    return Err(serde::de::Error::custom("too many findings"));
+                }
+            }
+            Ok(found)
+        }
+    }
+    deserializer.deserialize_seq(Few)
 }
 
 impl From<Output> for Answer {

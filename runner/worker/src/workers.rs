@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use countersign_model::Access;
+use countersign_model::text::excerpt;
 use countersign_sandbox::{Admitted, CompileError, LinkError};
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -126,7 +127,7 @@ impl Workers {
             without: self.without(),
             named: code.named,
         };
-        Step::start(self.program.clone(), job, code.file, code.missing)
+        Step::start(self.program.clone(), job, code.file, (self.without(), code.missing))
     }
 
     fn without(&self) -> Vec<Mechanism> {
@@ -149,12 +150,17 @@ impl Workers {
         let mut process = Process::start(&self.program, "compile")?;
         let until = Instant::now() + limits.within;
         let patience = Patience { until: Some(until), abandoned: &|| false };
-        let answer = process
-            .channel
-            .send_with(&job, &[source.as_fd(), code.as_fd()])
-            .and_then(|()| process.channel.receive(&patience));
-        match answer {
-            Ok(FromWorker::Compiled(missing)) => {
+        let crashed = |how: String| WorkerError::Crashed { what: "compiled", how };
+        let late = |broken: &Broken| matches!(broken, Broken::Late);
+        let sent = process.channel.send_with(&job, &[source.as_fd(), code.as_fd()]);
+        let held = match sent.and_then(|()| process.channel.receive(&patience)) {
+            Ok(said) => said,
+            Err(broken) if late(&broken) => return Err(WorkerError::CompileTime(limits.within.as_secs())),
+            Err(broken) => return Err(crashed(process.end(&broken))),
+        };
+        let missing = held_by(held, &self.without(), crashed)?;
+        match process.channel.receive(&patience) {
+            Ok(FromWorker::Compiled) => {
                 // Nobody writes to it any more.
                 drop(process);
                 rustix::fs::fcntl_add_seals(&code, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW)
@@ -166,12 +172,38 @@ impl Workers {
                     None => Code { file: code, named: false, missing },
                 })
             }
-            Ok(FromWorker::Unconfined(missing)) => Err(WorkerError::Unconfined(missing)),
-            Ok(FromWorker::NotCompiled(error)) => Err(error.into()),
-            Ok(_) => Err(WorkerError::Crashed { what: "compiled", how: "broke its protocol".to_owned() }),
-            Err(Broken::Late) => Err(WorkerError::CompileTime(limits.within.as_secs())),
-            Err(broken) => Err(WorkerError::Crashed { what: "compiled", how: process.end(&broken) }),
+            Ok(FromWorker::NotCompiled(error)) => Err(error.claimed().into()),
+            Ok(said) => Err(crashed(unasked(said))),
+            Err(broken) if late(&broken) => Err(WorkerError::CompileTime(limits.within.as_secs())),
+            Err(broken) => Err(crashed(process.end(&broken))),
         }
+    }
+}
+
+/// What a worker says first: how it is held. It may lack only what it was given leave to, and what it lacks is the kernel's
+/// doing: it says so before it has looked at anything of the step.
+pub(crate) fn held_by(
+    said: FromWorker,
+    without: &[Mechanism],
+    crashed: impl Fn(String) -> WorkerError,
+) -> Result<Vec<Mechanism>, WorkerError> {
+    match said {
+        FromWorker::Held(missing) => {
+            let missing = missing.mechanisms();
+            if missing.iter().all(|mechanism| without.contains(mechanism)) {
+                return Ok(missing);
+            }
+            Err(WorkerError::Unconfined(missing))
+        }
+        said => Err(crashed(unasked(said))),
+    }
+}
+
+/// What became of a worker that said something else than what was due.
+pub(crate) fn unasked(said: FromWorker) -> String {
+    match said {
+        FromWorker::Failed(why) => format!("could not be set up: {}", excerpt(&why, 300)),
+        _ => "broke its protocol".to_owned(),
     }
 }
 
@@ -195,7 +227,7 @@ impl Starting<'_> {
     /// When it does not load, is not linked, or its process cannot be confined or dies.
     pub fn ready(mut self) -> Result<Step, WorkerError> {
         match self.step.await_ready() {
-            Err(WorkerError::Compile(why)) if self.from_cache => {
+            Err(why @ (WorkerError::Compile(_) | WorkerError::Crashed { .. })) if self.from_cache => {
                 tracing::warn!("a cached step is compiled again: {why}");
                 let code = self.workers.compile(self.admitted, &self.granted)?;
                 let mut step = self.workers.step(self.admitted, &self.granted, code)?;

@@ -87,6 +87,14 @@ pub(crate) struct Wait {
     failed: u32,
 }
 
+/// What a signal makes of a run that waits.
+fn interrupted(on_signal: OnSignal) -> Heard {
+    match on_signal {
+        OnSignal::RollBack => Heard::RollBack(countersign_gate::INTERRUPTED.to_owned()),
+        OnSignal::Leave => Heard::Nothing,
+    }
+}
+
 impl Run<'_> {
     /// Waits for a person's word, where one is needed. Meanwhile check and guards are repeated.
     ///
@@ -175,10 +183,7 @@ impl Run<'_> {
             return Some(self.take(word, wait));
         }
         if self.runner.interrupted() {
-            return Some(match wait.on_signal {
-                OnSignal::RollBack => Heard::RollBack("the run was interrupted by a signal".to_owned()),
-                OnSignal::Leave => Heard::Nothing,
-            });
+            return Some(interrupted(wait.on_signal));
         }
         let now = Instant::now();
         let over = now >= wait.deadline || self.runner.has_come(wait.until).unwrap_or_default();
@@ -190,6 +195,8 @@ impl Run<'_> {
                     self.runner.note(&format!("run {}: check and guards hold", self.id));
                 }
                 Ok(()) => {}
+                // A step under way is ended by the signal, and says nothing of the target.
+                Err(_) if self.runner.interrupted() => return Some(interrupted(wait.on_signal)),
                 Err(_) if !over && wait.starting.is_some_and(|until| now < until) => {}
                 Err(why) => return Some(Heard::RollBack(format!("while it waited for a confirmation, {why}"))),
             }

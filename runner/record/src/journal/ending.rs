@@ -47,8 +47,8 @@ impl Journal {
         let report = report.to_string();
         rows::bounded("bytes of a report", report.len(), MAX_DOCUMENT)?;
         let (run, reason) = (self.run.clone(), text::excerpt(reason, MAX_TEXT));
-        // A commit that finds no room is rolled back instead.
-        if outcome != Outcome::Committed {
+        // A commit that finds no room is rolled back instead, unless it was decided.
+        if outcome != Outcome::Committed || self.kept {
             self.give_back();
         }
         let nothing_kept = self.changes.is_empty();

@@ -46,6 +46,25 @@ impl Journal {
     /// Where it could not be recorded. The run waits still, and this may be tried again.
     pub fn end_waiting(&mut self, decided: Decided<'_>, heard: usize) -> Result<bool, RecordError> {
         self.unless_finished()?;
+        let ended = match self.try_end_waiting(decided, heard) {
+            // It is decided, and has to be durable before it is done: this is what was set aside for, either way.
+            Err(error) if error.is_full() && self.give_back() => self.try_end_waiting(decided, heard)?,
+            other => other?,
+        };
+        if ended {
+            self.give_back();
+            match decided {
+                Decided::Keep(_) => self.kept = true,
+                Decided::RollBack(_) => {
+                    self.phase = Phase::RollingBack;
+                    self.images.unbound();
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    fn try_end_waiting(&mut self, decided: Decided<'_>, heard: usize) -> Result<bool, RecordError> {
         let (run, mut ended) = (self.run.clone(), false);
         self.commit("record what a run that waited comes to", |tx| {
             let sql = "SELECT count(*) FROM confirmations WHERE run = ?1";
@@ -60,10 +79,6 @@ impl Journal {
             ended = true;
             exactly_one(tx.execute(sql, params![run, text::excerpt(why, MAX_TEXT)])?)
         })?;
-        if ended && matches!(decided, Decided::RollBack(_)) {
-            self.phase = Phase::RollingBack;
-            self.images.unbound();
-        }
         Ok(ended)
     }
 }

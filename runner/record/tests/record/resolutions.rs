@@ -2,7 +2,7 @@
 
 use countersign_model::documents::OpenSubject;
 use countersign_model::{Outcome, Role};
-use countersign_record::{NewResolution, RecordError, RunRecord, Wanted};
+use countersign_record::{BeginError, NewResolution, RecordError, RunRecord, Subject, Wanted};
 use serde_json::json;
 
 use crate::support::{Fixture, TARGET, change, fixture};
@@ -69,8 +69,10 @@ fn each_subject_is_closed_once_and_the_run_is_settled_with_the_last() {
 fn a_resolution_that_died_is_taken_over_and_nothing_else_is_resolved_before() {
     let run = fixture();
     let (runs, record) = (run.state.runs(), left(&run, &["/etc/app.conf", "/b"]));
+    let subjects = [Subject { capability: "memory".to_owned(), name: Some("/etc/app.conf".to_owned()) }];
+    let on = |target| Wanted { target, subjects: &subjects, gone: &|_| false };
     let mut resolving =
-        runs.resolve(&record, new("/etc/app.conf"), runs.hold(Wanted::target(TARGET)).expect("held")).expect("begins");
+        runs.resolve(&record, new("/etc/app.conf"), runs.hold(on(TARGET)).expect("held")).expect("begins");
     let back = change(&mut resolving.journal, b"somebody's", b"a");
     assert!(resolving.journal.intend(Role::Fix, &back).is_err(), "it is no step's");
     drop(resolving);
@@ -78,9 +80,12 @@ fn a_resolution_that_died_is_taken_over_and_nothing_else_is_resolved_before() {
     let back = change(&mut resolving.journal, b"somebody's", b"a");
     resolving.journal.intend(Role::Rollback, &back).expect("intended");
     drop(resolving);
-    let error =
-        runs.resolve(&record, new("/b"), runs.hold(Wanted::target(TARGET)).expect("held")).expect_err("another died");
-    assert!(matches!(error, RecordError::JournalRule { .. }), "{error}");
+    // Until then nobody begins on its target, nor with its subject on another.
+    for wanted in [Wanted::target(TARGET), on(TARGET), on("another")] {
+        let held = runs.hold(wanted).err().expect("another died");
+        assert!(matches!(&held, BeginError::Busy(holder) if holder.run.as_ref() == Some(&record.id)), "{held}");
+    }
+    drop(runs.hold(Wanted::target("another")).expect("what it does not want is free"));
 
     let resolving = runs.take_over_resolution(&record).expect("read").expect("it has not ended");
     assert_eq!((resolving.made().count(), resolving.own().count()), (1, 1));

@@ -1,5 +1,7 @@
 //! What a confined process can do, tried by one: this program, started again for each thing that it tries. How it ends tells.
 
+#![expect(unsafe_code, reason = "what is tried is what safe code cannot do")]
+
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -48,7 +50,6 @@ fn probe() {
         "a thread" => std::thread::Builder::new().spawn(|| ()).map(drop),
         "a signal" => rustix::process::kill_process(rustix::process::getpid(), Signal::USR1).map_err(Into::into),
         "new code" => {
-            #[expect(unsafe_code, reason = "what is tried is what safe code cannot do")]
             // SAFETY: new memory, which nothing else knows of.
             let new = unsafe {
                 let (private, executable) =
@@ -58,6 +59,23 @@ fn probe() {
             assert_ne!(new, libc::MAP_FAILED);
             Ok(())
         }
+        "shared memory" => raw(|| {
+            let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+            // SAFETY: new memory, which nothing else knows of.
+            let _ = unsafe { libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, shared, -1, 0) };
+        }),
+        "memory that grows" => raw(|| {
+            let growing = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_GROWSDOWN;
+            // SAFETY: new memory, which nothing else knows of.
+            let _ = unsafe { libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, growing, -1, 0) };
+        }),
+        // SAFETY: system calls that take numbers, and touch no memory.
+        "urgent data" => raw(|| _ = unsafe { libc::syscall(libc::SYS_sendto, 0, 0, 0, libc::MSG_OOB, 0, 0) }),
+        "its socket" => raw(|| _ = unsafe { libc::syscall(libc::SYS_close, 0) }),
+        "another's limits" => raw(|| _ = unsafe { libc::syscall(libc::SYS_prlimit64, 1, libc::RLIMIT_CORE, 0, 0) }),
+        "an abort of another" => raw(|| _ = unsafe { libc::syscall(libc::SYS_tgkill, 1, 1, libc::SIGABRT) }),
+        "a core dump" => rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(Into::into),
+        "life beyond its runner" => rustix::process::set_parent_process_death_signal(None).map_err(Into::into),
         "memory" => {
             std::hint::black_box(vec![1_u8; 64 << 20]);
             Ok(())
@@ -74,6 +92,33 @@ fn probe() {
         Err(_) => OTHER,
     };
     std::process::exit(code);
+}
+
+/// What safe code cannot try.
+fn raw(call: impl FnOnce()) -> std::io::Result<()> {
+    call();
+    Ok(())
+}
+
+/// What no worker may do at any time: it would reach others, outlive its runner, or take memory that nothing counts.
+const NEVER: &[&str] = &[
+    "shared memory",
+    "memory that grows",
+    "urgent data",
+    "its socket",
+    "another's limits",
+    "an abort of another",
+    "a core dump",
+    "life beyond its runner",
+];
+
+#[test]
+fn no_worker_reaches_others_or_what_nothing_counts() {
+    for stage in ["loading", "sealed", "compiling"] {
+        for what in NEVER {
+            assert!(ended_by_the_kernel(tried(&format!("{stage} {what}"))), "{stage} {what}");
+        }
+    }
 }
 
 fn ended_by_the_kernel(status: ExitStatus) -> bool {
