@@ -278,11 +278,15 @@ fn a_step_ends_with_its_runner() {
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     eventually("the first change", || (hostile.place.text("a") == "fixed\n").then_some(()));
     let workers = workers_of(run.id());
-    assert!(!workers.is_empty());
+    eventually("the loop", || workers.iter().any(|worker| ticks(worker) > 20).then_some(()));
     run.kill().expect("it runs");
     run.wait().expect("it ended");
     for worker in workers {
-        eventually("the end of a worker", || (!worker.exists()).then_some(()));
+        eventually("the end of a worker", || {
+            // Long before its fuel would end it.
+            assert!(ticks(&worker) < 400, "it goes on without its runner");
+            (!worker.exists()).then_some(())
+        });
     }
     hostile.place.command(&["recover"]).ran().expect(0).shows("rolled-back");
     assert_eq!(hostile.place.standing(), before);
@@ -298,4 +302,11 @@ fn workers_of(process: u32) -> Vec<PathBuf> {
         .flat_map(|children| children.split_whitespace())
         .map(|child| Path::new("/proc").join(child))
         .collect()
+}
+
+/// The processor time that a process has taken for itself, in hundredths of a second; of one that is gone, none.
+fn ticks(process: &Path) -> u64 {
+    let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+    let user = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(11)?.parse().ok());
+    user.unwrap_or_default()
 }
