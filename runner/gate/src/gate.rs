@@ -98,7 +98,10 @@ struct Asked<'a> {
 impl Gate {
     /// A gate that permits nothing until a step begins.
     #[must_use]
-    pub fn new(sessions: Sessions, work: Work, witness: Box<dyn Witness>) -> Self {
+    pub fn new(mut sessions: Sessions, mut work: Work, witness: Box<dyn Witness>) -> Self {
+        if let Work::Live(live) = &mut work {
+            sessions.of_run(live.journal().run());
+        }
         Self { sessions, work, witness, step: None, speaking: None, forward: false, taint: Taint::default() }
     }
 

@@ -23,6 +23,8 @@ pub struct Sessions {
     open: BTreeMap<&'static str, Box<dyn AnySession>>,
     call_time: Duration,
     calls: Arc<Calls>,
+    /// The run that the calls are of.
+    run: Option<String>,
     /// The call that a step makes now, in words that may be told.
     told: String,
 }
@@ -38,8 +40,8 @@ impl Sessions {
         protected: Arc<Protected>,
     ) -> Self {
         let (sensitive, calls) = (Arc::default(), Arc::default());
-        let (open, told) = (BTreeMap::new(), String::new());
-        Self { registry, settings, phase, protected, sensitive, open, call_time: CALL_TIME, calls, told }
+        let (open, run, told) = (BTreeMap::new(), None, String::new());
+        Self { registry, settings, phase, protected, sensitive, open, call_time: CALL_TIME, calls, run, told }
     }
 
     /// The same where nobody is shown the content of these subjects.
@@ -63,6 +65,11 @@ impl Sessions {
         self
     }
 
+    /// Notes the run that the calls are of.
+    pub(crate) fn of_run(&mut self, run: &str) {
+        self.run = Some(run.to_owned());
+    }
+
     /// Notes what the next call is called where it is told.
     pub(crate) fn called(&mut self, told: String) {
         self.told = told;
@@ -70,13 +77,13 @@ impl Sessions {
 
     /// A step's call is under way.
     fn under_call(&self, call: &dyn AnyCall) -> UnderCall {
-        self.calls.begin(call.capability(), format!("`{}`", self.told), self.call_time)
+        self.calls.begin(self.run.as_deref(), (call.capability(), format!("`{}`", self.told)), self.call_time)
     }
 
     /// Something is under way with a change.
     fn under(&self, what: &str, change: &Change) -> UnderCall {
         let subject = countersign_model::text::excerpt(&change.subject, 200);
-        self.calls.begin(&change.capability, format!("{what} of `{subject}`"), self.call_time)
+        self.calls.begin(self.run.as_deref(), (&change.capability, format!("{what} of `{subject}`")), self.call_time)
     }
 
     /// What they were opened for.
