@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use countersign_model::Digest;
 use serde_json::{Value, json};
-use support::place::Place;
+use support::place::{Place, give_up, half_resolved};
 use support::{Incident, Ran, Runs, State};
 
 /// A validator that changes something and then refuses what was written: whoever edits while a run is at work.
@@ -481,4 +481,27 @@ fn what_is_in_doubt_is_accepted() {
     let resolved = resolve("--accept").expect(0).json();
     assert_eq!((&resolved["found"], &resolved["open"]), (&Value::Null, &json!([])));
     assert_eq!(incident.state.run(&["--json", "show", run]).expect(0).json()["outcome"], "in-doubt");
+}
+
+/// Whoever has other work is not held up by a target that does not answer.
+#[test]
+fn a_resolution_that_hung_is_tried_by_recover_alone() {
+    let (place, report) = edited("echo somebody >a");
+    let run = name(&report);
+    half_resolved(&place.state, run, &place.path("a"));
+    // What was given up of the run itself says nothing of its resolution.
+    give_up(&place.state, run, "run");
+    place.state.run(&["runs"]).expect(0).says("the runner ended before it was resolved");
+    half_resolved(&place.state, run, &place.path("a"));
+    give_up(&place.state, run, "resolution 2");
+    let listed = place.state.run(&["runs"]).expect(0);
+    assert!(!listed.stderr.contains("the runner ended before it was resolved"), "{}", listed.stderr);
+    let recovered = place.state.run(&["--json", "recover"]).expect(0).json();
+    let came = recovered["resolutions"][0].as_str().expect("what came of it");
+    assert!(
+        came.contains("the runner ended before it was resolved; it is as it was found, and is open still"),
+        "{came}"
+    );
+    place.resolve(run, &place.path("a"), "--restore", "alice").expect(0);
+    assert_eq!(place.text("a"), "broken\n");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::place::Place;
+use crate::support::place::{Place, give_up, two_faced};
 use crate::support::spoken::Spoken;
 use crate::support::{Ran, Runs};
 use crate::{Confirming, confirm, ends, hours_from_now, outcome, tree, word};
@@ -221,4 +221,58 @@ fn what_cannot_be_asked_any_more_is_rolled_back() {
     assert_eq!(report["outcome"], "rollback-incomplete", "{recovered}");
     assert!(report["reason"].as_str().is_some_and(|why| why.contains("its check could not be asked any more")));
     assert_eq!((place.text("a").as_str(), outcome(&place, &run).as_str()), ("broken\n", "rollback-incomplete"));
+}
+
+/// Where its target hung, only `recover` tries it: whoever has a word to say is not held up, nor told what is not so.
+#[test]
+fn a_word_on_a_run_that_hung_is_kept_and_not_called_carried_out() {
+    for (verb, ended) in [("confirm", "committed"), ("rollback", "rolled-back")] {
+        let place = Place::new();
+        let before = place.standing();
+        let run = Confirming::approved(&place, &["--confirm-within", "1h"], &[]).kill();
+        let after = tree(&place);
+        give_up(&place.state, &run, "run");
+        let said = word(&place, verb, &run, "alice").ran().expect(5).json();
+        assert_eq!((&said["outcome"], outcome(&place, &run).as_str()), (&serde_json::Value::Null, "open"), "{said}");
+        let why = said["stuck"]["message"].as_str().expect("why");
+        assert!(why.starts_with("it was not tried again: undoing the change of `/a` did not return"), "{why}");
+        assert_eq!(tree(&place), after);
+        let recovered = place.state.run(&["--json", "recover"]).expect(0).json();
+        assert_eq!(recovered["runs"][0]["outcome"], ended, "{recovered}");
+        assert_eq!(place.standing(), if ended == "committed" { after } else { before });
+    }
+}
+
+/// A run on another target, whose process died while it waited.
+fn elsewhere(place: &Place) -> String {
+    let folder = place.state.path("elsewhere");
+    std::fs::create_dir(&folder).expect("a folder");
+    for (name, text) in [("mood", "good\n"), ("a", "broken\n"), ("b", "broken too\n"), ("c", "as ever\n")] {
+        std::fs::write(folder.join(name), text).expect("it can be written");
+    }
+    let (here, there) = (place.folder.display().to_string(), folder.display().to_string());
+    place.state.configure(&place.target("").replace("targets.place", "targets.elsewhere").replace(&here, &there));
+    let mut propose = place.command(&["--json", "propose", "--target=elsewhere", "--hypothesis", "it is", "--key"]);
+    let propose = propose.arg(place.state.path("agent")).arg(two_faced()).arg(format!("--arg=folder={there}"));
+    let proposal = crate::support::place::name(&propose.ran().expect(0).json());
+    place.approve(&proposal);
+    Confirming::begin(place, &proposal, &["--confirm-within", "1h"]).kill()
+}
+
+/// A call that does not return ends the process that waits: nobody else's run is to go unwatched for that.
+#[test]
+fn what_hung_ends_no_waiting_for_others() {
+    let place = Place::new();
+    let hung = Confirming::approved(&place, &["--confirm-within", "1h"], &[]).kill();
+    give_up(&place.state, &hung, "run");
+    let other = elsewhere(&place);
+    let wait = waiting(&place, &other);
+    wait.says(&format!("run {other}: check and guards hold"));
+    let listed = place.state.run(&["--json", "runs"]).expect(0).json();
+    assert_eq!(listed["runs"][1]["run"], hung, "{listed}");
+    assert_eq!(listed["runs"][1]["waiting"]["attended"], false, "{listed}");
+    confirm(&place, &other).expect(0);
+    let (code, recovered, said) = wait.end();
+    assert_eq!((code, &recovered["runs"][0]["outcome"]), (Some(0), &"committed".into()), "{said}");
+    assert_eq!((&recovered["waiting"][0]["run"], outcome(&place, &hung).as_str()), (&hung.as_str().into(), "open"));
 }

@@ -18,7 +18,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::json;
-use support::place::Place;
+use support::Runs;
+use support::place::{Place, give_up, half_resolved};
 use support::under::Under;
 
 /// A program of this folder, built.
@@ -95,6 +96,9 @@ fn a_run_whose_undo_hangs_ends_in_doubt_and_is_recovered_once_the_target_answers
     // Whoever recovers it meanwhile meets the same; whoever has other work is not held up, and the target is blocked.
     let recovered = place.state.run(&["--json", "recover"]).expect(5).says("was given up").json();
     assert_eq!(recovered["runs"][0]["outcome"], "in-doubt", "{recovered}");
+    for list in ["settled", "resolutions", "waiting", "stuck"] {
+        assert_eq!(recovered[list], json!([]), "{recovered}");
+    }
     let runs = place.state.run(&["--json", "runs"]).expect(0).json();
     assert_eq!(runs["runs"][0]["outcome"], "unfinished", "{runs}");
     assert_eq!(place.text("b"), "broken too\n");
@@ -121,6 +125,26 @@ fn a_precondition_that_hangs_begins_no_run() {
     place.run(&proposal).expect(0);
 }
 
+/// What a resolution was about to do is no business of what hangs after it was recovered.
+#[test]
+fn what_hangs_after_a_resolution_was_recovered_changed_nothing() {
+    let place = place("");
+    let edits = format!(
+        "[[targets.place.validators]]\nname = \"edits\"\npaths = [\"{0}/b\"]\n\
+         command = [\"/bin/sh\", \"-c\", \"echo somebody >{0}/a; exit 1\"]\n",
+        place.folder.display()
+    );
+    place.state.configure(&edits);
+    let report = place.run(&place.approved()).expect(5).json();
+    let run = report["run"].as_str().expect("a run");
+    let a = place.folder.join("a");
+    half_resolved(&place.state, run, a.to_str().expect("UTF-8"));
+    let Some(_holding) = Holding::of(&a) else { return };
+    let mut read = place.command(&["--json", "read", "place", &format!("files.read {}", a.display()), "--key"]);
+    let read = read.arg(place.state.path("agent")).ran().says("the runner ended before it was resolved").expect(1);
+    read.says("was given up").says("nothing was changed");
+}
+
 /// A process that the kernel does not let go of holds its locks still.
 #[test]
 fn a_run_whose_process_is_not_gone_is_left_alone() {
@@ -129,10 +153,7 @@ fn a_run_whose_process_is_not_gone_is_left_alone() {
     let under = Under::way(&place.state, &place.approved());
     let runs = place.state.run(&["--json", "runs"]).expect(0).json();
     let run = runs["runs"][0]["run"].as_str().expect("a run");
-    let database = rusqlite::Connection::open(place.state.path("state/countersign.db")).expect("the database");
-    let sql = "INSERT INTO events (run, position, after_change, kind, body) VALUES (?1, 1, 0, 'given-up', ?2)";
-    let body = json!({ "why": "undoing the change of `/a` did not return", "at": 0 }).to_string();
-    database.execute(sql, [run, &body]).expect("it can be written");
+    give_up(&place.state, run, "run");
     let stuck = place.state.run(&["--json", "recover"]).expect(5);
     let object = stuck.json();
     assert_eq!(object["stuck"][0]["run"], run, "{object}");

@@ -123,6 +123,23 @@ expect = {{ content = "as ever\n" }}
     }
 }
 
+/// Records that a call was given up, as of a target that hung when it was last tried.
+pub fn give_up(state: &State, run: &str, of: &str) {
+    let database = rusqlite::Connection::open(state.path("state/countersign.db")).expect("the database");
+    let sql = "INSERT INTO events (run, position, after_change, kind, body)
+               SELECT ?1, coalesce(max(position), 0) + 1, 0, 'given-up', ?2 FROM events WHERE run = ?1";
+    let body = serde_json::json!({ "why": "undoing the change of `/a` did not return", "at": 0, "of": of }).to_string();
+    database.execute(sql, [run, &body]).expect("it can be written");
+}
+
+/// A resolution of what a run left open, whose process died before it did anything.
+pub fn half_resolved(state: &State, run: &str, subject: &str) {
+    let database = rusqlite::Connection::open(state.path("state/countersign.db")).expect("the database");
+    let sql = "INSERT INTO resolutions (run, position, subject, person, document, signature)
+               SELECT ?1, coalesce(max(position), 0) + 1, ?2, 'alice', x'7b7d', '' FROM resolutions WHERE run = ?1";
+    database.execute(sql, [run, subject]).expect("it can be written");
+}
+
 /// Every file of a folder, with its content and mode.
 pub fn standing(folder: &Path) -> BTreeMap<String, (Vec<u8>, u32)> {
     let entries = fs::read_dir(folder).expect("it can be read").map(|entry| entry.expect("it can be read"));

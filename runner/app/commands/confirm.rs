@@ -1,7 +1,7 @@
 use clap::{ArgGroup, Args};
 use countersign_model::Outcome;
 use countersign_model::text::visible;
-use countersign_pipeline::{RunReport, Said, say};
+use countersign_pipeline::{Said, say};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -45,15 +45,23 @@ pub(super) fn said(
     // Where the process that waited is gone, nobody else brings the run to its end.
     let recovered = super::recover::told(environment);
     let ended = recovered.reports.iter().find(|report| report.run == run);
-    let outcome = ended.map(|report| report.outcome);
     let by = &word.by;
-    let what = match (keeps, ended) {
-        (true, None) => format!("confirmed by {by}: run {run} stays, and what it changed on {target} is committed"),
-        (false, None) => format!("rolled back by {by}: what run {run} changed on {target} is put back"),
-        (true, Some(report)) => format!("confirmed by {by}: run {run} ended {}: {}", report.outcome, report.reason),
-        (false, Some(report)) => format!("rolled back by {by}: run {run} ended {}: {}", report.outcome, report.reason),
+    let said = if keeps { "confirmed" } else { "rolled back" };
+    let stuck = recovered.stuck.iter().find(|stuck| stuck.run == run);
+    let what = match (keeps, ended, stuck) {
+        (_, Some(report), _) => format!("run {run} ended {}: {}", report.outcome, report.reason),
+        (_, None, Some(stuck)) => format!(
+            "that is kept, and counts; but nothing of it is carried out yet, and run {run} on {target} is unfinished: {}",
+            stuck.error
+        ),
+        (true, None, None) => format!("run {run} stays, and what it changed on {target} is committed"),
+        (false, None, None) => format!("what run {run} changed on {target} is put back"),
     };
-    let text = format!("{}\nnext      countersign show {run}", visible(&what));
+    let next = match stuck {
+        Some(_) => "countersign recover    # carries that out".to_owned(),
+        None => format!("countersign show {run}"),
+    };
+    let text = format!("{}\nnext      {next}", visible(&format!("{said} by {by}: {what}")));
     let json = json!({
         "run": run,
         "target": target,
@@ -61,10 +69,15 @@ pub(super) fn said(
         "keeps": keeps,
         "reason": word.reason,
         "until": until,
-        "outcome": outcome,
+        "outcome": ended.map(|report| report.outcome),
+        "stuck": stuck.map(|stuck| crate::output::error_json(&stuck.error)),
     });
     // As it was asked for, or as it ended instead.
     let as_asked = if keeps { Outcome::Committed } else { Outcome::RolledBack };
-    let code = ended.filter(|report| report.outcome != as_asked).map_or(0, RunReport::exit_code);
+    let code = match (ended, stuck) {
+        (Some(report), _) if report.outcome != as_asked => report.exit_code(),
+        (None, Some(_)) => 5,
+        _ => 0,
+    };
     Ok(Done::new(text, json).with_code(code).acted())
 }

@@ -13,7 +13,7 @@ use countersign_record::{ChangeState, State};
 use crate::error::PipelineError;
 use crate::report::{ReportedChange, RunReport};
 use crate::runner::{Clock, Runner};
-use crate::under_way::{Known, Restoring, UnderWay};
+use crate::under_way::{Known, Restoring, Stage, UnderWay};
 
 /// Looks whether a call is past its time, on another thread than the one that makes it.
 pub struct CallWatch {
@@ -46,33 +46,49 @@ impl CallWatch {
         // Whoever is in a call has it open.
         let state = self.state.upgrade()?;
         let overdue = self.calls.give_up()?;
-        Some(match self.under_way.known() {
-            None => GivenUp::Failed(match self.under_way.restoring() {
-                None => nothing(&overdue),
-                Some(restoring) => half_restored(&overdue, &restoring),
-            }),
-            Some(known) => {
+        Some(match self.under_way.at(&overdue) {
+            None => GivenUp::Failed(nothing(&overdue)),
+            Some(Stage::Restoring(restoring)) => {
+                let unrecorded = self.record(&state, &restoring.run, &why(&overdue)).err();
+                GivenUp::Failed(half_restored(&overdue, &restoring, unrecorded))
+            }
+            Some(Stage::Settling(run)) => {
+                let unrecorded = self.record(&state, &run, &why(&overdue)).err();
+                GivenUp::Failed(unsettled(&overdue, &run, unrecorded))
+            }
+            Some(Stage::Run { known, .. } | Stage::Ended(known)) => {
                 let report = known.ended.then(|| state.runs().report(&known.run).ok().flatten()).flatten();
                 let recovering = known.recovering;
                 match report {
-                    Some(report) => GivenUp::Ended(report),
+                    Some(report) => {
+                        // It is only let go of later, where this is not recorded.
+                        if let Err(unrecorded) = self.record(&state, &known.run, &why(&overdue)) {
+                            tracing::warn!("run {}: {unrecorded}", known.run);
+                        }
+                        GivenUp::Ended(report)
+                    }
                     None => GivenUp::InDoubt { report: Box::new(self.in_doubt(&state, &overdue, known)), recovering },
                 }
             }
         })
     }
 
+    /// Records that a call of the run was given up, so that no command but `recover` tries it again.
+    fn record(&self, state: &State, run: &str, why: &str) -> Result<(), String> {
+        state
+            .runs()
+            .give_up(run, why, (self.clock)())
+            .map_err(|error| format!("that it was given up is not recorded: {error}"))
+    }
+
     fn in_doubt(&self, state: &State, overdue: &Overdue, known: Known) -> RunReport {
-        let reason = format!(
-            "{} did not return within {} s, and was given up: it may act still, so nothing is done after it",
-            overdue.call, overdue.seconds
-        );
+        let reason = why(overdue);
         let mut unrecorded = format!(
             "the run {} is unfinished; `countersign recover` goes on once the target answers, and blocks until then",
             known.run
         );
-        if let Err(error) = state.runs().give_up(&known.run, &reason, (self.clock)()) {
-            unrecorded.push_str(&format!("; that it was given up is not recorded: {error}"));
+        if let Err(error) = self.record(state, &known.run, &reason) {
+            unrecorded.push_str(&format!("; {error}"));
         }
         let record = state.runs().get(&known.run).ok();
         let journaled = state.runs().changes(&known.run).unwrap_or_default();
@@ -113,18 +129,37 @@ impl CallWatch {
     }
 }
 
+fn why(overdue: &Overdue) -> String {
+    let Overdue { call, seconds, .. } = overdue;
+    format!("{call} did not return within {seconds} s, and was given up: it may act still, so nothing is done after it")
+}
+
 /// Its intent is in the run's journal: recovery ends the resolution.
-fn half_restored(overdue: &Overdue, restoring: &Restoring) -> PipelineError {
+fn half_restored(overdue: &Overdue, restoring: &Restoring, unrecorded: Option<String>) -> PipelineError {
     let subject = excerpt(&restoring.subject, 200);
-    let what = format!(
+    let mut what = format!(
         "{} did not return within {} s, and was given up: whether `{subject}` is as before run {} is not known, and it may act still",
         overdue.call, overdue.seconds, restoring.run
     );
+    what.extend(unrecorded.map(|unrecorded| format!("; {unrecorded}")));
     let hint = format!(
         "nothing more is touched, and `{subject}` stays open; see why the target hangs, and run `countersign recover` once it \
          answers: it finishes this or takes it back"
     );
     PipelineError::PersonNeeded { what, hint: Some(hint), run: None, changes: Vec::new() }
+}
+
+/// The run is as its outcome says; what it kept harms nothing.
+fn unsettled(overdue: &Overdue, run: &str, unrecorded: Option<String>) -> PipelineError {
+    let mut what = format!(
+        "{} did not return within {} s, and was given up: what run {run}, which had ended, kept on its target for undo may be \
+         there still",
+        overdue.call, overdue.seconds
+    );
+    what.extend(unrecorded.map(|unrecorded| format!("; {unrecorded}")));
+    PipelineError::failed(what).with_hint(
+        "no subject was changed by this; run `countersign recover` once the target answers: it lets go of that",
+    )
 }
 
 fn nothing(overdue: &Overdue) -> PipelineError {

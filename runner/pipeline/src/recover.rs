@@ -10,7 +10,7 @@ use countersign_capability::{Phase, StepContext};
 use countersign_gate::{Gate, Live, Work};
 use countersign_model::RollbackBy;
 use countersign_model::documents::Confirmation;
-use countersign_record::{Decided, RunRecord, TakenOver, Unsettled, Waiting};
+use countersign_record::{Decided, RecordError, RunRecord, Runs, TakenOver, Unsettled, Waiting};
 use countersign_trust::length;
 
 use crate::approval::Approval;
@@ -120,45 +120,97 @@ pub fn recover<'t>(
 ) -> Result<Recovered, PipelineError> {
     let mut recovered = Recovered::default();
     let state = runner.state();
-    let mut abandoned = state.runs().abandoned()?;
-    // One whose target did not answer comes last, so that no other waits for it; and only whoever recovers tries it again.
+    // What hung when it was last tried comes last, so that nothing else waits for it; and only whoever recovers tries it again.
     let mut hung = Vec::new();
-    for run in &abandoned {
-        if state.runs().given_up(&run.id)?.is_some() {
-            hung.push(run.id.clone());
+    for look in ToDo::LOOKS {
+        for to_do in look(&state.runs())? {
+            match state.runs().given_up(&to_do.run().id)? {
+                None => to_do.done(runner, &target, &mut recovered)?,
+                Some(why) => hung.push((to_do, why)),
+            }
         }
     }
-    abandoned.sort_by_key(|run| hung.contains(&run.id));
-    if tries == Tries::NotTheHung {
-        abandoned.retain(|run| !hung.contains(&run.id));
-    }
-    let under_way = if tries == Tries::All { state.runs().under_way()? } else { Vec::new() };
-    for run in under_way {
+    for run in state.runs().under_way()? {
         if let Some(why) = state.runs().given_up(&run.id)? {
             recovered.stuck.push(Stuck { error: held(&run, &why), run: run.id, target: run.target });
         }
     }
-    for run in abandoned {
-        let came = one(runner, &run, target(&run.target), Patience::None);
-        recovered.add(&run, came);
-    }
-    for run in state.runs().being_resolved()? {
-        let target = target(&run.target).ok_or_else(|| unconfigured(&run, "half resolved"));
-        match target.and_then(|target| crate::resolve::recover(runner, &run, target)) {
-            Ok(came) => recovered.resolutions.extend(came),
-            Err(error) => recovered.stuck.push(Stuck { error: hinted(error, &run), run: run.id, target: run.target }),
+    for (to_do, why) in hung {
+        if tries == Tries::All {
+            to_do.done(runner, &target, &mut recovered)?;
+            continue;
         }
-    }
-    for run in state.runs().unsettled()? {
-        // A target that is configured no longer is nobody's to touch.
-        let Some(target) = target(&run.target) else { continue };
-        if let Some(unsettled) = state.runs().hold_unsettled(&run)? {
-            settle(runner, target, unsettled)?;
-            recovered.settled.push(run.id);
-        }
+        let RunRecord { id, target, .. } = to_do.run();
+        recovered.stuck.push(Stuck { error: untried(&why), run: id.clone(), target: target.clone() });
     }
     state.runs().remove_left_reserves()?;
     Ok(recovered)
+}
+
+/// How what there is to recover is found.
+type Look = fn(&Runs<'_>) -> Result<Vec<ToDo>, RecordError>;
+
+/// What there is to recover of a run.
+enum ToDo {
+    /// It did not end.
+    Unfinished(RunRecord),
+    /// A resolution of it did not end.
+    Resolution(RunRecord),
+    /// What it kept on its target is there still.
+    Unsettled(RunRecord),
+}
+
+impl ToDo {
+    /// Each kind is looked for once the one before it is done.
+    const LOOKS: [Look; 3] = [
+        |runs| Ok(runs.abandoned()?.into_iter().map(Self::Unfinished).collect()),
+        |runs| Ok(runs.being_resolved()?.into_iter().map(Self::Resolution).collect()),
+        |runs| Ok(runs.unsettled()?.into_iter().map(Self::Unsettled).collect()),
+    ];
+
+    fn run(&self) -> &RunRecord {
+        match self {
+            Self::Unfinished(run) | Self::Resolution(run) | Self::Unsettled(run) => run,
+        }
+    }
+
+    fn done<'t>(
+        self,
+        runner: &Runner,
+        target: impl Fn(&str) -> Option<&'t Target>,
+        recovered: &mut Recovered,
+    ) -> Result<(), PipelineError> {
+        match self {
+            Self::Unfinished(run) => recovered.add(&run, one(runner, &run, target(&run.target), Patience::None)),
+            Self::Resolution(run) => {
+                let target = target(&run.target).ok_or_else(|| unconfigured(&run, "half resolved"));
+                match target.and_then(|target| crate::resolve::recover(runner, &run, target)) {
+                    Ok(came) => recovered.resolutions.extend(came),
+                    Err(error) => {
+                        recovered.stuck.push(Stuck { error: hinted(error, &run), run: run.id, target: run.target });
+                    }
+                }
+            }
+            Self::Unsettled(run) => {
+                // A target that is configured no longer is nobody's to touch.
+                let Some(target) = target(&run.target) else { return Ok(()) };
+                if let Some(unsettled) = runner.state().runs().hold_unsettled(&run)? {
+                    runner.under_way().settles(&run.id);
+                    let settled = settle(runner, target, unsettled);
+                    runner.under_way().over();
+                    settled?;
+                    recovered.settled.push(run.id);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Said of what is left to `recover` alone.
+fn untried(why: &str) -> PipelineError {
+    PipelineError::failed(format!("it was not tried again: {why}"))
+        .with_hint("see why the target hangs, and run `countersign recover` once it answers")
 }
 
 /// Said of a run whose call was given up while the kernel still has it.
@@ -170,7 +222,8 @@ fn held(run: &RunRecord, why: &str) -> PipelineError {
 }
 
 /// Recovers, and then goes on waiting for each run that waits, until none is left or a signal comes: check and guards are
-/// repeated as its own process did. `ready` is told once everything that is due was done.
+/// repeated as its own process did. `ready` is told once everything that is due was done. What hung when it was last tried is
+/// tried after all that, and not waited for: a call that does not return ends the process, and nobody would be.
 ///
 /// # Errors
 /// Where it cannot be told what there is to recover.
@@ -179,7 +232,7 @@ pub fn recover_and_wait<'t>(
     target: impl Fn(&str) -> Option<&'t Target> + Sync,
     ready: impl FnOnce(&Recovered),
 ) -> Result<Recovered, PipelineError> {
-    let mut recovered = recover(runner, &target, Tries::All)?;
+    let mut recovered = recover(runner, &target, Tries::NotTheHung)?;
     ready(&recovered);
     let runs = runner.state();
     let (sender, ended) = channel();
@@ -209,13 +262,14 @@ pub fn recover_and_wait<'t>(
                     recovered.add(&run, came);
                 }
                 // Another runner may have died meanwhile.
-                Err(RecvTimeoutError::Timeout) => recovered.then(recover(runner, &target, Tries::All)?),
+                Err(RecvTimeoutError::Timeout) => recovered.then(recover(runner, &target, Tries::NotTheHung)?),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
     })?;
-    // What is so now, a run that a signal left waiting included.
-    recovered.then(recover(runner, &target, Tries::All)?);
+    // What is so now, a run that a signal left waiting included. Nobody is waited for any more: what hung may be tried.
+    let tries = if runner.interrupted() { Tries::NotTheHung } else { Tries::All };
+    recovered.then(recover(runner, &target, tries)?);
     Ok(recovered)
 }
 
@@ -381,6 +435,7 @@ fn keep(
     (waiting, why, word): (Waiting, String, Option<Word>),
 ) -> Result<Came, PipelineError> {
     let TakenOver { run, journal, plan, guards } = taken;
+    runner.under_way().taken_over(&run.id, &run.target, &approval.terms.rollback_owner);
     let mut sessions = runner.sessions(target, Phase::Live)?;
     let mut live = Live::resumed(journal, approval.terms.mode, &plan);
     if live.put_back(&mut sessions) {
@@ -395,7 +450,6 @@ fn keep(
     let (undo, waited) = (undoes(runner, &approval), waited(&waiting, &approval));
     let context = StepContext::new(&approval.terms.arguments, 0, 0);
     let linked = Linked::none();
-    runner.under_way().taken_over(&run.id, &run.target, &approval.terms.rollback_owner);
     let taken = TakenUp { id: run.id, guards, undo: undo.as_ref(), approval, linked, unlinked: None, context };
     let report = Run::resumed(runner, (&run.target, target), gate, taken, waited).commit(why, word);
     runner.under_way().over();
@@ -429,7 +483,7 @@ fn wait(
     let live = Live::resumed(journal, approval.terms.mode, &plan);
     let sessions = runner.sessions(target, Phase::Live)?;
     let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
-    runner.under_way().taken_over(&run.id, &run.target, &approval.terms.rollback_owner);
+    runner.under_way().waits(&run.id, &run.target, &approval.terms.rollback_owner);
     let taken = TakenUp { id: run.id, guards, undo: undo.as_ref(), approval, linked, unlinked: None, context };
     let report = Run::resumed(runner, (&run.target, target), gate, taken, waited).wait();
     runner.under_way().over();

@@ -124,9 +124,11 @@ pub fn resolve(
     let mut resolving = state.runs().resolve(&run, new, hold)?;
     if word.way == Way::Restore {
         runner.note(&format!("run {}: `{}` is put back as it was before the run", run.id, open.subject));
-        runner.under_way().restores(&run.id, &open.subject);
         let ceiling = Bounds::new(runner.registry(), &target.remediation.ceiling)?;
-        if let Err(why) = countersign_gate::restore(&mut resolving, &mut sessions, &ceiling) {
+        runner.under_way().restores(&run.id, &open.subject);
+        let restored = countersign_gate::restore(&mut resolving, &mut sessions, &ceiling);
+        runner.under_way().over();
+        if let Err(why) = restored {
             return Err(not_restored(resolving, &run, &why));
         }
     }
@@ -142,7 +144,7 @@ pub fn resolve(
         let what = format!("`{}` is resolved; what else is open cannot be read: {}", open.subject, error.full());
         person_needed(what, "see `countersign runs` once the state can be read")
     })?;
-    let left_behind = if open_still.is_empty() { let_go(&mut journal, &mut sessions) } else { Vec::new() };
+    let left_behind = if open_still.is_empty() { let_go(runner, &mut journal, &mut sessions) } else { Vec::new() };
     Ok(Resolved {
         run: run.id,
         target: run.target,
@@ -166,11 +168,12 @@ pub(crate) fn recover(runner: &Runner, run: &RunRecord, target: &Target) -> Resu
     let changed = resolving.own().next().is_some();
     runner.under_way().restores(&run.id, &subject);
     let restored = if changed { countersign_gate::restored(&mut resolving, &mut sessions) } else { Err(cut_off()) };
+    runner.under_way().over();
     match restored {
         Ok(()) => {
             let mut journal = resolving.close()?;
             if runner.state().runs().open_subjects(&run.id)?.is_empty() {
-                let_go(&mut journal, &mut sessions);
+                let_go(runner, &mut journal, &mut sessions);
             }
             Ok(Some(format!(
                 "run {}: `{subject}` is as it was before the run, as somebody had said it should be",
@@ -304,9 +307,11 @@ fn look(runner: &Runner, sessions: &mut Sessions, made: &[Change], open: &OpenSu
 }
 
 /// Lets go of what a run of which nothing is open any more kept on its target. Where that is cut off, the next command does.
-fn let_go(journal: &mut Journal, sessions: &mut Sessions) -> Vec<String> {
+fn let_go(runner: &Runner, journal: &mut Journal, sessions: &mut Sessions) -> Vec<String> {
     let changes: Vec<Change> = journal.changes().iter().map(|made| made.change.clone()).collect();
+    runner.under_way().settles(journal.run());
     let left = countersign_gate::let_go(sessions, journal.blobs(), changes.iter());
+    runner.under_way().over();
     if left.is_empty()
         && let Err(error) = journal.settled()
     {

@@ -19,6 +19,9 @@ use crate::{Journal, JournaledChange, RecordError, RunRecord, RunState, Runs, ch
 const OPEN: &str = "WHERE settled = 0 AND outcome IS NULL ORDER BY started, id LIMIT ?1";
 /// The kind of event that says that a call was given up.
 const GIVEN_UP: &str = "given-up";
+/// What a run is at: what was given up of one thing says nothing of the next.
+const AT: &str = "(CASE WHEN outcome IS NULL THEN 'run' ELSE coalesce(
+    (SELECT 'resolution ' || position FROM resolutions WHERE run = runs.id AND outcome IS NULL), 'settling') END)";
 const UNSETTLED: &str = "WHERE settled = 0 AND outcome IN (?1, ?2, ?3, ?4)
     AND NOT EXISTS (SELECT 1 FROM open_subjects open WHERE open.run = runs.id AND open.closed_by IS NULL)
     ORDER BY started, id LIMIT ?5";
@@ -76,33 +79,41 @@ impl Runs<'_> {
         Ok(self.open()?.into_iter().filter(|run| run.state == RunState::Running).collect())
     }
 
-    /// Records durably that a call of an unfinished run to its target was given up, and why. Whoever made it may hold the
-    /// run's journal still.
+    /// Records durably that a call to its target was given up, and why: of a run that is unfinished, or of a resolution of
+    /// it, or of letting go of what it kept there. Whoever made it may hold the run's journal still.
     ///
     /// # Errors
     /// Where it could not be recorded.
     pub fn give_up(&self, run: &str, why: &str, at: u64) -> Result<(), RecordError> {
         let action = "record that a call was given up";
         let body = serde_json::json!({ "why": text::excerpt(why, 4_096), "at": at }).to_string();
-        let sql = "INSERT INTO events (run, position, after_change, kind, body)
+        let sql = format!(
+            "INSERT INTO events (run, position, after_change, kind, body)
                    SELECT id, (SELECT coalesce(max(position), 0) + 1 FROM events WHERE run = runs.id),
-                          (SELECT coalesce(max(seq), 0) FROM changes WHERE run = runs.id), ?2, ?3
-                   FROM runs WHERE id = ?1 AND outcome IS NULL";
+                          (SELECT coalesce(max(seq), 0) FROM changes WHERE run = runs.id), ?2,
+                          json_set(?3, '$.of', {AT})
+                   FROM runs WHERE id = ?1 AND settled = 0"
+        );
         self.0.write(action, |tx| {
             let failed = |error| RecordError::database(action, error);
-            tx.execute(sql, params![run, GIVEN_UP, body]).map(drop).map_err(failed)
+            tx.execute(&sql, params![run, GIVEN_UP, body]).map(drop).map_err(failed)
         })
     }
 
-    /// Why a call of this run was given up last, if one was.
+    /// Why a call of what this run is at was given up last, if one was: of the run itself while it is unfinished, then of the
+    /// resolution that is at work, or else of letting go of what it kept.
     ///
     /// # Errors
     /// Where it cannot be told.
     pub fn given_up(&self, run: &str) -> Result<Option<String>, RecordError> {
-        let sql = "SELECT json_extract(body, '$.why') FROM events WHERE run = ?1 AND kind = ?2
-                   ORDER BY position DESC LIMIT 1";
+        let sql = format!(
+            "SELECT json_extract(body, '$.why') FROM events
+                   WHERE run = ?1 AND kind = ?2
+                     AND coalesce(json_extract(body, '$.of'), 'run') = (SELECT {AT} FROM runs WHERE id = ?1)
+                   ORDER BY position DESC LIMIT 1"
+        );
         self.0.read("look for calls that were given up", |connection| {
-            connection.query_row(sql, params![run, GIVEN_UP], |row| row.get(0)).optional()
+            connection.query_row(&sql, params![run, GIVEN_UP], |row| row.get(0)).optional()
         })
     }
 

@@ -101,3 +101,23 @@ fn a_resolution_that_died_is_taken_over_and_nothing_else_is_resolved_before() {
             .expect("closed"),
     );
 }
+
+/// A target that hung in one thing may answer in the next.
+#[test]
+fn what_was_given_up_is_of_what_the_run_was_at() {
+    let run = fixture();
+    let (runs, record) = (run.state.runs(), left(&run, &["/a", "/b"]));
+    let begin = |subject| runs.resolve(&record, new(subject), runs.hold(Wanted::target(TARGET)).expect("held"));
+    let why = || runs.given_up(&record.id).expect("read");
+    let resolving = begin("/a").expect("begins");
+    assert_eq!(why(), None);
+    runs.give_up(&record.id, "it hung", 1).expect("recorded");
+    assert_eq!(why().as_deref(), Some("it hung"));
+    drop(resolving.close().expect("closed"));
+    assert_eq!(why(), None, "that one ended");
+    let resolving = begin("/b").expect("begins");
+    assert_eq!(why(), None, "another one is another");
+    drop(resolving.close().expect("closed"));
+    runs.give_up(&record.id, "letting go hung", 2).expect("recorded");
+    assert_eq!(why().as_deref(), Some("letting go hung"));
+}
