@@ -38,7 +38,9 @@ fn end(json: bool, given_up: GivenUp) -> ! {
             );
             let object = match recovering {
                 // Whatever the command was to do besides, this is what it came to.
-                true => json!({ "runs": [report.to_json()], "settled": [], "stuck": [] }),
+                true => {
+                    json!({ "runs": [report.to_json()], "settled": [], "resolutions": [], "waiting": [], "stuck": [] })
+                }
                 false => report.to_json(),
             };
             Ok(done(&report, object))
