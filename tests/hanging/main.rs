@@ -125,9 +125,9 @@ fn a_precondition_that_hangs_begins_no_run() {
     place.run(&proposal).expect(0);
 }
 
-/// What a resolution was about to do is no business of what hangs after it was recovered.
-#[test]
-fn what_hangs_after_a_resolution_was_recovered_changed_nothing() {
+/// A place whose run left `a` as somebody else had written it meanwhile, and a resolution of that whose process died; the
+/// run's name.
+fn half_restored() -> (Place, String) {
     let place = place("");
     let edits = format!(
         "[[targets.place.validators]]\nname = \"edits\"\npaths = [\"{0}/b\"]\n\
@@ -136,13 +136,42 @@ fn what_hangs_after_a_resolution_was_recovered_changed_nothing() {
     );
     place.state.configure(&edits);
     let report = place.run(&place.approved()).expect(5).json();
-    let run = report["run"].as_str().expect("a run");
+    let run = report["run"].as_str().expect("a run").to_owned();
+    half_resolved(&place.state, &run, place.folder.join("a").to_str().expect("UTF-8"));
+    (place, run)
+}
+
+/// What a resolution was about to do is no business of what hangs after it was recovered.
+#[test]
+fn what_hangs_after_a_resolution_was_recovered_changed_nothing() {
+    let (place, _) = half_restored();
     let a = place.folder.join("a");
-    half_resolved(&place.state, run, a.to_str().expect("UTF-8"));
     let Some(_holding) = Holding::of(&a) else { return };
     let mut read = place.command(&["--json", "read", "place", &format!("files.read {}", a.display()), "--key"]);
     let read = read.arg(place.state.path("agent")).ran().says("the runner ended before it was resolved").expect(1);
     read.says("was given up").says("nothing was changed");
+}
+
+/// It is met once, and then by `recover` alone.
+#[test]
+fn a_resolution_that_hangs_holds_up_one_command() {
+    let (place, run) = half_restored();
+    let a = place.folder.join("a");
+    // It was about to write `a` when its process died.
+    let database = rusqlite::Connection::open(place.state.path("state/countersign.db")).expect("the database");
+    let sql = "INSERT INTO changes (run, seq, role, change, state, resolution)
+               SELECT run, (SELECT max(seq) + 1 FROM changes WHERE run = ?1), 'rollback', change, 'intended', 1
+               FROM changes WHERE run = ?1 AND json_extract(change, '$.subject') = ?2 LIMIT 1";
+    let about = database.execute(sql, [run.as_str(), a.to_str().expect("UTF-8")]).expect("it can be written");
+    assert_eq!(about, 1);
+    let Some(holding) = Holding::of(&a) else { return };
+    place.state.run(&["runs"]).expect(5).says("was given up").says("is as before run").says("is not known");
+    let listed = place.state.run(&["runs"]).expect(0);
+    assert!(!listed.stderr.contains("given up"), "{}", listed.stderr);
+    drop(holding);
+    let recovered = place.state.run(&["--json", "recover"]).expect(0).json();
+    assert_eq!(recovered["resolutions"].as_array().map(Vec::len), Some(1), "{recovered}");
+    assert_eq!(place.text("a"), "somebody\n");
 }
 
 /// A process that the kernel does not let go of holds its locks still.
