@@ -18,6 +18,7 @@ use crate::confirm::{self, Word};
 use crate::error::PipelineError;
 use crate::link::Linked;
 use crate::report::RunReport;
+use crate::resolve::Ended;
 use crate::run::{Run, TakenUp, Waited};
 use crate::runner::Runner;
 use crate::target::Target;
@@ -36,6 +37,8 @@ pub struct Recovered {
     pub settled: Vec<String>,
     /// What came of the resolutions whose process died, one line each.
     pub resolutions: Vec<String>,
+    /// Whether one of them left its subject neither as before nor as it was found.
+    left_elsewhere: bool,
     /// The runs that it could do nothing for, and why; they block their targets still.
     pub stuck: Vec<Stuck>,
     /// The runs that wait for a person's word still, and whose process is gone.
@@ -78,7 +81,7 @@ impl Recovered {
     /// Whether a person is needed.
     #[must_use]
     pub fn needs_person(&self) -> bool {
-        !self.stuck.is_empty() || self.reports.iter().any(|report| report.exit_code() == 5)
+        !self.stuck.is_empty() || self.left_elsewhere || self.reports.iter().any(|report| report.exit_code() == 5)
     }
 
     /// Adds what a later pass came to: what is stuck or waits is what is so then.
@@ -86,6 +89,7 @@ impl Recovered {
         self.reports.extend(later.reports);
         self.settled.extend(later.settled);
         self.resolutions.extend(later.resolutions);
+        self.left_elsewhere |= later.left_elsewhere;
         (self.stuck, self.waiting) = (later.stuck, later.waiting);
     }
 
@@ -143,7 +147,10 @@ pub fn recover<'t>(
         let RunRecord { id, target, .. } = to_do.run();
         recovered.stuck.push(Stuck { error: untried(&why), run: id.clone(), target: target.clone() });
     }
-    state.runs().remove_left_reserves()?;
+    // What nobody needs any more is no reason to say that nothing was recovered.
+    if let Err(error) = state.runs().remove_left_reserves() {
+        runner.note(&format!("what was set aside for a rollback, and is not needed, is there still: {error}"));
+    }
     Ok(recovered)
 }
 
@@ -185,7 +192,12 @@ impl ToDo {
             Self::Resolution(run) => {
                 let target = target(&run.target).ok_or_else(|| unconfigured(&run, "half resolved"));
                 match target.and_then(|target| crate::resolve::recover(runner, &run, target)) {
-                    Ok(came) => recovered.resolutions.extend(came),
+                    Ok(came) => {
+                        if let Some(Ended { what, as_found }) = came {
+                            recovered.resolutions.push(what);
+                            recovered.left_elsewhere |= !as_found;
+                        }
+                    }
                     Err(error) => {
                         recovered.stuck.push(Stuck { error: hinted(error, &run), run: run.id, target: run.target });
                     }
@@ -198,8 +210,11 @@ impl ToDo {
                     runner.under_way().settles(&run.id);
                     let settled = settle(runner, target, unsettled);
                     runner.under_way().over();
-                    settled?;
-                    recovered.settled.push(run.id);
+                    match settled {
+                        Ok(()) => recovered.settled.push(run.id),
+                        // It is harmless where it is, and nobody's end waits for it: the next command tries again.
+                        Err(error) => runner.note(&format!("what run {} kept was not let go: {error}", run.id)),
+                    }
                 }
             }
         }

@@ -157,9 +157,17 @@ pub fn resolve(
     })
 }
 
+/// How a resolution ended whose process died.
+pub(crate) struct Ended {
+    /// What came of it, in a line.
+    pub(crate) what: String,
+    /// Whether the subject is as before the run or as it was found, and not something in between.
+    pub(crate) as_found: bool,
+}
+
 /// Ends a resolution whose process died: where the subject is as before the run, it is closed; otherwise what was changed is
 /// undone, and it stays open. Gives what came of it, or nothing where somebody else is at work on it.
-pub(crate) fn recover(runner: &Runner, run: &RunRecord, target: &Target) -> Result<Option<String>, PipelineError> {
+pub(crate) fn recover(runner: &Runner, run: &RunRecord, target: &Target) -> Result<Option<Ended>, PipelineError> {
     let Some(mut resolving) = runner.state().runs().take_over_resolution(run)? else { return Ok(None) };
     let subject = resolving.open.subject.clone();
     runner.note(&format!("run {}: the resolution of `{subject}` was cut off", run.id));
@@ -175,19 +183,19 @@ pub(crate) fn recover(runner: &Runner, run: &RunRecord, target: &Target) -> Resu
             if runner.state().runs().open_subjects(&run.id)?.is_empty() {
                 let_go(runner, &mut journal, &mut sessions);
             }
-            Ok(Some(format!(
-                "run {}: `{subject}` is as it was before the run, as somebody had said it should be",
-                run.id
-            )))
+            let what =
+                format!("run {}: `{subject}` is as it was before the run, as somebody had said it should be", run.id);
+            Ok(Some(Ended { what, as_found: true }))
         }
         Err(NotRestored { left, .. }) => {
+            let as_found = left.is_none();
             let stays = match left {
                 None => "it is as it was found".to_owned(),
                 Some(why) => format!("it could not be left as it was found: {why}"),
             };
             let what = format!("the runner ended before it was resolved; {stays}, and is open still");
             resolving.fail(&what)?;
-            Ok(Some(format!("run {}: `{subject}`: {what}", run.id)))
+            Ok(Some(Ended { what: format!("run {}: `{subject}`: {what}", run.id), as_found }))
         }
     }
 }
