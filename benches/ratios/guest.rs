@@ -1,5 +1,8 @@
 //! Steps in the component text format, and what runs them.
 
+#[path = "../../tests/worker/guests.rs"]
+mod guests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -50,43 +53,7 @@ pub fn large() -> Vec<u8> {
 }
 
 fn check(body: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(component
-            (import "countersign:step/types@0.1.0" (instance $types
-                (type $k (enum "denied" "not-found" "exists" "invalid" "too-large" "unsupported" "changed"
-                    "unknowable" "unreachable" "timed-out" "other"))
-                (export "error-kind" (type $kind (eq $k)))
-                (type $e (record (field "kind" $kind) (field "message" string) (field "reached" bool)))
-                (export "error" (type (eq $e)))
-                (type $v (variant (case "healthy") (case "unhealthy" string) (case "cannot-tell" string)))
-                (export "verdict" (type (eq $v)))))
-            (alias export $types "error" (type $error))
-            (alias export $types "verdict" (type $v))
-            (import "countersign:files/read@0.1.0" (instance $files
-                (alias outer 1 $error (type $outer))
-                (export "error" (type $error (eq $outer)))
-                (export "read" (func (param "path" string) (result (result (list u8) (error $error)))))))
-            (import "verdict" (type $verdict (eq $v)))
-            (core module $libc
-                (memory (export "memory") 32)
-                ;; Nothing is kept from one call to the next.
-                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 131072)))
-            (core instance $libc (instantiate $libc))
-            (alias core export $libc "memory" (core memory $memory))
-            (alias core export $libc "realloc" (core func $realloc))
-            (alias export $files "read" (func $read))
-            (core func $lowered (canon lower (func $read) (memory $memory) (realloc $realloc)))
-            (core module $main
-                (import "libc" "memory" (memory 1))
-                (import "host" "read" (func $read (param i32 i32 i32)))
-                {body})
-            (core instance $main (instantiate $main
-                (with "libc" (instance $libc)) (with "host" (instance (export "read" (func $lowered))))))
-            (alias core export $main "run" (core func $run))
-            (func (export "check") (result (result $verdict (error string)))
-                (canon lift (core func $run) (memory $memory) (realloc $realloc))))"#
-    );
-    wat::parse_str(&text).expect("a component")
+    wat::parse_str(guests::step(Role::Check, body)).expect("a component")
 }
 
 pub fn registry() -> Registry {

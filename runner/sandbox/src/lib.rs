@@ -26,6 +26,6 @@ pub use engine::{CompileError, Compiled, Sandbox, SandboxError};
 pub use inspect::{InspectError, Inspection, MAX_COMPONENT_BYTES, inspect};
 pub use limits::{Limits, Settings};
 pub use link::{LinkError, Linked};
-pub use room::{ROOM_BYTES, take_room};
+pub use room::{ROOM_BYTES, said, take_room};
 pub use run::{Ended, Failure, Finding, MAX_FINDINGS, Output};
 pub use wasi::WASI_IS_INERT;

@@ -36,8 +36,9 @@ pub(crate) const fn stack(guest: usize) -> usize {
     guest.saturating_add(HOST_STACK)
 }
 
-/// What a panic said.
-pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
+/// What a panic of the host said, in a line that is fit to be shown.
+#[must_use]
+pub fn said(panic: &(dyn Any + Send)) -> String {
     let what = panic.downcast_ref::<&str>().copied();
     let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     format!("the host panicked: {}", excerpt(what, 400))

@@ -4,7 +4,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_capability::{LogLine, LogSink, Port, StepContext};
-use countersign_model::text::excerpt;
 use countersign_sandbox::{Ended, Failure, Limits};
 
 use crate::confine::Mechanism;
@@ -161,7 +160,7 @@ fn converse(
                 // What it works on is made for this step, and the step is ended after a panic.
                 let answered = std::panic::catch_unwind(AssertUnwindSafe(|| port.call(call)));
                 let reply = answered
-                    .map_err(|panic| Halt::Failure(Failure::Host(said(panic.as_ref()))))?
+                    .map_err(|panic| Halt::Failure(Failure::Host(countersign_sandbox::said(panic.as_ref()))))?
                     .map_err(|stop| Halt::Failure(Failure::Stopped(stop)))?;
                 process.channel.send(&ToStep::Reply(reply), patience)?;
             }
@@ -190,11 +189,4 @@ fn linked(
         Ok(said) => Err(crashed(unasked(said))),
         Err(broken) => Err(crashed(process.end(&broken))),
     }
-}
-
-/// What a panic said.
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let what = panic.downcast_ref::<&str>().copied();
-    let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    format!("the host panicked: {}", excerpt(what, 400))
 }
