@@ -234,7 +234,9 @@ fn the_demos_fix_is_cut_short_by_a_disk_that_fills_up() {
     place.run().ran().expect(0);
     let after = place.tree();
     let (mut short, mut ends) = (0, BTreeMap::<String, u32>::new());
-    for pages in tried(&(0..=48).collect::<Vec<_>>()) {
+    // What is cut short is cut near the beginning: the fewer are tried, the closer they stand there.
+    let pages = if all() { (0..=48).collect() } else { vec![0, 1, 3, 6, 12, 48] };
+    for pages in pages {
         place.again();
         place.leave(Some(pages));
         let (cut, ran) = short_writes(&place.run(), &place.scratch("strace.log"));
