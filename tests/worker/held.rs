@@ -10,8 +10,14 @@ use crate::guests::{empty, linked, reading, run_with};
 
 /// The workers that this thread started: other tests start theirs meanwhile.
 pub(crate) fn children() -> Vec<PathBuf> {
+    named("cs-worker")
+}
+
+/// Children of this thread that go by this name.
+pub(crate) fn named(name: &str) -> Vec<PathBuf> {
     let children = fs::read_to_string("/proc/thread-self/children").expect("a kernel that lists children");
-    children.split_whitespace().map(|process| Path::new("/proc").join(process)).collect()
+    let children = children.split_whitespace().map(|process| Path::new("/proc").join(process));
+    children.filter(|child| fs::read_to_string(child.join("comm")).is_ok_and(|comm| comm.trim() == name)).collect()
 }
 
 /// Looks at the worker of a step while it waits for the answer to a call, and then stops the step.
@@ -59,7 +65,7 @@ fn a_worker_holds_no_authority() {
         // What is said to the runner's whole group is not said to it.
         let stat = fs::read_to_string(worker.join("stat")).expect("its state");
         let group = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(2)).expect("a group");
-        assert_eq!(Some(group), worker.file_name().and_then(|name| name.to_str()));
+        assert_ne!(group, rustix::process::getpgrp().as_raw_nonzero().to_string());
         let open: Vec<_> = fs::read_dir(worker.join("fd"))
             .expect("descriptors")
             .map(|entry| {
@@ -72,7 +78,7 @@ fn a_worker_holds_no_authority() {
         let leads = |number: &str| open.iter().find(|(name, _)| name == number).map(|(_, leads)| leads.as_str());
         assert!(leads("0").is_some_and(|leads| leads.starts_with("socket:")), "{open:?}");
         assert_eq!((leads("1"), leads("2")), (Some("/dev/null"), Some("/dev/null")));
-        // The code, and what a memory begins with: nothing of either can be read or written any more, only mapped.
+        // The code, which is mapped already.
         let others = open.iter().filter(|(name, _)| !["0", "1", "2"].contains(&name.as_str()));
         assert!(others.clone().all(|(_, leads)| leads.starts_with("/memfd:")), "{open:?}");
         assert_eq!(fs::read(worker.join("environ")).expect("an environment"), b"");
@@ -90,6 +96,7 @@ fn a_worker_has_limits() {
         };
         assert_eq!(hard("Max core file size"), "0");
         assert_eq!(hard("Max open files"), "0");
+        assert_eq!(hard("Max file size"), "0");
         assert_eq!(hard("Max processes"), "0");
         assert_eq!(hard("Max data size"), ((256_u64 + 128) << 20).to_string());
         assert_eq!(hard("Max msgqueue size"), "0");
@@ -103,7 +110,7 @@ fn a_worker_has_no_files_before_it_loads_anything() {
     let trace = place.path().join("trace");
     let here = std::env::current_exe().expect("this program");
     let status = Command::new("strace")
-        .args(["-f", "-qq", "-e", "trace=landlock_restrict_self,openat,seccomp,prctl,setresuid", "-o"])
+        .args(["-f", "-qq", "-e", "trace=landlock_restrict_self,clone,mprotect,seccomp,setresuid", "-o"])
         .arg(&trace)
         .arg(here)
         .args(["--exact", "held::a_worker_holds_no_authority", "--test-threads", "1"])
@@ -111,16 +118,25 @@ fn a_worker_has_no_files_before_it_loads_anything() {
         .expect("strace runs");
     assert!(status.success());
     let trace = fs::read_to_string(trace).expect("a trace");
-    let step = trace.lines().rfind(|line| line.contains("/proc/self/fd/")).expect("code is loaded");
-    let process = step.split(' ').next().expect("a process");
-    let own: Vec<_> = trace.lines().filter(|line| line.starts_with(&format!("{process} "))).collect();
-    let at = |what: &str| own.iter().position(|line| line.contains(what));
-    let (landlock, loads) = (at("landlock_restrict_self"), at("/proc/self/fd/").expect("it loads"));
-    assert!(landlock.is_some_and(|landlock| landlock < loads && own[landlock].ends_with("= 0")), "{own:#?}");
-    let filters =
-        own.iter().enumerate().filter(|(_, line)| line.contains("SECCOMP_SET_MODE_FILTER") && line.ends_with("= 0"));
-    let (before, after): (Vec<_>, Vec<_>) = filters.map(|(at, _)| at).partition(|at| *at < loads);
-    assert!(!before.is_empty() && !after.is_empty(), "{own:#?}");
+    let of = |process: &str| -> Vec<_> {
+        trace.lines().filter(|line| line.split(' ').next() == Some(process)).map(str::to_owned).collect()
+    };
+    let at = |lines: &[String], what: &str| lines.iter().position(|line| line.contains(what));
+    let (forked, template) = trace
+        .lines()
+        .rfind(|line| line.contains("CLONE_PARENT"))
+        .map(|line| (line, line.split(' ').next().expect("a process")))
+        .expect("a fork");
+    let before = of(template);
+    let (landlock, fork) = (at(&before, "landlock_restrict_self"), at(&before, "CLONE_PARENT").expect("a fork"));
+    assert!(landlock.is_some_and(|landlock| landlock < fork && before[landlock].ends_with("= 0")), "{before:#?}");
+    // The last process that was made is the step's.
+    let step = of(forked.rsplit_once("= ").expect("a number").1);
+    // Code is what may be run: its memory is the first that this process makes so.
+    let loads = at(&step, "PROT_EXEC").expect("it loads");
+    let filters: Vec<_> = (0..step.len()).filter(|at| step[*at].contains("SECCOMP_SET_MODE_FILTER")).collect();
+    assert!(filters.iter().any(|at| *at < loads) && filters.iter().any(|at| *at > loads), "{step:#?}");
+    assert!(filters.iter().all(|at| step[*at].ends_with("= 0")), "{step:#?}");
 }
 
 #[test]
@@ -134,6 +150,26 @@ fn steps_run_one_after_the_other_leave_no_process() {
         };
         run_with(&step, &mut answer, &Limits::default()).result.expect_err("it was stopped");
     }
+    assert_eq!(named("cs-template").len(), 1);
     drop(step);
     assert_eq!(children(), Vec::<PathBuf>::new());
+    assert_eq!(named("cs-template"), Vec::<PathBuf>::new());
+}
+
+/// What it is a fork of is never given anything of a step, and has given up what it held before there is any.
+#[test]
+fn a_template_holds_no_authority_either() {
+    let _step = linked(&reading());
+    let templates = named("cs-template");
+    let [template] = templates.as_slice() else { panic!("{templates:?}") };
+    let status = status(template);
+    assert_eq!(status("NoNewPrivs"), "1");
+    assert_eq!(status("Seccomp"), "2");
+    assert_eq!(status("CapEff"), "0000000000000000");
+    assert_eq!(status("Threads"), "1");
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(status("Uid"), "65534\t65534\t65534\t65534");
+    }
+    let open = fs::read_dir(template.join("fd")).expect("descriptors").count();
+    assert_eq!(open, 3, "a socket and /dev/null twice");
 }

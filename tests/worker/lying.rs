@@ -34,7 +34,7 @@ impl Liar {
     }
 
     fn step(&self) -> Result<Step, WorkerError> {
-        let program = Program::at(&self.place.path().join("liar"));
+        let program = Program::each(&self.place.path().join("liar"));
         let workers = Workers::new(program, Confinement::default(), None);
         workers.start(&admitted(&trivial(Role::Fix)), &granted())?.ready()
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_capability::{AnyCall, AnyScopes, Permitting, Registry};
-use countersign_model::{Access, Fault, FaultKind, Grant};
+use countersign_model::{Access, Fault, FaultKind, Grant, Stop};
 
 /// What one step may do at the very most, whatever its grants say.
 const MAX_CALLS: u64 = 10_000;
@@ -165,10 +165,27 @@ impl Allowance {
         Self { grants, ceiling, readable: Some(readable), calls: 0, bytes: 0 }
     }
 
+    /// Counts what came as a call and is none: to read it takes time too.
+    ///
+    /// # Errors
+    /// When the step has made as many as it may.
+    pub(crate) fn waste(&mut self) -> Result<(), Stop> {
+        if self.counts() { Ok(()) } else { Err(Stop(format!("a step may make {MAX_CALLS} calls at most"))) }
+    }
+
+    /// Counts one call, whatever becomes of it; false where it is one too many.
+    const fn counts(&mut self) -> bool {
+        let fits = self.calls < MAX_CALLS;
+        if fits {
+            self.calls += 1;
+        }
+        fits
+    }
+
     /// Permits a call and charges it, or says why not.
     pub(crate) fn permit(&mut self, call: &dyn AnyCall) -> Result<Permit, Denied> {
         let bound = |why: String| Err(Denied { why, remedy: Remedy::None });
-        if self.calls >= MAX_CALLS {
+        if !self.counts() {
             return bound(format!("a step may make {MAX_CALLS} calls at most"));
         }
         let (access, payload) = (call.access(), call.payload());
@@ -192,7 +209,6 @@ impl Allowance {
             )));
         }
         let permit = Permit { at, grant, ceiling };
-        self.calls += 1;
         self.charge(permit, access, 1, payload);
         Ok(permit)
     }

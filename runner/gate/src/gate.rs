@@ -212,7 +212,7 @@ impl Gate {
         // Decoded once: what is permitted is what is performed and recorded.
         let call = match sessions.registry().get(&call.capability).and_then(|known| known.decode(call)) {
             Ok(call) => call,
-            Err(fault) => return Ok(Reply::Fault(fault)),
+            Err(fault) => return step.allowance.waste().map(|()| Reply::Fault(fault)),
         };
         let call = call.as_ref();
         let asked = Asked { role, call, taint: *taint };

@@ -175,6 +175,8 @@ fn config(settings: &Settings) -> Config {
         .shared_memory(false)
         // A rehearsal and its run may be on different machines, and must see the same.
         .cranelift_nan_canonicalization(true)
+        // A process runs one step once: what its memories begin with is copied into them, with no file between.
+        .memory_init_cow(false)
         .epoch_interruption(true)
         .consume_fuel(true)
         .max_wasm_stack(settings.stack_bytes)
@@ -182,6 +184,8 @@ fn config(settings: &Settings) -> Config {
         .wasm_backtrace_max_frames(None)
         .debug_info(false)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    #[cfg(target_arch = "x86_64")]
+    config.with_custom_code_memory(Some(Arc::new(crate::load::mapped::Mapped::new())));
     config
 }
 

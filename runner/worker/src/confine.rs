@@ -1,15 +1,14 @@
 //! What holds a worker process, whatever becomes of the code in it.
 //!
-//! A worker has one thread when it confines itself, so that all that follows in it inherits. In this order: no descriptors
-//! but its socket, limits on what it may use, death with its runner, no files and no network (Landlock), nearly no system
-//! calls (seccomp), and nobody's user and group where it was root's.
+//! The template confines itself as far as all its forks go on: no descriptors but its socket, death with its runner, no files
+//! and no network (Landlock), nobody's user and group where it was root's. A fork has one thread when it goes on from there, so
+//! that all that follows in it inherits: limits on what it may use, and nearly no system calls (seccomp).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::BorrowedFd;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetStatus,
+    Scope,
 };
 use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Signal, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -42,11 +41,11 @@ impl Mechanism {
 
 /// What the process is for, which decides what it still needs.
 #[derive(Clone, Copy)]
-pub(crate) enum Purpose<'a> {
+pub(crate) enum Purpose {
     /// Compile, in threads, into memory; so many bytes of memory and seconds of processor time.
     Compile { memory: u64, seconds: u64 },
-    /// Run a step, whose code is this file unless it is memory; so many bytes of memory.
-    Step { code: Option<BorrowedFd<'a>>, memory: u64 },
+    /// Run a step; so many bytes of memory.
+    Step { memory: u64 },
 }
 
 /// The user and group that nobody is on every Linux.
@@ -56,66 +55,67 @@ const MAX_THREADS: u64 = 4096;
 /// The largest native code that a compiling worker may write, in bytes.
 const MAX_CODE: u64 = 512 << 20;
 
-/// Does the first part, before anything of a step is looked at. Gives what this kernel lacks.
+/// Does the first part, in the template, which is given nothing of any step. Gives what this kernel lacks.
 ///
 /// # Errors
 /// When something fails that no kernel lacks.
-pub(crate) fn confine(purpose: Purpose<'_>) -> std::io::Result<BTreeSet<Mechanism>> {
+pub(crate) fn give_up() -> std::io::Result<BTreeSet<Mechanism>> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     limit(Resource::Core, 0)?;
     limit(Resource::Msgqueue, 0)?;
-    match purpose {
-        Purpose::Compile { memory, seconds } => {
-            limit(Resource::Data, memory)?;
-            limit(Resource::Cpu, seconds)?;
-            // As nobody: of another user it would count all that this user runs.
-            if rustix::process::geteuid().is_root() {
-                limit(Resource::Nproc, MAX_THREADS)?;
-            }
-            limit(Resource::Fsize, MAX_CODE)?;
-        }
-        Purpose::Step { memory, .. } => {
-            limit(Resource::Data, memory)?;
-            // The engine keeps what memories begin with in files that have no name.
-            limit(Resource::Fsize, memory)?;
-        }
-    }
     drop_capabilities()?;
     rustix::thread::set_no_new_privs(true)?;
     let mut missing = BTreeSet::new();
-    let code = match purpose {
-        Purpose::Step { code, .. } => code,
-        Purpose::Compile { .. } => None,
-    };
-    if !landlock(code)? {
+    if !landlock()? {
         missing.insert(Mechanism::Landlock);
     }
-    if let Purpose::Compile { .. } = purpose {
-        become_nobody()?;
-    }
-    let filters = match purpose {
-        Purpose::Compile { .. } => vec![absent(), refused(), allowed(&[COMMON, THREADS, WRITING], compiling())],
-        Purpose::Step { .. } => vec![absent(), allowed(&[COMMON, LOADING], loading())],
-    };
-    if !filters.into_iter().all(apply) {
+    become_nobody()?;
+    if ![absent(), refused()].into_iter().all(apply) {
         missing.insert(Mechanism::Seccomp);
     }
     Ok(missing)
 }
 
-/// The second part, once a step's code is loaded: from here on nothing more is opened, and no memory becomes code.
+/// The second part, in a fork, before anything of a step is looked at.
+///
+/// # Errors
+/// When something fails that no kernel lacks.
+pub(crate) fn confine(purpose: Purpose, missing: &BTreeSet<Mechanism>) -> std::io::Result<()> {
+    let filter = match purpose {
+        Purpose::Compile { memory, seconds } => {
+            limit(Resource::Data, memory)?;
+            limit(Resource::Cpu, seconds)?;
+            // Where it is nobody: of another user it would count all that this user runs.
+            if is_nobody() {
+                limit(Resource::Nproc, MAX_THREADS)?;
+            }
+            limit(Resource::Fsize, MAX_CODE)?;
+            allowed(&[COMMON, THREADS, WRITING], compiling())
+        }
+        Purpose::Step { memory } => {
+            limit(Resource::Data, memory)?;
+            limit(Resource::Fsize, 0)?;
+            allowed(&[COMMON, LOADING], loading())
+        }
+    };
+    last(filter, missing)
+}
+
+/// The third part, once a step's code is loaded: from here on no memory becomes code.
 ///
 /// # Errors
 /// When something fails that succeeded a moment ago.
 pub(crate) fn seal(missing: &BTreeSet<Mechanism>) -> std::io::Result<()> {
-    become_nobody()?;
     limit(Resource::Nofile, 0)?;
     limit(Resource::Nproc, 0)?;
-    let filters = [refused(), allowed(&[COMMON], running())];
-    if !missing.contains(&Mechanism::Seccomp) && !filters.into_iter().all(apply) {
-        return Err(std::io::Error::other("the last filter of system calls was not taken"));
+    last(allowed(&[COMMON], running()), missing)
+}
+
+fn last(filter: Option<BpfProgram>, missing: &BTreeSet<Mechanism>) -> std::io::Result<()> {
+    if missing.contains(&Mechanism::Seccomp) || apply(filter) {
+        return Ok(());
     }
-    Ok(())
+    Err(std::io::Error::other("the last filter of system calls was not taken"))
 }
 
 /// Closes what the process inherited beside its standard descriptors.
@@ -125,6 +125,21 @@ pub(crate) fn close_all_but_the_socket() -> std::io::Result<()> {
     // thing that it does.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
     if closed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// A copy of this process, which has one thread: nothing in the copy, or its number in this one. Its parent is the runner, which
+/// waits for it and hears how it ended.
+pub(crate) fn fork() -> std::io::Result<Option<i32>> {
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    #[expect(unsafe_code, reason = "no library makes a copy whose parent is this process's parent")]
+    // SAFETY: as `fork`, with the one difference of who its parent is: the copy goes on with its own memory and stack. This
+    // process has one thread, so nothing in the copy waits for another.
+    let made = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match i32::try_from(made) {
+        Ok(0) => Ok(None),
+        Ok(pid) if pid > 0 => Ok(Some(pid)),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 /// That this process ends with the one that started it.
@@ -140,21 +155,17 @@ fn limit(resource: Resource, most: u64) -> std::io::Result<()> {
 }
 
 /// False where the kernel has no Landlock, or does not use it.
-fn landlock(code: Option<BorrowedFd<'_>>) -> std::io::Result<bool> {
-    let failed = |error: landlock::RulesetError| std::io::Error::other(error.to_string());
+fn landlock() -> std::io::Result<bool> {
     // What a kernel's Landlock does not know of this is left out; but all of it is either taken or not.
-    let ruleset = Ruleset::default()
+    let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(ABI::V5))
         .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(ABI::V4)))
         .and_then(|ruleset| ruleset.scope(Scope::from_all(ABI::V6)))
         .and_then(Ruleset::create)
-        .map_err(failed)?;
-    let ruleset = match code {
-        Some(code) => ruleset.add_rule(PathBeneath::new(code, AccessFs::ReadFile)).map_err(failed)?,
-        None => ruleset,
-    };
-    let status = ruleset.restrict_self().map_err(failed)?;
+        // With no rule: none of it is ever allowed.
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(status.ruleset != RulesetStatus::NotEnforced)
 }
 
@@ -172,6 +183,10 @@ fn drop_capabilities() -> std::io::Result<()> {
     rustix::thread::clear_ambient_capability_set()?;
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+fn is_nobody() -> bool {
+    rustix::process::geteuid() == Uid::from_raw(NOBODY)
 }
 
 /// Root's worker goes on as nobody, without root's capabilities. Another user's stays what it is.
@@ -210,24 +225,9 @@ const COMMON: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
-/// What loading and the rest of the confinement need besides.
-const LOADING: &[i64] = &[
-    libc::SYS_mprotect,
-    libc::SYS_openat,
-    libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
-    libc::SYS_read,
-    libc::SYS_seccomp,
-    libc::SYS_geteuid,
-    libc::SYS_membarrier,
-    libc::SYS_memfd_create,
-    libc::SYS_ftruncate,
-    libc::SYS_write,
-    libc::SYS_pwrite64,
-    libc::SYS_writev,
-    libc::SYS_fcntl,
-];
+/// What loading and the last filter need besides.
+const LOADING: &[i64] =
+    &[libc::SYS_mprotect, libc::SYS_fstat, libc::SYS_statx, libc::SYS_seccomp, libc::SYS_membarrier];
 
 /// What starting and stopping threads needs besides; `clone` itself with flags of its own.
 const THREADS: &[i64] =
@@ -316,14 +316,12 @@ fn aborting() -> (i64, Vec<SeccompRule>) {
     (libc::SYS_tgkill, when(&[is(0, own), is(2, u64::from(libc::SIGABRT.unsigned_abs()))]))
 }
 
-/// Names for threads and memory; and, for a worker that is not confined to its end yet, what the rest of that needs.
+/// Names for threads and memory; and, for a worker whose last filter is still to come, what that is set by.
 fn controlling(rest: bool) -> (i64, Vec<SeccompRule>) {
     let number = |option: i32| u64::from(option.unsigned_abs());
     let mut rules = vec![when(&[is(0, number(libc::PR_SET_NAME))]), when(&[is(0, number(libc::PR_SET_VMA))])];
     if rest {
         rules.push(when(&[is(0, number(libc::PR_SET_NO_NEW_PRIVS)), is(1, 1)]));
-        rules.push(when(&[is(0, number(libc::PR_SET_DUMPABLE)), is(1, 0)]));
-        rules.push(when(&[is(0, number(libc::PR_SET_PDEATHSIG)), is(1, number(libc::SIGKILL))]));
     }
     (libc::SYS_prctl, rules.concat())
 }
@@ -335,20 +333,11 @@ fn compiling() -> Rules {
     socket().into_iter().chain(plain_memory()).chain([clone, aborting(), controlling(false)]).collect()
 }
 
-/// What loading needs besides, and the rest of the confinement: limits of its own, and to become nobody.
+/// What loading needs besides, and the rest of the confinement: limits of its own.
 fn loading() -> Rules {
-    let nobody = u64::from(NOBODY);
-    let rest = [
-        (libc::SYS_mmap, when(&[own()])),
-        (libc::SYS_prlimit64, when(&[is(0, 0)])),
-        (libc::SYS_setgroups, when(&[is(0, 0)])),
-        (libc::SYS_setresuid, when(&[is(0, nobody), is(1, nobody), is(2, nobody)])),
-        (libc::SYS_setresgid, when(&[is(0, nobody), is(1, nobody), is(2, nobody)])),
-        aborting(),
-        controlling(true),
-    ];
-    // The engine keeps what memories begin with in files without names, and seals them.
-    socket().into_iter().filter(|(call, _)| *call != libc::SYS_fcntl).chain(rest).collect()
+    let rest =
+        [(libc::SYS_mmap, when(&[own()])), (libc::SYS_prlimit64, when(&[is(0, 0)])), aborting(), controlling(true)];
+    socket().into_iter().chain(words()).chain(rest).collect()
 }
 
 /// What a running step needs besides.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use countersign_capability::{LogLine, Port, Registry};
@@ -12,7 +12,7 @@ use countersign_sandbox::{CompileError, Linked, MAX_COMPONENT_BYTES, Outline, RO
 use rustix::process::{Resource, Rlimit};
 
 use crate::confine::{self, Mechanism, Purpose};
-use crate::wire::{Broken, Channel, CompileLimits, FromWorker, Job, Level, Missing, Patience, ToStep};
+use crate::wire::{Broken, Channel, CompileLimits, Fork, FromWorker, Job, Level, Missing, Patience, ToStep};
 
 /// What a worker has besides the step's own memory, in bytes: the engine, its tables, and one call at a time.
 const OWN_MEMORY: u64 = 128 << 20;
@@ -20,8 +20,12 @@ const OWN_MEMORY: u64 = 128 << 20;
 /// Settings of the engine in a worker. What one compiles another loads, so they are the same in all.
 const SETTINGS: Settings = Settings { concurrent_steps: 1, memory_bytes: 256 << 20, stack_bytes: 1 << 20 };
 
-/// Everything that a worker does, from its first instruction to its last: it takes one job from the socket that is its
-/// standard input, confines itself, and does it. It must be called before the process has started a thread or opened anything.
+/// Everything that a worker does, from its first instruction to its last. It must be called before the process has started
+/// a thread or opened anything.
+///
+/// The process gives up what it holds, and is the template from there on: it makes a fork of itself whenever its standard
+/// input, which is a socket, asks for one and gives that one's socket along. The fork takes one job from its own, confines
+/// itself further, and does it.
 ///
 /// Whoever starts such a process by hand, without a runner at the other end, sees it end.
 #[must_use]
@@ -42,17 +46,44 @@ type Socket = Channel<BorrowedFd<'static>>;
 fn work(registry: &Registry) -> Result<(), Broken> {
     confine::close_all_but_the_socket()?;
     confine::die_with_runner()?;
-    let _ = rustix::thread::set_name(c"cs-worker");
+    let _ = rustix::thread::set_name(c"cs-template");
     let sandbox = Sandbox::without_clock(SETTINGS).map_err(|error| Broken::Io(std::io::Error::other(error)))?;
+    let missing = confine::give_up()?;
+    let mut socket = Channel::new(rustix::stdio::stdin());
+    loop {
+        let mut sockets = match socket.receive_with::<Fork>() {
+            Ok((Fork, sockets)) => sockets.into_iter(),
+            Err(Broken::Closed) => return Ok(()),
+            Err(broken) => return Err(broken),
+        };
+        let (Some(theirs), None) = (sockets.next(), sockets.next()) else { return Err(Broken::Malformed) };
+        let said = match confine::fork() {
+            Ok(None) => {
+                confine::die_with_runner()?;
+                // From here on there is nothing of the template's in it.
+                rustix::stdio::dup2_stdin(&theirs)?;
+                drop(theirs);
+                let _ = rustix::thread::set_name(c"cs-worker");
+                return job(registry, &sandbox, missing);
+            }
+            Ok(Some(pid)) => FromWorker::Forked(pid),
+            Err(error) => FromWorker::Failed(error.to_string()),
+        };
+        socket.send(&said, &Patience::ENDLESS)?;
+    }
+}
+
+/// What a fork does.
+fn job(registry: &Registry, sandbox: &Sandbox, missing: BTreeSet<Mechanism>) -> Result<(), Broken> {
     let mut socket = Channel::new(rustix::stdio::stdin());
     let (job, descriptors) = socket.receive_with::<Job>()?;
     let mut descriptors = descriptors.into_iter();
     match (job, descriptors.next(), descriptors.next()) {
         (Job::Compile { role, granted, without, limits }, Some(step), Some(code)) => {
-            if held(&mut socket, Purpose::of_compiling(&limits), &without)?.is_none() {
+            if !held(&mut socket, Purpose::of_compiling(&limits), &without, &missing)? {
                 return Ok(());
             }
-            let said = match compile(&sandbox, registry, role, granted, step) {
+            let said = match compile(sandbox, registry, role, granted, step) {
                 Ok(native) => {
                     File::from(code).write_all(&native)?;
                     FromWorker::Compiled
@@ -61,13 +92,12 @@ fn work(registry: &Registry) -> Result<(), Broken> {
             };
             socket.send(&said, &Patience::ENDLESS)
         }
-        (Job::Step { outline, granted, without, named }, Some(code), None) => {
-            let purpose = Purpose::Step {
-                code: named.then(|| code.as_fd()),
-                memory: OWN_MEMORY.saturating_add(SETTINGS.memory_bytes as u64),
-            };
-            let Some(missing) = held(&mut socket, purpose, &without)? else { return Ok(()) };
-            match link(&sandbox, registry, outline, granted, code) {
+        (Job::Step { outline, granted, without }, Some(code), None) => {
+            let purpose = Purpose::Step { memory: OWN_MEMORY.saturating_add(SETTINGS.memory_bytes as u64) };
+            if !held(&mut socket, purpose, &without, &missing)? {
+                return Ok(());
+            }
+            match link(sandbox, registry, outline, granted, code) {
                 Ok(linked) => run(socket, &linked, &missing),
                 Err(refused) => socket.send(&refused, &Patience::ENDLESS),
             }
@@ -76,20 +106,21 @@ fn work(registry: &Registry) -> Result<(), Broken> {
     }
 }
 
-/// Confines this process, and says how far this kernel can. Nothing where it may not go on so.
+/// Confines this process, and says how far this kernel can. False where it may not go on so.
 fn held(
     socket: &mut Socket,
-    purpose: Purpose<'_>,
+    purpose: Purpose,
     without: &[Mechanism],
-) -> Result<Option<BTreeSet<Mechanism>>, Broken> {
-    let missing = confine::confine(purpose)?;
+    missing: &BTreeSet<Mechanism>,
+) -> Result<bool, Broken> {
+    confine::confine(purpose, missing)?;
     let lacks = |mechanism| missing.contains(&mechanism);
     let said = Missing { landlock: lacks(Mechanism::Landlock), seccomp: lacks(Mechanism::Seccomp) };
     socket.send(&FromWorker::Held(said), &Patience::ENDLESS)?;
-    Ok(missing.iter().all(|mechanism| without.contains(mechanism)).then_some(missing))
+    Ok(missing.iter().all(|mechanism| without.contains(mechanism)))
 }
 
-impl Purpose<'_> {
+impl Purpose {
     const fn of_compiling(limits: &CompileLimits) -> Self {
         // On each of some processors, and a little longer than whoever waits.
         Self::Compile { memory: limits.memory, seconds: limits.within.as_secs().saturating_mul(64) }

@@ -1,13 +1,13 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_capability::{LogLine, LogSink, Port, StepContext};
 use countersign_sandbox::{Ended, Failure, Limits};
 
 use crate::confine::Mechanism;
-use crate::process::{Process, Program};
+use crate::process::{Process, Processes};
 use crate::wire::{Broken, FromWorker, Job, Patience, ToStep};
 use crate::workers::{WorkerError, held_by, unasked};
 
@@ -16,7 +16,7 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A step that is compiled and was linked once, to what its grants name. Each run of it is in a process of its own.
 pub struct Step {
-    program: Program,
+    processes: Arc<Processes>,
     job: Job,
     code: OwnedFd,
     /// What its process may go without where the kernel lacks it.
@@ -30,12 +30,12 @@ pub struct Step {
 impl Step {
     /// Starts its first process, and does not wait for it.
     pub(crate) fn start(
-        program: Program,
+        processes: Arc<Processes>,
         job: Job,
         code: OwnedFd,
         (without, lacking): (Vec<Mechanism>, Vec<Mechanism>),
     ) -> Result<Self, WorkerError> {
-        let step = Self { program, job, code, without, lacking, waiting: Mutex::default() };
+        let step = Self { processes, job, code, without, lacking, waiting: Mutex::default() };
         let process = step.process()?;
         *step.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
         Ok(step)
@@ -64,7 +64,7 @@ impl Step {
     }
 
     fn process(&self) -> Result<Process, WorkerError> {
-        let mut process = Process::start(&self.program, "step")?;
+        let mut process = self.processes.start("step")?;
         match process.channel.send_with(&self.job, &[self.code.as_fd()]) {
             Ok(()) => Ok(process),
             Err(broken) => Err(WorkerError::Crashed { what: "loaded", how: process.end(&broken) }),

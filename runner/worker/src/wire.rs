@@ -29,6 +29,10 @@ const CHUNK: usize = 64 << 10;
 /// The longest that one wait lasts before whoever waits is asked whether to go on.
 const SLICE: Duration = Duration::from_millis(20);
 
+/// What a template is asked for, with one descriptor: a fork of itself, whose socket that is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Fork;
+
 /// What a worker is asked to be, with one descriptor: the step's bytes, or its native code.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Job {
@@ -51,8 +55,6 @@ pub(crate) enum Job {
         granted: Vec<(String, Access)>,
         /// What it may go without where the kernel lacks it.
         without: Vec<Mechanism>,
-        /// Whether the code is a file with a name, and not memory.
-        named: bool,
     },
 }
 
@@ -103,6 +105,8 @@ pub(crate) enum FromWorker {
     Log(Level, String),
     /// The step ended.
     Ended(Result<Answer, Failure>, u64),
+    /// A template's only word: the number of the process that it made.
+    Forked(i32),
 }
 
 /// What a kernel lacks of what holds a worker.
@@ -267,10 +271,11 @@ impl Patience<'_> {
     }
 }
 
-/// One end of the socket, with what was read ahead.
+/// One end of the socket, with what was read ahead, and the memory of the frame that was sent last.
 pub(crate) struct Channel<S> {
     socket: S,
     read: Vec<u8>,
+    sent: Vec<u8>,
 }
 
 impl Channel<OwnedFd> {
@@ -284,13 +289,13 @@ impl Channel<OwnedFd> {
 
 impl<S: AsFd> Channel<S> {
     pub(crate) const fn new(socket: S) -> Self {
-        Self { socket, read: Vec::new() }
+        Self { socket, read: Vec::new(), sent: Vec::new() }
     }
 
     /// Sends one message.
     pub(crate) fn send<T: Serialize>(&mut self, message: &T, patience: &Patience<'_>) -> Result<(), Broken> {
-        let frame = frame(message)?;
-        let mut rest = frame.as_slice();
+        self.sent = frame(message, std::mem::take(&mut self.sent))?;
+        let mut rest = self.sent.as_slice();
         while !rest.is_empty() {
             match rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL) {
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
@@ -306,7 +311,7 @@ impl<S: AsFd> Channel<S> {
 
     /// Sends one message, short enough for the socket's buffer, and gives descriptors along.
     pub(crate) fn send_with<T: Serialize>(&mut self, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), Broken> {
-        let frame = frame(message)?;
+        let frame = frame(message, Vec::new())?;
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -404,9 +409,13 @@ pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     }
 }
 
-fn frame<T: Serialize>(message: &T) -> Result<Vec<u8>, Broken> {
-    // Four bytes for the length, which is only known afterwards.
-    let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(|_| Broken::Malformed)?;
+/// A message's frame, in memory that was used before.
+fn frame<T: Serialize>(message: &T, mut memory: Vec<u8>) -> Result<Vec<u8>, Broken> {
+    memory.clear();
+    memory.shrink_to(CHUNK);
+    // For the length, which is only known afterwards.
+    memory.extend_from_slice(&[0; 4]);
+    let mut frame = postcard::to_extend(message, memory).map_err(|_| Broken::Malformed)?;
     let length = frame.len().saturating_sub(4);
     let header = u32::try_from(length).ok().filter(|_| length <= MAX_FRAME).ok_or(Broken::TooLong(length))?;
     if let Some(place) = frame.first_chunk_mut::<4>() {

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use countersign_model::Access;
@@ -11,7 +12,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::cache::Cache;
 use crate::confine::Mechanism;
-use crate::process::{Process, Program};
+use crate::process::{Processes, Program};
 use crate::step::Step;
 use crate::wire::{Broken, CompileLimits, FromWorker, Job, Patience};
 
@@ -26,7 +27,7 @@ pub struct Confinement {
 
 /// Starts worker processes, and keeps the native code that they made.
 pub struct Workers {
-    program: Program,
+    processes: Arc<Processes>,
     confinement: Confinement,
     cache: Option<Cache>,
 }
@@ -75,8 +76,6 @@ pub struct Starting<'a> {
 /// Native code, by descriptor.
 pub(crate) struct Code {
     pub(crate) file: OwnedFd,
-    /// Whether it is a file that has a name.
-    pub(crate) named: bool,
     /// What the kernel lacked where it was compiled.
     missing: Vec<Mechanism>,
 }
@@ -91,7 +90,7 @@ impl Workers {
                 .inspect_err(|why| tracing::warn!(directory = %dir.display(), "the compile cache is not used: {why}"))
                 .ok()
         });
-        Self { program, confinement, cache }
+        Self { processes: Arc::new(Processes::of(program)), confinement, cache }
     }
 
     /// Whether the cache directory was found fit for use.
@@ -113,7 +112,7 @@ impl Workers {
         let granted: Vec<_> = granted.iter().cloned().collect();
         let digest = admitted.inspection().digest();
         let (code, from_cache) = match self.cache.as_ref().and_then(|cache| cache.load(digest)) {
-            Some(file) => (Code { file, named: true, missing: Vec::new() }, true),
+            Some(file) => (Code { file, missing: Vec::new() }, true),
             None => (self.compile(admitted, &granted)?, false),
         };
         let step = self.step(admitted, &granted, code)?;
@@ -121,13 +120,8 @@ impl Workers {
     }
 
     fn step(&self, admitted: &Admitted, granted: &[(String, Access)], code: Code) -> Result<Step, WorkerError> {
-        let job = Job::Step {
-            outline: admitted.outline(),
-            granted: granted.to_vec(),
-            without: self.without(),
-            named: code.named,
-        };
-        Step::start(self.program.clone(), job, code.file, (self.without(), code.missing))
+        let job = Job::Step { outline: admitted.outline(), granted: granted.to_vec(), without: self.without() };
+        Step::start(Arc::clone(&self.processes), job, code.file, (self.without(), code.missing))
     }
 
     fn without(&self) -> Vec<Mechanism> {
@@ -147,7 +141,7 @@ impl Workers {
             without: self.without(),
             limits,
         };
-        let mut process = Process::start(&self.program, "compile")?;
+        let mut process = self.processes.start("compile")?;
         let until = Instant::now() + limits.within;
         let patience = Patience { until: Some(until), abandoned: &|| false };
         let crashed = |how: String| WorkerError::Crashed { what: "compiled", how };
@@ -168,8 +162,8 @@ impl Workers {
                 let digest = admitted.inspection().digest();
                 let kept = self.cache.as_ref().and_then(|cache| cache.store(&code, digest));
                 Ok(match kept {
-                    Some(file) => Code { file, named: true, missing },
-                    None => Code { file: code, named: false, missing },
+                    Some(file) => Code { file, missing },
+                    None => Code { file: code, missing },
                 })
             }
             Ok(FromWorker::NotCompiled(error)) => Err(error.claimed().into()),

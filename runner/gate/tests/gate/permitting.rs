@@ -164,6 +164,23 @@ fn the_next_grant_that_covers_a_call_takes_over() {
 }
 
 #[test]
+fn what_is_no_call_and_what_is_denied_count_as_calls() {
+    let host = Host::with(&[("a", "1")]);
+    let mut bench = host.observing();
+    bench.begin(None, &["shelf.read a"]);
+    let mut none = get("shelf", "a");
+    none.arguments.push(0);
+    for _ in 0..5_000 {
+        assert_eq!(bench.fault(none.clone()).kind, FaultKind::Invalid);
+        bench.denial(get("shelf", "b"));
+    }
+    let what = bench.denial(get("shelf", "a"));
+    assert!(what.contains("a step may make 10000 calls at most"), "{what}");
+    assert_eq!(bench.stop(none), "a step may make 10000 calls at most");
+    assert_eq!(host.shelf.asked(), [""; 0], "nothing was performed");
+}
+
+#[test]
 fn a_step_makes_ten_thousand_calls_at_most() {
     let host = Host::with(&[("a", "1")]);
     let mut bench = host.observing();
