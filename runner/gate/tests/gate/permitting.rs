@@ -171,7 +171,7 @@ fn what_is_no_call_and_what_is_denied_count_as_calls() {
     let mut none = get("shelf", "a");
     none.arguments.push(0);
     for _ in 0..5_000 {
-        assert_eq!(bench.fault(none.clone()).kind, FaultKind::Invalid);
+        assert!(!bench.fault(none.clone()).reached);
         bench.denial(get("shelf", "b"));
     }
     let what = bench.denial(get("shelf", "a"));
