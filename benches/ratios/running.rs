@@ -115,6 +115,8 @@ impl Stage {
                 let mut command = Command::new(&program);
                 command
                     .args(["-c", "local", "-i", "localhost,"])
+                    // Its own, as where no inventory is given; otherwise it would look for one each time.
+                    .args(["-e", "ansible_python_interpreter={{ ansible_playbook_python }}"])
                     .arg(&playbook)
                     .stdout(Stdio::null())
                     .stderr(Stdio::null());

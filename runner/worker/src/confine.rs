@@ -282,11 +282,12 @@ fn when(conditions: &[Option<SeccompCondition>]) -> Vec<SeccompRule> {
 /// asks of descriptors; and words for nobody, on descriptor 2.
 fn socket() -> Rules {
     let no_signal = u64::from(libc::MSG_NOSIGNAL.unsigned_abs());
+    let at_once = u64::from(libc::MSG_DONTWAIT.unsigned_abs());
     let asking = u64::from(libc::F_GETFD.unsigned_abs());
     let on = |flags| [is(0, 0), is(3, flags), null(4)];
     vec![
         (libc::SYS_sendto, when(&on(no_signal))),
-        (libc::SYS_recvfrom, when(&on(0))),
+        (libc::SYS_recvfrom, [when(&on(0)), when(&on(at_once))].concat()),
         (libc::SYS_close, when(&[condition(0, SeccompCmpOp::Ne, 0)])),
         (libc::SYS_fcntl, when(&[is(1, asking)])),
     ]
