@@ -92,8 +92,13 @@ impl Port for Nobody {
 
 /// A gate that lets files be read.
 pub fn gate(witness: Box<dyn Witness>) -> GatePort {
+    gate_of(registry(), witness)
+}
+
+/// A gate that lets what these capabilities offer be read.
+pub fn gate_of(registry: Registry, witness: Box<dyn Witness>) -> GatePort {
     let sessions =
-        Sessions::new(Arc::new(registry()), Default::default(), Phase::Observe, Arc::new(Protected::default()));
+        Sessions::new(Arc::new(registry), Default::default(), Phase::Observe, Arc::new(Protected::default()));
     GatePort::new(Gate::new(sessions, Work::Observe { denied: Denials::default() }, witness))
 }
 

@@ -18,6 +18,7 @@ mod support;
 mod guest;
 mod harness;
 mod loading;
+mod memory;
 mod raw;
 mod reads;
 mod recovering;

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use countersign_capability::StepContext;
+use countersign_capability::{Registry, StepContext};
 use countersign_sandbox::{Limits, Output, Sandbox, Settings};
 use countersign_worker::{Confinement, Program, Step, Workers};
 
 use crate::guest::{self, Silent};
 use crate::harness::{Row, each, median, shown};
+use crate::memory::Memory;
 
 /// The argument by which the benchmark is the other end of a bare socketpair.
 pub const ECHO: &str = "--echo";
@@ -29,7 +30,9 @@ pub fn measure() -> Vec<Row> {
     let workers = Workers::new(program, Confinement::default(), Some(&place.path().join("cache")));
     // As deep as `/etc/nginx/nginx.conf`: each directory on the way is looked at, which `reads` measures.
     let shallow = tempfile::tempdir().expect("a temporary directory");
-    vec![started(&workers, place.path()), called(&workers, shallow.path())]
+    let mut rows = vec![started(&workers, place.path())];
+    rows.extend(called(&workers, shallow.path()));
+    rows
 }
 
 fn step(workers: &Workers, component: &[u8]) -> Step {
@@ -72,16 +75,16 @@ fn started(workers: &Workers, place: &Path) -> Row {
     row.goal(3.0).note(format!("loading and linking its step, taken out: {}", shown(load)))
 }
 
-/// One read of 4 KiB from the guest through the socket and the gate, and back.
-fn called(workers: &Workers, place: &Path) -> Row {
+/// One call from the guest through the socket and the gate, and 4 KiB back: from memory, and read from a file.
+fn called(workers: &Workers, place: &Path) -> Vec<Row> {
     let path = place.join("file");
     std::fs::write(&path, vec![b'x'; SIZE]).expect("it can be written");
     let text = path.to_str().expect("UTF-8");
     let step = step(workers, &guest::reading(text, SIZE, CALLS));
     let idle = self::step(workers, &guest::idle());
     let bounds = guest::bounds(&[format!("files.read {text}")]);
-    let run = |step: &Step| {
-        let gate = guest::gate(Box::new(Silent));
+    let run = |step: &Step, registry: Registry| {
+        let gate = guest::gate_of(registry, Box::new(Silent));
         guest::begin(&gate, &bounds);
         let begun = Instant::now();
         let ended = step.run(&mut gate.clone(), StepContext::default(), &Limits::default(), &|| false);
@@ -89,15 +92,16 @@ fn called(workers: &Workers, place: &Path) -> Row {
         begun.elapsed()
     };
     let mut echo = Echo::new();
-    // A run starts a process; that is the other row's.
-    Row::of(
-        "a gated read of 4 KiB, two directories deep, over the socket",
-        "a bare socketpair round trip of the same size, to another process",
-        ROUNDS,
-        || run(&step).saturating_sub(run(&idle)) / CALLS,
-        || echo.trips(),
-    )
-    .goal(2.0)
+    let mut against = |what: &str, registry: fn() -> Registry| {
+        // A run starts a process; that is the other row's.
+        let call = || run(&step, registry()).saturating_sub(run(&idle, registry())) / CALLS;
+        let floor = "a bare socketpair round trip of the same size, to another process";
+        Row::of(what, floor, ROUNDS, call, || echo.trips())
+    };
+    vec![
+        against("a gated call over the socket, answered with 4 KiB", || Registry::default().with::<Memory>()).goal(2.0),
+        against("the same, and the 4 KiB read from a file two directories deep", guest::registry),
+    ]
 }
 
 /// Another process that answers each request with 4 KiB.

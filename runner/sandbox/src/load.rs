@@ -93,6 +93,7 @@ pub(crate) mod mapped {
 
     fn protect(start: *const u8, length: usize, as_what: MprotectFlags) -> wasmtime::Result<()> {
         // SAFETY: memory of the engine's, which it gives for this; nothing of it is written to meanwhile.
-        Ok(unsafe { mprotect(start.cast_mut().cast(), length, as_what)? })
+        unsafe { mprotect(start.cast_mut().cast(), length, as_what)? };
+        Ok(())
     }
 }
