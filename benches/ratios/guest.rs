@@ -109,8 +109,13 @@ pub fn begin(gate: &GatePort, bounds: &Bounds) {
 }
 
 pub fn bounds(grants: &[String]) -> Bounds {
+    bounds_of(&registry(), grants)
+}
+
+/// Bounds for a gate of these capabilities.
+pub fn bounds_of(registry: &Registry, grants: &[String]) -> Bounds {
     let grants: Vec<Grant> = grants.iter().map(|grant| grant.parse().expect("a grant")).collect();
-    Bounds::new(&registry(), &grants).expect("bounds")
+    Bounds::new(registry, &grants).expect("bounds")
 }
 
 /// Keeps nothing, as a run does of its reads.

@@ -82,8 +82,8 @@ fn called(workers: &Workers, place: &Path) -> Vec<Row> {
     let text = path.to_str().expect("UTF-8");
     let step = step(workers, &guest::reading(text, SIZE, CALLS));
     let idle = self::step(workers, &guest::idle());
-    let bounds = guest::bounds(&[format!("files.read {text}")]);
     let run = |step: &Step, registry: Registry| {
+        let bounds = guest::bounds_of(&registry, &[format!("files.read {text}")]);
         let gate = guest::gate_of(registry, Box::new(Silent));
         guest::begin(&gate, &bounds);
         let begun = Instant::now();

@@ -12,6 +12,7 @@
 )]
 
 mod forgetful;
+mod made;
 mod place;
 mod power;
 mod strace;
