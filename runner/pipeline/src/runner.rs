@@ -353,6 +353,8 @@ impl Runner {
     }
 
     pub(crate) fn bundle(&self, digest: &Digest) -> Result<Bundle, PipelineError> {
+        // Nearly always its steps are started next, and to read it takes as long as a process does to start.
+        self.workers.warm();
         let bundle = Bundle::open(&self.state.bundle(digest)).map_err(|error| {
             PipelineError::refused(format!("the proposal's bundle: {error}"))
                 .with_hint("propose it again; nothing changed")

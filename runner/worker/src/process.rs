@@ -72,6 +72,20 @@ impl Processes {
         Self { program, template: Mutex::new(None) }
     }
 
+    /// Starts the template already, where none is, and does not wait for it.
+    pub(crate) fn warm(&self) {
+        let mut template = self.template.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.program.forks && template.is_none() {
+            // Whoever starts a process says why that fails.
+            *template = self.template().ok().map(|process| (std::thread::current().id(), process));
+        }
+    }
+
+    fn template(&self) -> std::io::Result<Process> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        Process::spawn(&self.program.path, None, ours, theirs)
+    }
+
     /// Starts a process, for `what`, with a socket and nothing else: no environment, no directory but the root, no output.
     pub(crate) fn start(&self, what: &str) -> std::io::Result<Process> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -87,8 +101,7 @@ impl Processes {
         }
         // None yet, another thread's, or one that died, as whoever clears memory may have killed it.
         *template = None;
-        let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        let mut process = Process::spawn(&self.program.path, None, near, far)?;
+        let mut process = self.template()?;
         let pid = match process.fork(&theirs) {
             Ok(pid) => pid,
             Err(Unforked::Refused(why)) => return Err(std::io::Error::other(why)),

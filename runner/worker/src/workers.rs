@@ -99,6 +99,11 @@ impl Workers {
         self.cache.is_some()
     }
 
+    /// Begins what the first step that is started would wait for. For whoever has something else to do before that.
+    pub fn warm(&self) {
+        self.processes.warm();
+    }
+
     /// Compiles an admitted step where no code of it is kept, and starts the process that loads and links it. Nothing but
     /// what is granted, given as capability and access, is linked.
     ///
