@@ -73,6 +73,7 @@ setup-wasm:
 	    echo "the Wasm target could not be added: run 'rustup target add $$target' where rustup can reach" >&2; \
 	    echo "its server, or see CONTRIBUTING.md, 'Without rustup's server'" >&2; exit 1; }; }; done
 
+# OpenSSH's own stand-in for a hardware key is in its tests' package, whose other parts nothing here needs: it is taken out of it.
 # The nginx example is tested on a real nginx, and system calls are made to fail by strace. Nothing is started by installing them.
 setup-test:
 	@command -v strace >/dev/null || { \
@@ -87,3 +88,10 @@ setup-test:
 	    (RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends nginx || \
 	     { apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends nginx; }) >/dev/null; \
 	  else echo "nginx is needed by its example's test: apt-get install nginx" >&2; exit 1; fi; }
+	@test -e target/openssh-tests/usr || test -e /usr/lib/openssh/regress || { \
+	  if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then \
+	    echo "fetching OpenSSH's stand-in for hardware keys"; \
+	    mkdir -p target/openssh-tests && cd target/openssh-tests && \
+	    { apt-get download -q openssh-tests || { apt-get update -q && apt-get download -q openssh-tests; }; } >/dev/null 2>&1 && \
+	    dpkg-deb -x openssh-tests_*.deb . && rm openssh-tests_*.deb; \
+	  fi || echo "without it, tests of signing with hardware say that they are skipped: apt-get install openssh-tests" >&2; }

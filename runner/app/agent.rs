@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use countersign_model::text::visible;
-use countersign_trust::{KeyError, PublicKey, Signatory, SigningFault, wire_string};
+use countersign_trust::{KeyError, PublicKey, Signatory, SigningFault, ToSign, wire_string};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -36,7 +36,7 @@ pub(crate) struct AgentKey {
 }
 
 impl AgentKey {
-    /// The key that is wanted, or the only ssh-ed25519 key that the agent of `SSH_AUTH_SOCK` holds.
+    /// The key that is wanted, or the only key of a kind that is taken that the agent of `SSH_AUTH_SOCK` holds.
     pub(crate) fn find(wanted: Option<PublicKey>) -> Result<Self, SigningFault> {
         let socket = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).ok_or_else(|| {
             fault(
@@ -47,17 +47,17 @@ impl AgentKey {
         let socket = PathBuf::from(socket);
         let keys = keys(&socket)?;
         let key = match wanted {
-            Some(wanted) if keys.ed25519.contains(&wanted) => wanted,
+            Some(wanted) if keys.ours.contains(&wanted) => wanted,
             Some(wanted) => {
                 let what = format!("ssh-agent does not hold the key `{}`: {keys}", wanted.fingerprint());
                 return Err(fault(what, "add it with `ssh-add`; `ssh-add -X` unlocks a locked agent"));
             }
-            None => match keys.ed25519.as_slice() {
+            None => match keys.ours.as_slice() {
                 [only] => only.clone(),
                 _ => {
                     return Err(fault(
                         format!("which of ssh-agent's keys to sign with cannot be told: {keys}"),
-                        "name an ssh-ed25519 key that it holds with `--key FILE.pub`",
+                        "name an ssh-ed25519 or a hardware key that it holds with `--key FILE.pub`",
                     ));
                 }
             },
@@ -71,16 +71,23 @@ impl Signatory for AgentKey {
         &self.key
     }
 
-    fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], SigningFault> {
+    fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, SigningFault> {
+        let to_sign = ToSign::new(namespace, bytes);
         let mut request = vec![SIGN_REQUEST];
         put(&mut request, &self.key.to_wire());
-        put(&mut request, bytes);
+        put(&mut request, to_sign.blob());
         // No flags.
         request.extend([0; 4]);
         let answer = exchange(&self.socket, &request, SIGN_TIME)?;
         let (kind, rest) = answer.split_first().ok_or_else(garbage)?;
         match *kind {
-            SIGNED => signature(rest).ok_or_else(garbage),
+            SIGNED => signature(rest).map(|signature| to_sign.armored(&self.key, signature)).ok_or_else(garbage),
+            FAILURE if self.key.kind().is_hardware() => Err(fault(
+                "ssh-agent refused to sign: the hardware key may not be plugged in, nobody touched it or gave its PIN, or \
+                 the agent is locked",
+                "nothing was signed; plug it in and touch it, or name its private key's file with `--key`, so that \
+                 `ssh-keygen` asks here",
+            )),
             FAILURE => Err(fault(
                 "ssh-agent refused to sign: it may be locked, or whoever it asked said no",
                 "nothing was signed; `ssh-add -X` unlocks it, `ssh-add -l` lists what it holds",
@@ -92,18 +99,18 @@ impl Signatory for AgentKey {
 
 /// The keys that an agent holds, those that are taken and the kinds of those that are not.
 struct Keys {
-    ed25519: Vec<PublicKey>,
+    ours: Vec<PublicKey>,
     others: Vec<String>,
 }
 
 impl std::fmt::Display for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.ed25519.is_empty() && self.others.is_empty() {
+        if self.ours.is_empty() && self.others.is_empty() {
             return f.write_str("it holds none, or is locked");
         }
-        let ours: Vec<String> = self.ed25519.iter().map(|key| format!("`{}`", key.fingerprint())).collect();
+        let ours: Vec<String> = self.ours.iter().map(|key| format!("`{}`", key.fingerprint())).collect();
         match ours.is_empty() {
-            true => f.write_str("it holds no ssh-ed25519 key")?,
+            true => f.write_str("it holds no ssh-ed25519 and no hardware key")?,
             false => write!(f, "it holds {}", ours.join(", "))?,
         }
         if !self.others.is_empty() {
@@ -124,7 +131,7 @@ fn keys(socket: &Path) -> Result<Keys, SigningFault> {
 
 fn identities(bytes: &[u8]) -> Option<Keys> {
     let (count, mut rest) = number(bytes)?;
-    let mut keys = Keys { ed25519: Vec::new(), others: Vec::new() };
+    let mut keys = Keys { ours: Vec::new(), others: Vec::new() };
     if count > MAX_KEYS {
         return None;
     }
@@ -133,7 +140,7 @@ fn identities(bytes: &[u8]) -> Option<Keys> {
         let (_comment, after) = wire_string(after)?;
         rest = after;
         match PublicKey::from_wire(blob, "") {
-            Ok(key) => keys.ed25519.push(key),
+            Ok(key) => keys.ours.push(key),
             Err(KeyError::UnsupportedAlgorithm(kind)) if !keys.others.contains(&kind) => keys.others.push(kind),
             Err(_) => {}
         }
@@ -141,12 +148,9 @@ fn identities(bytes: &[u8]) -> Option<Keys> {
     rest.is_empty().then_some(keys)
 }
 
-fn signature(bytes: &[u8]) -> Option<[u8; 64]> {
-    let (blob, end) = wire_string(bytes)?;
-    let (kind, rest) = wire_string(blob)?;
-    let (raw, after) = wire_string(rest)?;
-    let whole = end.is_empty() && after.is_empty() && kind == b"ssh-ed25519";
-    raw.try_into().ok().filter(|_| whole)
+/// The signature, with its kind, as SSH's wire format has it. What is inside is verified with the whole.
+fn signature(bytes: &[u8]) -> Option<&[u8]> {
+    wire_string(bytes).filter(|(_, end)| end.is_empty()).map(|(signature, _)| signature)
 }
 
 fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
@@ -252,26 +256,23 @@ mod tests {
     fn answers_are_read_to_their_end_and_no_further() {
         let good = [&2_u32.to_be_bytes()[..], &strings(&[&strings(&[b"ssh-rsa", b"x"]), b"c", b"", b""])].concat();
         let keys = identities(&good).expect("two keys");
-        assert!(keys.ed25519.is_empty());
-        assert_eq!(keys.to_string(), "it holds no ssh-ed25519 key, and keys of kinds that are not taken: ssh-rsa");
+        assert!(keys.ours.is_empty());
+        assert_eq!(
+            keys.to_string(),
+            "it holds no ssh-ed25519 and no hardware key, and keys of kinds that are not taken: ssh-rsa"
+        );
         for length in 0..good.len() {
             assert!(identities(&good[..length]).is_none(), "{length}");
         }
         assert!(identities(&[&good[..], b"x"].concat()).is_none());
         assert!(identities(&u32::MAX.to_be_bytes()).is_none());
 
-        let good = strings(&[&strings(&[b"ssh-ed25519", &[7; 64]])]);
-        assert_eq!(signature(&good), Some([7; 64]));
+        let good = strings(&[b"kind and signature"]);
+        assert_eq!(signature(&good), Some(&b"kind and signature"[..]));
         for length in 0..good.len() {
             assert_eq!(signature(&good[..length]), None, "{length}");
         }
-        for bad in [
-            strings(&[&strings(&[b"ssh-rsa", &[7; 64]])]),
-            strings(&[&strings(&[b"ssh-ed25519", &[7; 63]])]),
-            strings(&[&strings(&[b"ssh-ed25519", &[7; 64], b""])]),
-            strings(&[&strings(&[b"ssh-ed25519", &[7; 64]]), b""]),
-            u32::MAX.to_be_bytes().to_vec(),
-        ] {
+        for bad in [[&good[..], b"x"].concat(), strings(&[b"x", b""]), u32::MAX.to_be_bytes().to_vec()] {
             assert_eq!(signature(&bad), None, "{bad:?}");
         }
     }

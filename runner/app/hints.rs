@@ -26,6 +26,9 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<KeyError>() {
             return Some(key(error).to_owned());
         }
+        if let Some(hint) = cause.downcast_ref::<PolicyError>().and_then(policy_key) {
+            return Some(hint.to_owned());
+        }
         if cause.is::<PolicyError>() {
             return Some("correct the trust policy, and pin its new digest in the configuration".to_owned());
         }
@@ -43,10 +46,27 @@ const fn bundle(error: &BundleError) -> &'static str {
     }
 }
 
+/// What to do about a key that the trust policy cannot list.
+const fn policy_key(error: &PolicyError) -> Option<&'static str> {
+    match error {
+        PolicyError::AgentInHardware { .. } => {
+            Some("give the agent an ssh-ed25519 key of its own: `ssh-keygen -t ed25519` makes one")
+        }
+        PolicyError::SameSecret { .. } => {
+            Some("list the key once, as it is used; a second one is made by `ssh-keygen`, with a secret of its own")
+        }
+        PolicyError::Origins(_) => Some("list each origin once, as the browser's address line has it, without a path"),
+        _ => None,
+    }
+}
+
 const fn key(error: &KeyError) -> &'static str {
     match error {
         KeyError::UnsupportedAlgorithm(_) | KeyError::Weak => {
-            "use an ssh-ed25519 key: `ssh-keygen -t ed25519` makes one"
+            "use an ssh-ed25519 key, or one in hardware: `ssh-keygen -t ed25519` and `-t ed25519-sk` make one"
+        }
+        KeyError::Hardware(_) => {
+            "nothing is signed here, which is all that hardware does: name a key that is a file, or none"
         }
         KeyError::NeedsPassphrase | KeyError::WrongPassphrase => "run it on a terminal and give the key's passphrase",
         KeyError::Random | KeyError::Unwritable => "try again",

@@ -13,7 +13,7 @@ use countersign_model::Digest;
 use countersign_pipeline::{
     ApprovalTerms, Approved, Desk, Exported, Given, MAX_EXPORT, Pins, Review, Stored, proposal_name,
 };
-use countersign_trust::{PublicKey, Signatory};
+use countersign_trust::{KeyError, PublicKey, Signatory};
 
 use crate::cli::Global;
 use crate::environment::{Environment, registry};
@@ -56,7 +56,10 @@ fn known_runners(path: &Path) -> anyhow::Result<Vec<String>> {
     let bytes = read_private(path, 1024 * 1024)?;
     let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    let keys = lines.map(|line| Ok(PublicKey::from_openssh(line)?.fingerprint().to_owned()));
+    let keys = lines.map(|line| match PublicKey::from_openssh(line)? {
+        key if key.kind().is_hardware() => Err(KeyError::Hardware(key.kind()).into()),
+        key => Ok(key.fingerprint().to_owned()),
+    });
     let keys: Vec<String> = keys.collect::<anyhow::Result<_>>().with_context(|| format!("`{shown}` is not taken"))?;
     if keys.is_empty() {
         return Err(hinted(

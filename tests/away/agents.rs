@@ -43,8 +43,12 @@ fn the_key_that_is_named_signs() {
 
     approve(&["--agent"]).expect(1).says("it holds none, or is locked");
     agent.add(&rsa);
-    approve(&["--agent"]).expect(1).says("it holds no ssh-ed25519 key, and keys of kinds that are not taken: ssh-rsa");
-    approve(&["--key", &public(&rsa)]).expect(1).says("a key of the kind `ssh-rsa`, expected `ssh-ed25519`");
+    approve(&["--agent"])
+        .expect(1)
+        .says("it holds no ssh-ed25519 and no hardware key, and keys of kinds that are not taken: ssh-rsa");
+    approve(&["--key", &public(&rsa)])
+        .expect(1)
+        .says("a key of the kind `ssh-rsa`, expected `ssh-ed25519` or a hardware key");
     agent.add(&desk.key("agent"));
     approve(&["--key", &public(&alice)]).expect(1).says("does not hold the key").says("ssh-add");
     // The only ed25519 key that it holds is the proposer's, whose signature does not count.
@@ -123,7 +127,7 @@ fn what_is_no_agent_is_said() {
         (vec![vec![0xff, 0xff, 0xff, 0xff]], "does not speak"),
         (vec![identities.clone(), message(&[&[5]])], "refused to sign"),
         (vec![identities.clone(), message(&[&[14]])], "does not speak"),
-        (vec![identities.clone(), signed(&[7; 63])], "does not speak"),
+        (vec![identities.clone(), signed(&[7; 63])], "no signature by the key"),
         (vec![identities.clone(), signed(&[7; 64])], "no signature by the key"),
         (vec![identities, vec![]], "hung up"),
         // It never answers.

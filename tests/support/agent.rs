@@ -28,6 +28,11 @@ impl Agent {
         Self::begin(agent.env("SSH_ASKPASS", ask).env("SSH_ASKPASS_REQUIRE", "force").env("DISPLAY", ":0"))
     }
 
+    /// One that reaches hardware keys by this library too.
+    pub fn providing(library: &Path) -> Self {
+        Self::begin(Command::new("ssh-agent").arg("-P").arg(library))
+    }
+
     fn begin(agent: &mut Command) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let child = agent
@@ -54,6 +59,11 @@ impl Agent {
     /// The same with a key of which each use is to be confirmed.
     pub fn add_to_confirm(&self, key: &Path) {
         self.ssh_add(&["-q", "-c", key.to_str().expect("UTF-8")]);
+    }
+
+    /// A hardware key by its handle, and the library that reaches it.
+    pub fn add_hardware(&self, handle: &Path, library: &Path) {
+        self.ssh_add(&["-q", "-S", library.to_str().expect("UTF-8"), handle.to_str().expect("UTF-8")]);
     }
 
     /// Locks it with a password, after which it lists nothing and signs nothing.

@@ -8,7 +8,7 @@ use crate::policy::Policy;
 use crate::principal::Principal;
 use crate::proposal::Proposal;
 use crate::refusal::{Refusal, Signed};
-use crate::sshsig;
+use crate::signed::signed_by;
 
 /// The largest confirmation that is read, in bytes.
 pub const MAX_CONFIRMATION_DOCUMENT: usize = 64 * 1024;
@@ -68,9 +68,7 @@ pub fn verify_confirmation(
     run: &WaitingRun<'_>,
     policy: &Policy,
 ) -> Result<(ConfirmationDocument, Principal), Refusal> {
-    let signer = sshsig::verify(namespace::CONFIRMATION, bytes, signature)
-        .map_err(|error| Refusal::Signature { on: ON, error })?;
-    let signer = policy.principal(signer.fingerprint());
+    let (_, signer) = signed_by(policy, namespace::CONFIRMATION, bytes, signature)?;
     may_confirm(&signer, run.proposal, policy)?;
     let document: ConfirmationDocument = strict::from_slice(bytes, MAX_CONFIRMATION_DOCUMENT)
         .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })?;

@@ -7,6 +7,7 @@ use crate::authorize::{MAX_PAPERS, SignedDenial};
 use crate::policy::Policy;
 use crate::principal::{Principal, Right};
 use crate::refusal::{Refusal, Signed};
+use crate::signed::signed_by;
 use crate::sshsig;
 
 /// The largest denial that is read, in bytes.
@@ -36,7 +37,7 @@ pub fn verify_denial(
     proposal: Digest,
     policy: &Policy,
 ) -> Result<(DenialDocument, Principal), Refusal> {
-    let denier = signer(bytes, signature, policy)?;
+    let (_, denier) = signed_by(policy, namespace::DENIAL, bytes, signature)?;
     if !denier.may(Right::Approve) {
         return Err(Refusal::MayNotDeny { who: denier.to_string() });
     }
@@ -72,6 +73,7 @@ pub fn denied(denials: &[SignedDenial], proposal: Digest, policy: &Policy) -> Re
     damaged.map_or(Ok(None), |why| Err(Refusal::DamagedDenial { why: why.to_string() }))
 }
 
+/// Whose a kept denial is. What was demanded of its signature was when it was kept; what is demanded by now ends no denial.
 fn signer(bytes: &[u8], signature: &[u8], policy: &Policy) -> Result<Principal, Refusal> {
     let signer = sshsig::verify(namespace::DENIAL, bytes, signature)
         .map_err(|error| Refusal::Signature { on: Signed::Denial, error })?;

@@ -1,22 +1,21 @@
-//! Keys in OpenSSH's formats; only ssh-ed25519 for now.
+//! Private keys in OpenSSH's format; only ssh-ed25519, since hardware keeps the others.
 
 use std::fmt;
 
 use countersign_model::Digest;
 use countersign_model::text::excerpt;
-use ed25519_dalek::VerifyingKey;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use ssh_encoding::pem;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
-use ssh_key::public::{Ed25519PublicKey, KeyData};
-use ssh_key::{Algorithm, HashAlg, Kdf, LineEnding, PrivateKey};
+use ssh_key::{Kdf, LineEnding, PrivateKey};
 use zeroize::Zeroizing;
+
+use crate::public_key::{KeyKind, PublicKey};
+use crate::wire::wire_string;
 
 /// The largest key file that is read, in bytes.
 pub const MAX_KEY: usize = 16 * 1024;
-/// The longest comment of a key, in bytes.
-const MAX_COMMENT: usize = 512;
 /// The most rounds of key derivation that a key file may ask for; OpenSSH's default is 16.
 const MAX_ROUNDS: u32 = 4096;
 
@@ -41,8 +40,11 @@ pub enum KeyError {
         why: String,
     },
     /// It is a key of another kind.
-    #[error("it is a key of the kind `{0}`, expected `ssh-ed25519`")]
+    #[error("it is a key of the kind `{0}`, expected `ssh-ed25519` or a hardware key")]
     UnsupportedAlgorithm(String),
+    /// It is of a kind that is in hardware, and what it is for needs a private key in a file.
+    #[error("it is a key of the kind `{0}`, whose private half is in hardware")]
+    Hardware(KeyKind),
     /// It is not a point that only one secret stands behind.
     #[error("the key is weak: signatures by it prove nothing")]
     Weak,
@@ -58,124 +60,6 @@ pub enum KeyError {
     /// It cannot be written.
     #[error("the key cannot be written in OpenSSH's format")]
     Unwritable,
-}
-
-/// A public key. Two are equal when the key is the same, whatever their comments.
-#[derive(Clone)]
-pub struct PublicKey {
-    key: VerifyingKey,
-    fingerprint: String,
-    comment: String,
-}
-
-impl PublicKey {
-    /// Reads the one line of a `.pub` file: kind, base64, and maybe a comment.
-    ///
-    /// # Errors
-    /// When it is not one such line, is no ssh-ed25519 key, or is weak.
-    pub fn from_openssh(line: &str) -> Result<Self, KeyError> {
-        if line.len() > MAX_KEY {
-            return Err(KeyError::TooLarge { size: line.len() });
-        }
-        let not = |why: &str| KeyError::NotAKey { kind: "public", why: why.to_owned() };
-        let line = line.trim_ascii();
-        let kind = line.split(' ').next().unwrap_or_default();
-        if kind.is_empty() {
-            return Err(not("it is empty"));
-        }
-        if line.contains("PRIVATE KEY-----") {
-            return Err(not("it is a private key"));
-        }
-        if line.contains(['\n', '\r']) {
-            return Err(not("it must be one line"));
-        }
-        if kind != Algorithm::Ed25519.as_str() {
-            return Err(KeyError::UnsupportedAlgorithm(excerpt(kind, 80)));
-        }
-        let parsed = ssh_key::PublicKey::from_openssh(line).map_err(|_| not("its base64 is damaged"))?;
-        if parsed.comment().len() > MAX_COMMENT {
-            return Err(not("its comment is too long"));
-        }
-        match parsed.key_data() {
-            KeyData::Ed25519(key) => Self::from_bytes(key.0, parsed.comment()),
-            other => Err(KeyError::UnsupportedAlgorithm(excerpt(other.algorithm().as_str(), 80))),
-        }
-    }
-
-    /// Takes a point of the prime order only: for any other, signatures can be had without a secret,
-    /// or by one secret under several keys. No point of the prime order has a second encoding.
-    pub(crate) fn from_bytes(bytes: [u8; 32], comment: &str) -> Result<Self, KeyError> {
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Weak)?;
-        if key.is_weak() || !key.to_edwards().is_torsion_free() {
-            return Err(KeyError::Weak);
-        }
-        let fingerprint = KeyData::Ed25519(Ed25519PublicKey(bytes)).fingerprint(HashAlg::Sha256).to_string();
-        Ok(Self { key, fingerprint, comment: comment.to_owned() })
-    }
-
-    /// `SHA256:` and 43 characters of base64, as `ssh-keygen -l` prints it.
-    #[must_use]
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-
-    /// The comment, as it stands in the file; untrusted text, maybe empty.
-    #[must_use]
-    pub fn comment(&self) -> &str {
-        &self.comment
-    }
-
-    /// `ssh-ed25519` and the base64, without the comment, as an `allowed_signers` file takes it.
-    #[must_use]
-    pub fn to_openssh(&self) -> String {
-        // A key of fixed size always encodes.
-        ssh_key::PublicKey::new(self.key_data(), "").to_openssh().unwrap_or_default()
-    }
-
-    /// The key as SSH's wire format has it: its kind and its 32 bytes, each with a length.
-    #[must_use]
-    pub fn to_wire(&self) -> Vec<u8> {
-        let (kind, key) = (Algorithm::Ed25519, self.key.to_bytes());
-        [&[0, 0, 0, 11][..], kind.as_str().as_bytes(), &[0, 0, 0, 32], &key].concat()
-    }
-
-    /// Reads a key in SSH's wire format, e.g. as an agent lists it.
-    ///
-    /// # Errors
-    /// When it is no ssh-ed25519 key and nothing else, or is weak.
-    pub fn from_wire(blob: &[u8], comment: &str) -> Result<Self, KeyError> {
-        let damaged = || KeyError::NotAKey { kind: "public", why: "its bytes are damaged".to_owned() };
-        let (kind, rest) = wire_string(blob).ok_or_else(damaged)?;
-        if kind != Algorithm::Ed25519.as_str().as_bytes() {
-            return Err(KeyError::UnsupportedAlgorithm(excerpt(&String::from_utf8_lossy(kind), 80)));
-        }
-        match wire_string(rest) {
-            Some((key, [])) => Self::from_bytes(key.try_into().map_err(|_| damaged())?, comment),
-            _ => Err(damaged()),
-        }
-    }
-
-    pub(crate) fn key_data(&self) -> KeyData {
-        KeyData::Ed25519(Ed25519PublicKey(self.key.to_bytes()))
-    }
-
-    pub(crate) const fn inner(&self) -> &VerifyingKey {
-        &self.key
-    }
-}
-
-impl PartialEq for PublicKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-
-impl Eq for PublicKey {}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PublicKey").field(&self.fingerprint).finish()
-    }
 }
 
 /// A private key. Its memory is wiped when it goes, and it is never printed.
@@ -198,20 +82,20 @@ impl SigningKey {
     /// Reads an OpenSSH private key. `passphrase` is asked once, and only if the key is encrypted.
     ///
     /// # Errors
-    /// When it is no ssh-ed25519 key, or is encrypted and the passphrase is missing or wrong.
+    /// When it is no ssh-ed25519 key, or is encrypted and the passphrase is missing or wrong. What `ssh-keygen` writes
+    /// for hardware is a handle and no key, which is [`KeyError::Hardware`].
     pub fn from_openssh(text: &str, passphrase: PassphraseSource<'_>) -> Result<Self, KeyError> {
-        if text.len() > MAX_KEY {
-            return Err(KeyError::TooLarge { size: text.len() });
-        }
         let not = |why: &str| KeyError::NotAKey { kind: "private", why: why.to_owned() };
-        let text = text.trim_ascii();
-        if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-") {
-            return Err(not("it is a public key"));
+        let text = private(text)?;
+        if let Some(kind) = kind(text)
+            && kind != KeyKind::Ed25519.name()
+        {
+            return Err(match KeyKind::named(kind.as_bytes()) {
+                Some(kind) => KeyError::Hardware(kind),
+                None => KeyError::UnsupportedAlgorithm(excerpt(&kind, 80)),
+            });
         }
-        if !text.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----") {
-            return Err(not("it must begin with `-----BEGIN OPENSSH PRIVATE KEY-----`"));
-        }
-        let mut key = PrivateKey::from_openssh(text).map_err(|_| unreadable(text))?;
+        let mut key = PrivateKey::from_openssh(text).map_err(|_| not("it is damaged"))?;
         if key.is_encrypted() {
             if let Kdf::Bcrypt { rounds, .. } = key.kdf()
                 && *rounds > MAX_ROUNDS
@@ -288,29 +172,52 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Tells a key of another kind, which the library does not read, from a damaged one.
-fn unreadable(text: &str) -> KeyError {
-    let kind = || {
-        let mut blob = Zeroizing::new(Vec::new());
-        pem::Decoder::new_wrapped(text.as_bytes(), 70).ok()?.decode_to_end(&mut blob).ok()?;
-        let (_cipher, rest) = wire_string(blob.strip_prefix(b"openssh-key-v1\0")?)?;
-        let (_kdf, rest) = wire_string(rest)?;
-        let (_options, rest) = wire_string(rest)?;
-        let (public, _) = wire_string(rest.get(4..)?)?;
-        let (kind, _) = wire_string(public)?;
-        String::from_utf8(kind.to_vec()).ok()
-    };
-    match kind() {
-        Some(kind) if kind != Algorithm::Ed25519.as_str() => KeyError::UnsupportedAlgorithm(excerpt(&kind, 80)),
-        _ => KeyError::NotAKey { kind: "private", why: "it is damaged".to_owned() },
+impl PublicKey {
+    /// The public half that a private key's file holds, encrypted or not; that of hardware too, whose file is a handle.
+    ///
+    /// # Errors
+    /// When it is no private key in OpenSSH's format, or of a kind that is not taken.
+    pub fn of_private(text: &str) -> Result<Self, KeyError> {
+        let text = private(text)?;
+        let blob = public_blob(text);
+        let blob = blob.ok_or_else(|| KeyError::NotAKey { kind: "private", why: "it is damaged".to_owned() })?;
+        Self::from_wire(&blob, "")
     }
 }
 
-/// One string of SSH's wire format, a big-endian length and that many bytes, and what follows it.
-#[must_use]
-pub fn wire_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+/// The block of a private key, and what else it could be told from.
+fn private(text: &str) -> Result<&str, KeyError> {
+    if text.len() > MAX_KEY {
+        return Err(KeyError::TooLarge { size: text.len() });
+    }
+    let not = |why: &str| KeyError::NotAKey { kind: "private", why: why.to_owned() };
+    let text = text.trim_ascii();
+    if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-") {
+        return Err(not("it is a public key"));
+    }
+    if !text.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----") {
+        return Err(not("it must begin with `-----BEGIN OPENSSH PRIVATE KEY-----`"));
+    }
+    Ok(text)
+}
+
+/// The public key's blob, which is never encrypted.
+/// <https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.key>
+fn public_blob(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let mut blob = Zeroizing::new(Vec::new());
+    pem::Decoder::new_wrapped(text.as_bytes(), 70).ok()?.decode_to_end(&mut blob).ok()?;
+    let (_cipher, rest) = wire_string(blob.strip_prefix(b"openssh-key-v1\0")?)?;
+    let (_kdf, rest) = wire_string(rest)?;
+    let (_options, rest) = wire_string(rest)?;
+    let (public, _) = wire_string(rest.get(4..)?)?;
+    Some(Zeroizing::new(public.to_vec()))
+}
+
+/// The name of the key's kind.
+fn kind(text: &str) -> Option<String> {
+    let blob = public_blob(text)?;
+    let (kind, _) = wire_string(&blob)?;
+    String::from_utf8(kind.to_vec()).ok()
 }
 
 #[cfg(test)]

@@ -9,8 +9,12 @@
 #![forbid(unsafe_code)]
 
 mod approval;
+#[cfg(test)]
+#[path = "../tests/support/authenticator.rs"]
+mod authenticator;
 mod authorize;
 mod confirmation;
+mod demands;
 mod denial;
 mod duration;
 #[cfg(test)]
@@ -22,32 +26,42 @@ mod pause;
 mod policy;
 mod principal;
 mod proposal;
+mod public_key;
 mod refusal;
 mod resolution;
 mod runner;
+mod security_key;
 mod signatory;
+mod signed;
+mod signer;
 mod sshsig;
 mod starter;
 mod text;
+mod webauthn;
+mod wire;
 
 pub use approval::{
     ApprovalDraft, DraftError, MAX_CONFIRMATION, MAX_REASON, MAX_ROLLBACK_OWNER, MIN_CONFIRMATION, draft,
 };
 pub use authorize::{Authorized, Request, SignedApproval, SignedDenial, authorize};
 pub use confirmation::{MAX_CONFIRMATION_DOCUMENT, WaitingRun, draft_confirmation, may_confirm, verify_confirmation};
+pub use demands::{Demands, Unmet};
 pub use denial::{Denied, MAX_DENIAL, denied, draft_denial, verify_denial};
 pub use duration::{DurationError, MAX_DURATION, parse_duration};
 pub use grants::{Contains, GrantMismatch, narrow};
-pub use key::{KeyError, MAX_KEY, PassphraseSource, PublicKey, SigningKey, wire_string};
+pub use key::{KeyError, MAX_KEY, PassphraseSource, SigningKey};
 pub use manifest::{MAX_MANIFEST, MAX_SIGNATURES, check_manifest, verify_approval, verify_approval_of};
 pub use pause::{MAX_PAUSE, draft_pause, verify_pause};
 pub use policy::{MAX_POLICY, POLICY_VERSION, Policy, PolicyError};
 pub use principal::{Principal, PrincipalKind, Right};
 pub use proposal::{MAX_GRANTS, MAX_PROPOSAL, MAX_TARGETS, Proposal, may_propose};
+pub use public_key::{KeyKind, PublicKey};
 pub use refusal::{Refusal, Signed};
 pub use resolution::{MAX_RESOLUTION, draft_resolution, may_resolve, verify_resolution};
 pub use runner::verify_runner;
 pub use signatory::{Signatory, SigningFault};
-pub use sshsig::{MAX_SIGNATURE, SignatureError, Signer, sign, verify};
+pub use signer::{Presence, Signer};
+pub use sshsig::{MAX_SIGNATURE, SignatureError, ToSign, sign, verify};
 pub use starter::StarterPolicy;
 pub use text::{length, moment, time};
+pub use wire::wire_string;

@@ -16,7 +16,7 @@ use crate::policy::Policy;
 use crate::principal::{Principal, PrincipalKind, Right};
 use crate::proposal::{MAX_GRANTS, MAX_TARGETS, Proposal};
 use crate::refusal::{Refusal, Signed};
-use crate::sshsig;
+use crate::signed::signed_by;
 
 /// The largest approval manifest that is read, in bytes.
 pub const MAX_MANIFEST: usize = 4 * 1024 * 1024;
@@ -37,9 +37,7 @@ pub fn verify_approval(
     proposer: &Principal,
     policy: &Policy,
 ) -> Result<Principal, Refusal> {
-    let signer = sshsig::verify(namespace::APPROVAL, manifest, signature)
-        .map_err(|error| Refusal::Signature { on: ON, error })?;
-    let approver = policy.principal(signer.fingerprint());
+    let (_, approver) = signed_by(policy, namespace::APPROVAL, manifest, signature)?;
     counts(&approver, proposer)?;
     Ok(approver)
 }

@@ -6,7 +6,7 @@ use crate::approval::{DraftError, check_reason};
 use crate::policy::Policy;
 use crate::principal::{Principal, PrincipalKind, Right};
 use crate::refusal::{Refusal, Signed};
-use crate::sshsig;
+use crate::signed::signed_by;
 
 /// The largest word on a pause that is read, in bytes.
 pub const MAX_PAUSE: usize = 64 * 1024;
@@ -35,9 +35,7 @@ pub fn verify_pause(
     policy: &Policy,
 ) -> Result<(PauseDocument, Principal), Refusal> {
     let on = Signed::Pause;
-    let signer =
-        sshsig::verify(namespace::PAUSE, bytes, signature).map_err(|error| Refusal::Signature { on, error })?;
-    let who = policy.principal(signer.fingerprint());
+    let (_, who) = signed_by(policy, namespace::PAUSE, bytes, signature)?;
     let answers = who.may(Right::Operate) || who.may(Right::Approve);
     if who.kind() != PrincipalKind::Person || !answers {
         return Err(Refusal::MayNotPause { who: who.to_string() });
@@ -57,7 +55,7 @@ pub fn verify_pause(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SigningKey;
+    use crate::{SigningKey, sshsig};
 
     const RUNNER: &str = "SHA256:runner";
 

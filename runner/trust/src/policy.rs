@@ -9,9 +9,12 @@ use countersign_model::toml::{self, TomlError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::demands::Demands;
 use crate::duration::{DurationError, parse_duration};
-use crate::key::{KeyError, PublicKey};
+use crate::key::KeyError;
 use crate::principal::{Principal, PrincipalKind, Right};
+use crate::public_key::{KeyKind, PublicKey};
+use crate::webauthn::wrong_origin;
 
 /// The largest trust policy that is read, in bytes.
 pub const MAX_POLICY: usize = 1024 * 1024;
@@ -19,6 +22,8 @@ pub const MAX_POLICY: usize = 1024 * 1024;
 pub const POLICY_VERSION: u32 = 1;
 /// The longest name of a person or an agent, in bytes.
 pub(crate) const MAX_NAME: usize = 64;
+/// The most origins that a policy lists.
+const MAX_ORIGINS: usize = 32;
 /// The most runs that a policy may let one approval be good for.
 const MAX_USES: u32 = 1000;
 
@@ -32,6 +37,7 @@ pub struct Policy {
     max_validity_ms: u64,
     max_uses: u32,
     scoped: bool,
+    demands: Demands,
     /// By fingerprint.
     keys: BTreeMap<String, Principal>,
     approvers: BTreeSet<String>,
@@ -75,6 +81,30 @@ pub enum PolicyError {
         /// Who has it again.
         second: String,
     },
+    /// A key is another listed key once more, under another kind or application.
+    #[error("the key `{fingerprint}` of `{second}` has the same secret as one that is listed already, for `{first}`")]
+    SameSecret {
+        /// The key.
+        fingerprint: String,
+        /// Who has it first.
+        first: String,
+        /// Who has it again.
+        second: String,
+    },
+    /// An agent's key is in hardware.
+    #[error(
+        "a key of the agent `{name}` is of the kind `{kind}`: hardware is for people, since it asks for a touch; expected \
+         `ssh-ed25519`"
+    )]
+    AgentInHardware {
+        /// The agent.
+        name: String,
+        /// Its key's kind.
+        kind: KeyKind,
+    },
+    /// An origin is none, or there are too many.
+    #[error("`origins` is not taken: {0}")]
+    Origins(String),
     /// An agent's owner is no listed person.
     #[error("the owner `{owner}` of `{agent}` is not a person in this policy")]
     UnknownOwner {
@@ -108,6 +138,8 @@ struct File {
     version: u32,
     #[serde(default)]
     proposals: Proposals,
+    #[serde(default)]
+    keys: Keys,
     approval: Approval,
     #[serde(default)]
     people: Vec<Person>,
@@ -122,6 +154,17 @@ struct Proposals {
     /// Whether keys that are not listed here may propose; their runs are marked "approval not independent".
     #[serde(default)]
     unlisted: bool,
+}
+
+/// What is demanded of signatures by keys in hardware, beside a touch, which always is.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// Where a browser may have signed with a passkey, e.g. `https://countersign.example.org`: at most 32, each as browsers
+    /// write an origin. Where there is none, no browser's signature is taken.
+    #[serde(default)]
+    #[schemars(length(max = MAX_ORIGINS))]
+    origins: Vec<String>,
 }
 
 /// What makes an approval enough, and how far it reaches.
@@ -152,7 +195,8 @@ const fn one() -> u64 {
 struct Person {
     /// 1 to 64 letters, digits, `.`, `_`, `@` and `-`, beginning with a letter or a digit; each name once.
     name: String,
-    /// Public keys as OpenSSH writes them, `ssh-ed25519 …`; at least one.
+    /// Public keys as OpenSSH writes them, `ssh-ed25519 …`, and in hardware `sk-ssh-ed25519@openssh.com …` and
+    /// `sk-ecdsa-sha2-nistp256@openssh.com …`; at least one. One in hardware counts for the application that it names.
     keys: Vec<String>,
     /// What they may do.
     may: Vec<Right>,
@@ -166,7 +210,7 @@ struct Agent {
     name: String,
     /// The person who answers for it, and so cannot approve what it proposes.
     owner: Option<String>,
-    /// As a person's.
+    /// `ssh-ed25519` keys, as a person's; hardware would ask for a touch.
     keys: Vec<String>,
 }
 
@@ -185,6 +229,7 @@ impl Policy {
             return Err(PolicyError::Version(file.version));
         }
 
+        let demands = Demands { origins: origins(&file.keys.origins)?, ..Demands::default() };
         let mut book = Book::default();
         let mut approvers = BTreeSet::new();
         for person in &file.people {
@@ -221,6 +266,7 @@ impl Policy {
             max_validity_ms: u64::try_from(max_validity.as_millis()).unwrap_or(0),
             max_uses,
             scoped: file.approval.scoped,
+            demands,
             keys: book.keys,
             approvers,
         })
@@ -268,6 +314,12 @@ impl Policy {
         self.scoped
     }
 
+    /// What every signature must show of how it was made.
+    #[must_use]
+    pub const fn demands(&self) -> &Demands {
+        &self.demands
+    }
+
     /// Whether a key that is not listed may propose.
     #[must_use]
     pub const fn unlisted_may_propose(&self) -> bool {
@@ -297,6 +349,8 @@ impl Policy {
 struct Book {
     names: BTreeSet<String>,
     keys: BTreeMap<String, Principal>,
+    /// Whose each key is, by what one secret has in common under several kinds and applications.
+    secrets: BTreeMap<Vec<u8>, String>,
 }
 
 impl Book {
@@ -325,6 +379,12 @@ impl Book {
                 let (first, second) = (first.name.clone(), name.to_owned());
                 return Err(PolicyError::DuplicateKey { fingerprint, first, second });
             }
+            if kind == PrincipalKind::Agent && key.kind().is_hardware() {
+                return Err(PolicyError::AgentInHardware { name: name.to_owned(), kind: key.kind() });
+            }
+            if let Some(first) = self.secrets.insert(key.secret(), name.to_owned()) {
+                return Err(PolicyError::SameSecret { fingerprint, first, second: name.to_owned() });
+            }
             let principal = Principal {
                 name: name.to_owned(),
                 kind,
@@ -336,6 +396,23 @@ impl Book {
         }
         Ok(())
     }
+}
+
+fn origins(listed: &[String]) -> Result<BTreeSet<String>, PolicyError> {
+    if listed.len() > MAX_ORIGINS {
+        return Err(PolicyError::Origins(format!("{} are more than {MAX_ORIGINS}", listed.len())));
+    }
+    let mut origins = BTreeSet::new();
+    for origin in listed {
+        let shown = excerpt(origin, 80);
+        if let Some(why) = wrong_origin(origin) {
+            return Err(PolicyError::Origins(format!("`{shown}` {why}, e.g. `https://countersign.example.org`")));
+        }
+        if !origins.insert(origin.clone()) {
+            return Err(PolicyError::Origins(format!("`{shown}` stands twice")));
+        }
+    }
+    Ok(origins)
 }
 
 pub(crate) fn is_name(text: &str) -> bool {

@@ -7,7 +7,7 @@ use countersign_model::{Access, Digest, Mode, Role, RollbackBy, strict};
 use crate::policy::Policy;
 use crate::principal::{Principal, Right};
 use crate::refusal::{Refusal, Signed};
-use crate::sshsig;
+use crate::signed::signed_by;
 
 /// The largest proposal that is read, in bytes.
 pub const MAX_PROPOSAL: usize = 4 * 1024 * 1024;
@@ -43,8 +43,7 @@ impl Proposal {
         if bytes.len() > MAX_PROPOSAL {
             return Err(unreadable(&strict::StrictError::TooLarge { size: bytes.len(), limit: MAX_PROPOSAL }));
         }
-        let signer =
-            sshsig::verify(namespace::PROPOSAL, bytes, signature).map_err(|error| Refusal::Signature { on, error })?;
+        let (signer, _) = signed_by(policy, namespace::PROPOSAL, bytes, signature)?;
         let document: ProposalDocument = strict::from_slice(bytes, MAX_PROPOSAL).map_err(|error| unreadable(&error))?;
         if document.version != DOCUMENT_VERSION {
             return Err(Refusal::Version { on, found: document.version, expected: DOCUMENT_VERSION });

@@ -3,6 +3,7 @@ use std::fmt;
 use countersign_model::documents::namespace;
 use countersign_model::{Digest, Role};
 
+use crate::demands::Unmet;
 use crate::grants::GrantMismatch;
 use crate::sshsig::SignatureError;
 use crate::text::{length, time};
@@ -76,6 +77,14 @@ pub enum Refusal {
         on: Signed,
         /// What is wrong.
         error: SignatureError,
+    },
+    /// A signature is valid, and was not made as is demanded.
+    #[error("the signature on the {on} is not enough: {unmet}")]
+    Unmet {
+        /// What it is on.
+        on: Signed,
+        /// What is missing.
+        unmet: Unmet,
     },
     /// A signed document is not the strict JSON that is expected.
     #[error("the {on} cannot be read: {why}")]
@@ -450,6 +459,7 @@ impl Refusal {
             | Self::UsedUp { .. }
             | Self::ScopedNotAllowed => true,
             Self::Signature { on, .. }
+            | Self::Unmet { on, .. }
             | Self::Unreadable { on, .. }
             | Self::Version { on, .. }
             | Self::Senseless { on, .. }
@@ -470,7 +480,11 @@ impl Refusal {
                     "sign again with `ssh-keygen -Y sign -n` and the namespace that is expected"
                 }
                 SignatureError::UnsupportedAlgorithm(_) | SignatureError::WeakKey => {
-                    "sign with an ssh-ed25519 key: `ssh-keygen -t ed25519` makes one"
+                    "sign with an ssh-ed25519 key, or one in hardware: `ssh-keygen -t ed25519` and `-t ed25519-sk` make one"
+                }
+                SignatureError::NotARunners(_) => "get the document again from the runner that signed it",
+                SignatureError::ClientData(_) => {
+                    "sign again at an origin that the trust policy lists, in a browser that keeps to the standard"
                 }
                 SignatureError::WrongSignature { .. } => {
                     "the document or its signature was changed: get both again from who signed them"
@@ -478,6 +492,7 @@ impl Refusal {
                 SignatureError::CannotSign(_) => "name a namespace",
                 SignatureError::NotMade(_) => "nothing was signed; sign again",
             },
+            Self::Unmet { unmet, .. } => return unmet.hint(),
             Self::Unreadable { .. } | Self::Version { .. } | Self::Senseless { .. } => {
                 "make the document again with this version of `countersign`"
             }

@@ -9,7 +9,7 @@ use crate::manifest::same;
 use crate::policy::Policy;
 use crate::principal::{Principal, PrincipalKind, Right};
 use crate::refusal::{Refusal, Signed};
-use crate::sshsig;
+use crate::signed::signed_by;
 
 /// The largest resolution that is read, in bytes.
 pub const MAX_RESOLUTION: usize = 64 * 1024;
@@ -62,9 +62,7 @@ pub fn verify_resolution(
     proposers: &[Principal],
     policy: &Policy,
 ) -> Result<(ResolutionDocument, Principal), Refusal> {
-    let signer = sshsig::verify(namespace::RESOLUTION, bytes, signature)
-        .map_err(|error| Refusal::Signature { on: ON, error })?;
-    let who = policy.principal(signer.fingerprint());
+    let (_, who) = signed_by(policy, namespace::RESOLUTION, bytes, signature)?;
     may_resolve(&who, proposers)?;
     let document: ResolutionDocument = strict::from_slice(bytes, MAX_RESOLUTION)
         .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })?;

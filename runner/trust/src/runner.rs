@@ -1,5 +1,7 @@
+use crate::public_key::KeyKind;
 use crate::refusal::{Refusal, Signed};
-use crate::sshsig::{self, Signer};
+use crate::signer::Signer;
+use crate::sshsig::{self, SignatureError};
 
 /// Verifies that this runner signed exactly these bytes in this namespace: its evidence and its
 /// rehearsals.
@@ -9,6 +11,9 @@ use crate::sshsig::{self, Signer};
 pub fn verify_runner(bytes: &[u8], signature: &[u8], namespace: &str, runner: &str) -> Result<Signer, Refusal> {
     let on = Signed::in_namespace(namespace);
     let signer = sshsig::verify(namespace, bytes, signature).map_err(|error| Refusal::Signature { on, error })?;
+    if signer.kind() != KeyKind::Ed25519 {
+        return Err(Refusal::Signature { on, error: SignatureError::NotARunners(signer.kind().name().to_owned()) });
+    }
     if signer.fingerprint() != runner {
         let (signer, runner) = (signer.fingerprint().to_owned(), runner.to_owned());
         return Err(Refusal::NotThisRunner { on, signer, runner });

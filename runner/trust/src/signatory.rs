@@ -1,17 +1,20 @@
 use ed25519_dalek::Signer as _;
 
-use crate::key::{PublicKey, SigningKey};
+use crate::key::SigningKey;
+use crate::public_key::PublicKey;
+use crate::sshsig::ToSign;
+use crate::wire::strings;
 
-/// What signs for somebody: a private key that is at hand, or an agent that holds one.
+/// What signs for somebody: a private key that is at hand, an agent that holds one, or a tool that reaches hardware.
 pub trait Signatory {
     /// The key that the signatures are by.
     fn public_key(&self) -> &PublicKey;
 
-    /// The ed25519 signature over exactly these bytes. It is verified before it is used.
+    /// An armored SSH signature over exactly these bytes in this namespace. It is verified before it is used.
     ///
     /// # Errors
     /// When it does not sign.
-    fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], SigningFault>;
+    fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, SigningFault>;
 
     /// The key's fingerprint.
     fn fingerprint(&self) -> &str {
@@ -46,25 +49,28 @@ impl Signatory for SigningKey {
         Self::public_key(self)
     }
 
-    fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], SigningFault> {
-        Ok(self.inner().sign(bytes).to_bytes())
+    fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, SigningFault> {
+        let (to_sign, key) = (ToSign::new(namespace, bytes), Self::public_key(self));
+        let raw = self.inner().sign(to_sign.blob()).to_bytes();
+        Ok(to_sign.armored(key, &strings(&[key.kind().name().as_bytes(), &raw])))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authenticator::Authenticator;
     use crate::{SignatureError, sign, verify};
 
     /// An agent that answers whatever it likes.
-    struct Liar(SigningKey, Result<[u8; 64], SigningFault>);
+    struct Liar(SigningKey, Result<String, SigningFault>);
 
     impl Signatory for Liar {
         fn public_key(&self) -> &PublicKey {
             self.0.public_key()
         }
 
-        fn sign(&self, _: &[u8]) -> Result<[u8; 64], SigningFault> {
+        fn sign(&self, _: &str, _: &[u8]) -> Result<String, SigningFault> {
             self.1.clone()
         }
     }
@@ -75,10 +81,46 @@ mod tests {
         let armored = sign(&key, "x@countersign", b"text").expect("it signs");
         assert_eq!(verify("x@countersign", b"text", armored.as_bytes()).expect("valid").public_key(), key.public_key());
 
-        let elsewhere = Signatory::sign(&key, b"other bytes").expect("it signs");
-        for answer in [Ok([0; 64]), Ok([255; 64]), Ok(elsewhere), Err(SigningFault::new("no", "ask"))] {
+        let by = |seed, namespace, bytes| Ok(sign(&SigningKey::from_seed(seed), namespace, bytes).expect("it signs"));
+        for (answer, why) in [
+            (by(1, "x@countersign", b"other bytes"), "what came back is no signature"),
+            (by(1, "y@countersign", b"text"), "what came back is no signature"),
+            (by(2, "x@countersign", b"text"), "signed, and not"),
+            (Ok(String::new()), "what came back is no signature"),
+            (Err(SigningFault::new("no", "ask")), "no"),
+        ] {
             let liar = Liar(SigningKey::from_seed(1), answer);
-            assert!(matches!(sign(&liar, "x@countersign", b"text"), Err(SignatureError::NotMade(_))));
+            match sign(&liar, "x@countersign", b"text") {
+                Err(SignatureError::NotMade(fault)) => assert!(fault.to_string().contains(why), "{fault}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Nobody takes what nobody touched, so it is told at once.
+    #[test]
+    fn untouched_hardware_signs_nothing() {
+        for (authenticator, signs) in
+            [(Authenticator::ed25519(1), true), (Authenticator::ed25519(1).untouched(), false)]
+        {
+            let public = PublicKey::from_openssh(&authenticator.line()).expect("a key");
+            let signed = sign(&Held(authenticator, public), "x@countersign", b"text");
+            assert_eq!(signed.is_ok(), signs, "{signed:?}");
+            if let Err(error) = signed {
+                assert!(error.to_string().contains("without a touch"), "{error}");
+            }
+        }
+    }
+
+    struct Held(Authenticator, PublicKey);
+
+    impl Signatory for Held {
+        fn public_key(&self) -> &PublicKey {
+            &self.1
+        }
+
+        fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, SigningFault> {
+            Ok(self.0.sign(namespace, bytes))
         }
     }
 
@@ -96,7 +138,7 @@ mod tests {
         let rsa = [&[0, 0, 0, 7][..], b"ssh-rsa", &[0, 0, 0, 1, 3]].concat();
         assert_eq!(
             PublicKey::from_wire(&rsa, "").expect_err("rsa").to_string(),
-            "it is a key of the kind `ssh-rsa`, expected `ssh-ed25519`"
+            "it is a key of the kind `ssh-rsa`, expected `ssh-ed25519` or a hardware key"
         );
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! <https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.sshsig>
 
+use base64ct::{Base64, Encoding as _};
 use countersign_model::text::{excerpt, visible};
-use ssh_encoding::{Decode as _, Encode as _, pem};
-use ssh_key::public::KeyData;
-use ssh_key::{Algorithm, HashAlg, LineEnding, Signature, SshSig};
+use sha2::{Digest as _, Sha256, Sha512};
+use ssh_encoding::pem;
 
-use crate::key::{PublicKey, wire_string};
+use crate::key::KeyError;
+use crate::public_key::PublicKey;
+use crate::security_key;
 use crate::signatory::{Signatory, SigningFault};
+use crate::signer::Signer;
+use crate::wire::{Reader, strings};
 
 /// The largest armored signature that is read, in bytes.
 pub const MAX_SIGNATURE: usize = 16 * 1024;
@@ -17,26 +21,9 @@ const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const END: &str = "-----END SSH SIGNATURE-----";
 /// OpenSSH wraps its armor at 70 characters.
 const ARMOR_WIDTH: usize = 70;
-
-/// The key that made a valid signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signer {
-    key: PublicKey,
-}
-
-impl Signer {
-    /// The public key; it has no comment, since a signature carries none.
-    #[must_use]
-    pub const fn public_key(&self) -> &PublicKey {
-        &self.key
-    }
-
-    /// `SHA256:` and 43 characters of base64, as `ssh-keygen -l` prints it.
-    #[must_use]
-    pub fn fingerprint(&self) -> &str {
-        self.key.fingerprint()
-    }
-}
+/// What a signature begins with, and what is signed too.
+const MAGIC: &[u8] = b"SSHSIG";
+const VERSION: u32 = 1;
 
 /// Why a signature was not accepted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -53,11 +40,17 @@ pub enum SignatureError {
         found: String,
     },
     /// It was made by a key of a kind that is not taken.
-    #[error("its key is of the kind `{0}`, expected `ssh-ed25519`")]
+    #[error("its key is of the kind `{0}`, expected `ssh-ed25519` or a hardware key")]
     UnsupportedAlgorithm(String),
+    /// It was made by hardware, which runners do not sign with.
+    #[error("its key is of the kind `{0}`, and a runner's is `ssh-ed25519`")]
+    NotARunners(String),
     /// Anybody could have made it.
     #[error("its key is weak: signatures by it prove nothing")]
     WeakKey,
+    /// A browser was between, and what it says is not to be relied on.
+    #[error("what the browser says of it is not taken: {0}")]
+    ClientData(String),
     /// It is over other bytes, or was not made by the key that it names.
     #[error("it does not match: the key `{signer}` did not sign these bytes")]
     WrongSignature {
@@ -72,62 +65,119 @@ pub enum SignatureError {
     NotMade(SigningFault),
 }
 
-/// Has `bytes` signed, exactly as they are, with SHA-512. What comes back is verified.
+/// What a key signs for some bytes in a namespace: their digest, SHA-512, with what tells it from anything else that SSH
+/// keys sign.
+#[derive(Clone, Debug)]
+pub struct ToSign {
+    namespace: String,
+    blob: Vec<u8>,
+}
+
+impl ToSign {
+    /// What is to be signed for these bytes.
+    #[must_use]
+    pub fn new(namespace: &str, bytes: &[u8]) -> Self {
+        Self { namespace: namespace.to_owned(), blob: signed_blob(namespace, Hash::Sha512, bytes) }
+    }
+
+    /// Exactly what the key signs, a few hundred bytes.
+    #[must_use]
+    pub fn blob(&self) -> &[u8] {
+        &self.blob
+    }
+
+    /// The armored signature, from the key and what it answered: its signature as SSH's wire format has it, which begins
+    /// with its kind.
+    #[must_use]
+    pub fn armored(&self, key: &PublicKey, signature: &[u8]) -> String {
+        let hash = Hash::Sha512.name().as_bytes();
+        let fields = strings(&[&key.to_wire(), self.namespace.as_bytes(), b"", hash, signature]);
+        armor(&[MAGIC, &VERSION.to_be_bytes(), &fields].concat())
+    }
+}
+
+/// Has `bytes` signed, exactly as they are. What comes back is verified.
 ///
 /// # Errors
-/// When the namespace is empty, or the signatory does not sign, or signs something else.
+/// When the namespace is empty, or the signatory does not sign, or signs something else, or signs with hardware that
+/// nobody touched.
 pub fn sign(signatory: &dyn Signatory, namespace: &str, bytes: &[u8]) -> Result<String, SignatureError> {
-    let cannot = || SignatureError::CannotSign(excerpt(namespace, 80));
-    let (hash, key) = (HashAlg::Sha512, signatory.public_key());
-    let signed = SshSig::signed_data(namespace, hash, bytes).map_err(|_| cannot())?;
-    let raw = signatory.sign(&signed).map_err(SignatureError::NotMade)?;
-    if key.inner().verify_strict(&signed, &ed25519_dalek::Signature::from_bytes(&raw)).is_err() {
-        return Err(SignatureError::NotMade(SigningFault::new(
-            format!("what came back is no signature by the key `{}`", key.fingerprint()),
-            "nothing was signed; look after what holds the key",
-        )));
+    if namespace.is_empty() {
+        return Err(SignatureError::CannotSign(excerpt(namespace, 80)));
     }
-    let armored = || {
-        let signature = Signature::new(Algorithm::Ed25519, raw)?;
-        SshSig::new(key.key_data(), namespace, hash, signature)?.to_pem(LineEnding::LF)
+    let key = signatory.public_key();
+    let armored = signatory.sign(namespace, bytes).map_err(SignatureError::NotMade)?;
+    let fault = |what: String| {
+        let hint = "nothing was signed; look after what holds the key";
+        Err(SignatureError::NotMade(SigningFault::new(what, hint)))
     };
-    let mut text = armored().map_err(|_| cannot())?;
-    if !text.ends_with('\n') {
-        text.push('\n');
+    match verify(namespace, bytes, armored.as_bytes()) {
+        Ok(signer) if signer.public_key() != key => {
+            fault(format!("the key `{}` signed, and not `{}`", signer.fingerprint(), key.fingerprint()))
+        }
+        Ok(signer) if signer.presence().is_some_and(|presence| !presence.user_present) => {
+            fault(format!("the hardware key `{}` signed without a touch, which nobody takes", key.fingerprint()))
+        }
+        Ok(_) => Ok(armored),
+        Err(_) => fault(format!("what came back is no signature by the key `{}`", key.fingerprint())),
     }
-    Ok(text)
 }
 
 /// Verifies that `armored` is a signature over exactly `bytes` in exactly `namespace`, and tells
-/// whose it is. Whether that key may sign is for the trust policy to say.
+/// whose it is and how it was made. Whether that is enough is for the trust policy to say.
 ///
 /// # Errors
 /// As [`SignatureError`] says; input over [`MAX_SIGNATURE`] is not read.
 pub fn verify(namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<Signer, SignatureError> {
     let blob = unarmor(armored)?;
     let signature = decode(&blob)?;
-    if signature.namespace() != namespace {
+    if signature.namespace != namespace {
         return Err(SignatureError::WrongNamespace {
             expected: visible(namespace),
-            found: excerpt(signature.namespace(), 80),
+            found: excerpt(signature.namespace, 80),
         });
     }
-    let key = match signature.public_key() {
-        KeyData::Ed25519(key) => PublicKey::from_bytes(key.0, "").map_err(|_| SignatureError::WeakKey)?,
-        other => return Err(SignatureError::UnsupportedAlgorithm(excerpt(other.algorithm().as_str(), 80))),
-    };
-    let wrong = || SignatureError::WrongSignature { signer: key.fingerprint().to_owned() };
-    if signature.algorithm() != Algorithm::Ed25519 {
-        return Err(wrong());
+    let signed = signed_blob(namespace, signature.hash, bytes);
+    security_key::verify(signature.key, &signed, signature.signature)
+}
+
+/// The digests that there are for what is signed.
+#[derive(Clone, Copy)]
+enum Hash {
+    Sha256,
+    Sha512,
+}
+
+impl Hash {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
     }
-    let signed = SshSig::signed_data(namespace, signature.hash_alg(), bytes).map_err(|_| wrong())?;
-    let raw = ed25519_dalek::Signature::from_slice(signature.signature_bytes()).map_err(|_| wrong())?;
-    key.inner().verify_strict(&signed, &raw).map_err(|_| wrong())?;
-    Ok(Signer { key })
+}
+
+fn signed_blob(namespace: &str, hash: Hash, bytes: &[u8]) -> Vec<u8> {
+    let digest = match hash {
+        Hash::Sha256 => Sha256::digest(bytes).to_vec(),
+        Hash::Sha512 => Sha512::digest(bytes).to_vec(),
+    };
+    [MAGIC, &strings(&[namespace.as_bytes(), b"", hash.name().as_bytes(), &digest])].concat()
 }
 
 fn not(why: impl Into<String>) -> SignatureError {
     SignatureError::NotASignature(why.into())
+}
+
+fn armor(blob: &[u8]) -> String {
+    let mut text = format!("{BEGIN}\n");
+    for (count, character) in Base64::encode_string(blob).chars().enumerate() {
+        if count > 0 && count % ARMOR_WIDTH == 0 {
+            text.push('\n');
+        }
+        text.push(character);
+    }
+    format!("{text}\n{END}\n")
 }
 
 /// The bytes inside exactly one armor block with nothing but white space around it.
@@ -153,40 +203,37 @@ fn unarmor(armored: &[u8]) -> Result<Vec<u8>, SignatureError> {
     Ok(blob)
 }
 
-fn decode(blob: &[u8]) -> Result<SshSig, SignatureError> {
-    let damaged = || not("its content is damaged");
-    let mut rest = blob;
-    let signature = match SshSig::decode(&mut rest) {
-        Ok(signature) => signature,
-        // The library does not read keys of kinds it was built without; their names can be read still.
-        Err(_) => match algorithm(blob) {
-            Some(name) if name != Algorithm::Ed25519.as_str() => {
-                return Err(SignatureError::UnsupportedAlgorithm(excerpt(&name, 80)));
-            }
-            _ => return Err(damaged()),
-        },
-    };
-    if signature.version() != SshSig::VERSION {
-        return Err(not(format!("its version is `{}`, expected `{}`", signature.version(), SshSig::VERSION)));
-    }
-    if !signature.reserved().is_empty() {
-        return Err(not("its reserved field is not empty"));
-    }
-    // The library takes inner lengths that do not add up: only the one encoding is accepted.
-    let mut again = Vec::new();
-    signature.encode(&mut again).map_err(|_| damaged())?;
-    if again != blob {
-        return Err(damaged());
-    }
-    Ok(signature)
+/// A signature's fields; every byte of it is one of theirs.
+struct Fields<'a> {
+    key: PublicKey,
+    namespace: &'a str,
+    hash: Hash,
+    signature: &'a [u8],
 }
 
-/// The name of the key's kind: magic and version, then the key's blob, which begins with it.
-fn algorithm(blob: &[u8]) -> Option<String> {
-    let rest = blob.strip_prefix(b"SSHSIG")?.get(4..)?;
-    let (key, _) = wire_string(rest)?;
-    let (name, _) = wire_string(key)?;
-    String::from_utf8(name.to_vec()).ok()
+fn decode(blob: &[u8]) -> Result<Fields<'_>, SignatureError> {
+    let damaged = || not("its content is damaged");
+    let mut reader = Reader::new(blob.strip_prefix(MAGIC).ok_or_else(damaged)?);
+    let version = reader.number().ok_or_else(damaged)?;
+    if version != VERSION {
+        return Err(not(format!("its version is `{version}`, expected `{VERSION}`")));
+    }
+    let key = PublicKey::from_wire(reader.string().ok_or_else(damaged)?, "").map_err(|error| match error {
+        KeyError::UnsupportedAlgorithm(kind) => SignatureError::UnsupportedAlgorithm(kind),
+        KeyError::Weak => SignatureError::WeakKey,
+        _ => damaged(),
+    })?;
+    let namespace = reader.text().filter(|namespace| !namespace.is_empty()).ok_or_else(damaged)?;
+    if !reader.string().ok_or_else(damaged)?.is_empty() {
+        return Err(not("its reserved field is not empty"));
+    }
+    let hash = match reader.text().ok_or_else(damaged)? {
+        "sha256" => Hash::Sha256,
+        "sha512" => Hash::Sha512,
+        other => return Err(not(format!("its digest is `{}`, expected `sha256` or `sha512`", excerpt(other, 80)))),
+    };
+    let signature = reader.string().filter(|_| reader.ended()).ok_or_else(damaged)?;
+    Ok(Fields { key, namespace, hash, signature })
 }
 
 #[cfg(test)]

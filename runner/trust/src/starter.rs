@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::key::PublicKey;
 use crate::policy::{MAX_NAME, POLICY_VERSION, Policy, PolicyError};
+use crate::public_key::PublicKey;
 
 /// What a first trust policy is made from.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use countersign_trust::{KeyError, PublicKey, SignatureError, SigningKey, sign, verify};
+use countersign_trust::{Demands, KeyError, KeyKind, PublicKey, SignatureError, SigningKey, Unmet, sign, verify};
+
+use authenticator::Authenticator;
+
+#[path = "support/authenticator.rs"]
+mod authenticator;
 
 const SPACE: &str = "approval@countersign";
 const BYTES: &[u8] = b"{\"_type\":\"https://in-toto.io/Statement/v1\"}";
@@ -145,6 +150,81 @@ fn ssh_keygen_reads_generated_keys() {
     assert!(public.trim_end().ends_with("runner@host"), "{public}");
     let signature = desk.sign("generated", SPACE, &[]);
     assert_eq!(verify(SPACE, BYTES, signature.as_bytes()).expect("valid").public_key(), key.public_key());
+}
+
+/// What hardware and browsers sign is what OpenSSH takes for it.
+#[test]
+fn ssh_keygen_takes_what_the_software_authenticator_signs() {
+    let desk = Desk::new();
+    for key in [Authenticator::ed25519(1), Authenticator::ecdsa(1), Authenticator::passkey(1)] {
+        for key in [key.clone(), key.clone().verified(), key.for_application("countersign.example.com")] {
+            let public = PublicKey::from_openssh(&key.line()).expect("a key");
+            std::fs::write(desk.path("key.pub"), public.to_openssh()).expect("written");
+            let fingerprint = ssh_keygen(&["-l", "-f", text(&desk.path("key.pub"))], Stdio::null()).stdout;
+            assert!(String::from_utf8_lossy(&fingerprint).contains(public.fingerprint()));
+            let signature = key.sign(SPACE, BYTES);
+            assert!(verify(SPACE, BYTES, signature.as_bytes()).is_ok());
+            assert!(desk.verifies(&public, SPACE, &signature), "{}", key.kind());
+            assert!(!desk.verifies(&public, "denial@countersign", &signature));
+            assert!(!desk.verifies(&public, SPACE, &key.sign(SPACE, b"{}")));
+            let other = key.for_application("another");
+            assert!(!desk.verifies(&public, SPACE, &other.sign(SPACE, BYTES)));
+        }
+    }
+}
+
+/// OpenSSH's own stand-in for hardware, from its tests: `make setup-test` fetches it. It signs in software what
+/// `ssh-keygen` asks it to, and takes any PIN.
+fn sk_dummy() -> Option<PathBuf> {
+    let place = "usr/lib/openssh/regress/misc/sk-dummy/sk-dummy.so";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace");
+    let found =
+        [Path::new("/").join(place), root.join("target/openssh-tests").join(place)].into_iter().find(|p| p.exists());
+    if found.is_none() {
+        eprintln!("skipped: OpenSSH's sk-dummy.so is not here; `make setup-test` fetches it");
+    }
+    found
+}
+
+#[test]
+fn takes_what_ssh_keygen_signs_with_hardware() {
+    let Some(dummy) = sk_dummy() else { return };
+    let pin = Demands { pin: true, ..Demands::default() };
+    for (kind, expected) in [("ed25519-sk", KeyKind::SkEd25519), ("ecdsa-sk", KeyKind::SkEcdsa)] {
+        for (options, application, meets, meets_pin) in [
+            (&[][..], "ssh:", Ok(()), Err(Unmet::Pin)),
+            (&["-O", "application=ssh:production"], "ssh:production", Ok(()), Err(Unmet::Pin)),
+            (&["-O", "verify-required"], "ssh:", Ok(()), Ok(())),
+            (&["-O", "no-touch-required"], "ssh:", Err(Unmet::Touch), Err(Unmet::Touch)),
+        ] {
+            let desk = Desk::new();
+            let provider = ["-w", text(&dummy)];
+            desk.keygen("key", &[&[kind], &provider[..], options].concat(), "");
+            let public = PublicKey::from_openssh(&desk.read("key.pub")).expect("a key");
+            assert_eq!((public.kind(), public.application()), (expected, Some(application)));
+            let handle = desk.read("key");
+            assert_eq!(open(&handle, None).map(drop), Err(KeyError::Hardware(expected)));
+            assert_eq!(PublicKey::of_private(&handle).as_ref(), Ok(&public));
+            let signature = desk.sign("key", SPACE, &provider);
+            let signer = verify(SPACE, BYTES, signature.as_bytes()).expect("valid");
+            assert_eq!(signer.public_key(), &public);
+            assert_eq!(Demands::default().satisfied_by(&signer), meets, "{kind} {options:?}");
+            assert_eq!(pin.satisfied_by(&signer), meets_pin, "{kind} {options:?}");
+            assert!(desk.verifies(&public, SPACE, &signature));
+        }
+    }
+}
+
+/// The public half stands in a private key's file, whatever its passphrase.
+#[test]
+fn public_halves_are_read_from_private_files() {
+    let desk = Desk::new();
+    desk.keygen("key", &["ed25519"], "correct horse");
+    let public = PublicKey::from_openssh(&desk.read("key.pub")).expect("a key");
+    assert_eq!(PublicKey::of_private(&desk.read("key")), Ok(public));
+    for bad in ["", "ssh-ed25519 AAAA", &desk.read("key")[..80]] {
+        assert!(matches!(PublicKey::of_private(bad), Err(KeyError::NotAKey { .. })), "{bad}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::authenticator::Authenticator;
 use crate::fixture::*;
 
 fn refused(text: &str) -> String {
@@ -102,6 +103,58 @@ fn names_and_keys_stand_once() {
     // The point of order 1.
     let weak = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     assert!(refused(&changed(&alice, weak)).contains("weak"));
+}
+
+/// One secret is one key, whatever it is called.
+#[test]
+fn secrets_stand_once() {
+    let alice = key(ALICE).public_key().to_openssh();
+    let hardware = Authenticator::ed25519(11);
+    for (first, second) in [
+        (hardware.clone(), hardware.clone().for_application("ssh:other")),
+        (Authenticator::ecdsa(11), Authenticator::passkey(11)),
+        // As a file, and as hardware.
+        (hardware, Authenticator::ed25519(BOB)),
+    ] {
+        let message = refused(&changed(&alice, &format!("{}\", \"{}", first.line(), second.line())));
+        assert!(message.contains("the same secret as one that is listed already"), "{message}");
+        // Twice the very same.
+        let message = refused(&changed(&alice, &format!("{}\", \"{}", first.line(), first.line())));
+        assert!(message.contains("is listed already, for `alice`"), "{message}");
+    }
+}
+
+#[test]
+fn agents_have_no_hardware() {
+    let agent = key(AGENT).public_key().to_openssh();
+    for (authenticator, kind) in
+        [(Authenticator::ed25519(11), "sk-ssh-ed25519"), (Authenticator::ecdsa(11), "sk-ecdsa")]
+    {
+        let message = refused(&changed(&agent, &authenticator.line()));
+        assert!(message.contains("the agent `fixer`") && message.contains(kind), "{message}");
+        assert!(message.contains("hardware is for people"), "{message}");
+    }
+}
+
+#[test]
+fn origins_are_listed_as_browsers_write_them() {
+    let with = |origins: &str| changed("[approval]", &format!("[keys]\norigins = [{origins}]\n[approval]"));
+    let policy = Policy::parse(with("\"https://a.example\", \"https://b.example:8443\"").as_bytes()).expect("a policy");
+    assert_eq!(policy.demands().origins.len(), 2);
+    assert!(!policy.demands().touch && !policy.demands().pin && policy.demands().applications.is_none());
+    let many: Vec<String> = (0..=MAX_ORIGINS).map(|number| format!("\"https://a{number}\"")).collect();
+    assert!(Policy::parse(with(&many[1..].join(",")).as_bytes()).is_ok());
+    for (origins, why) in [
+        ("\"https://a.example/\"", "`origins` is not taken: `https://a.example/`"),
+        ("\"http://a.example\"", "does not begin with `https://`"),
+        ("\"https://a\\u202e\"", "`https://a\\u{202e}`"),
+        ("\"https://a\", \"https://a\"", "stands twice"),
+        (&many.join(","), "33 are more than 32"),
+    ] {
+        let message = refused(&with(origins));
+        assert!(message.contains(why), "{message}");
+    }
+    assert!(refused(&changed("[approval]", "[keys]\norigin = []\n[approval]")).contains("unknown field"));
 }
 
 #[test]

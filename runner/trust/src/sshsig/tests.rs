@@ -9,15 +9,7 @@ const SPACE: &str = "test@countersign";
 const BYTES: &[u8] = b"{\"a\":1}";
 
 fn armor(blob: &[u8]) -> Vec<u8> {
-    pem::encode_string("SSH SIGNATURE", LineEnding::LF, blob)
-        .map(|text| {
-            // The encoder wraps at 64, OpenSSH at 70.
-            let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
-            let lines: Vec<&str> =
-                body.as_bytes().chunks(ARMOR_WIDTH).map(|line| std::str::from_utf8(line).expect("base64")).collect();
-            format!("{BEGIN}\n{}\n{END}\n", lines.join("\n")).into_bytes()
-        })
-        .expect("an armor")
+    crate::authenticator::armor(blob).into_bytes()
 }
 
 /// The wire format by hand, so that a field can be what the library would not write.
@@ -33,8 +25,8 @@ fn blob_of(kind: &str, public: [u8; 32], namespace: &str, reserved: &[u8], hash:
     [b"SSHSIG\0\0\0\x01".as_slice(), &fields].concat()
 }
 
-fn raw(seed: u8, namespace: &str, hash: HashAlg) -> ([u8; 32], [u8; 64]) {
-    let signed = SshSig::signed_data(namespace, hash, BYTES).expect("signed data");
+fn raw(seed: u8, namespace: &str, hash: Hash) -> ([u8; 32], [u8; 64]) {
+    let signed = signed_blob(namespace, hash, BYTES);
     let key = key(seed);
     (key.inner().verifying_key().to_bytes(), key.inner().sign(&signed).to_bytes())
 }
@@ -53,9 +45,9 @@ fn verifies_what_it_signs() {
     let signer = verify(SPACE, BYTES, armored.as_bytes()).expect("valid");
     assert_eq!(signer.public_key(), key(1).public_key());
     assert_eq!(signer.fingerprint(), key(1).fingerprint());
-    let (public, signature) = raw(1, SPACE, HashAlg::Sha512);
+    let (public, signature) = raw(1, SPACE, Hash::Sha512);
     assert_eq!(armor(&blob(public, SPACE, b"", "sha512", &signature)), armored.into_bytes());
-    let (public, signature) = raw(1, SPACE, HashAlg::Sha256);
+    let (public, signature) = raw(1, SPACE, Hash::Sha256);
     assert!(verify(SPACE, BYTES, &armor(&blob(public, SPACE, b"", "sha256", &signature))).is_ok());
     assert!(sign(&key(1), "", BYTES).is_err());
 }
@@ -93,7 +85,7 @@ fn every_byte_counts() {
     }
     assert!(verify(SPACE, b"", armored.as_bytes()).is_err());
     // And every byte and length of the signature itself.
-    let (public, signature) = raw(1, SPACE, HashAlg::Sha512);
+    let (public, signature) = raw(1, SPACE, Hash::Sha512);
     let good = blob(public, SPACE, b"", "sha512", &signature);
     for position in 0..good.len() {
         for flip in [1, 0x80] {
@@ -117,7 +109,7 @@ fn namespaces_are_apart() {
         assert_eq!(error, SignatureError::WrongNamespace { expected: expected.to_owned(), found: SPACE.to_owned() });
     }
     // The field alone cannot be changed.
-    let (public, signature) = raw(1, "other@countersign", HashAlg::Sha512);
+    let (public, signature) = raw(1, "other@countersign", Hash::Sha512);
     let relabelled = armor(&blob(public, SPACE, b"", "sha512", &signature));
     assert!(matches!(verify(SPACE, BYTES, &relabelled), Err(SignatureError::WrongSignature { .. })));
     let odd = armor(&blob(public, "a\u{1b}\u{202e}", b"", "sha512", &signature));
@@ -127,30 +119,72 @@ fn namespaces_are_apart() {
 
 #[test]
 fn only_the_one_encoding_is_taken() {
-    let (public, signature) = raw(1, SPACE, HashAlg::Sha512);
+    let (public, signature) = raw(1, SPACE, Hash::Sha512);
     let good = blob(public, SPACE, b"", "sha512", &signature);
     not_a_signature(&armor(&blob(public, SPACE, b"x", "sha512", &signature)), "reserved field");
-    not_a_signature(&armor(&blob(public, SPACE, b"", "sha1", &signature)), "damaged");
+    for hash in ["sha1", "SHA512", "sha384", ""] {
+        not_a_signature(&armor(&blob(public, SPACE, b"", hash, &signature)), "expected `sha256` or `sha512`");
+    }
     not_a_signature(&armor(&blob(public, "", b"", "sha512", &signature)), "damaged");
     for version in [0, 2] {
         let mut bad = good.clone();
         bad[9] = version;
-        not_a_signature(&armor(&bad), if version == 0 { "version is `0`" } else { "damaged" });
+        not_a_signature(&armor(&bad), &format!("version is `{version}`"));
     }
-    // A public key's inner length that is one too long is taken by the library and refused here.
-    let mut bad = good.clone();
-    bad[13] += 1;
-    assert!(SshSig::decode(&mut bad.as_slice()).is_ok());
-    not_a_signature(&armor(&bad), "damaged");
+    // An inner length that does not add up with the outer one, of the key and of the signature.
+    for position in [13, good.len() - 84, good.len() - 65] {
+        for by in [1, 255] {
+            let mut bad = good.clone();
+            bad[position] = bad[position].wrapping_add(by);
+            not_a_signature(&armor(&bad), "damaged");
+        }
+    }
     // A signature that says it is of another kind than its key.
     for kind in ["rsa-sha2-512", "ssh-ed448@example.com"] {
         let other = verify(SPACE, BYTES, &armor(&blob_of(kind, public, SPACE, b"", "sha512", &signature)));
         assert!(matches!(other, Err(SignatureError::WrongSignature { .. })), "{kind}: {other:?}");
     }
     // A key by another: the same signature under a key that did not make it.
-    let (other, _) = raw(2, SPACE, HashAlg::Sha512);
+    let (other, _) = raw(2, SPACE, Hash::Sha512);
     let wrong = verify(SPACE, BYTES, &armor(&blob(other, SPACE, b"", "sha512", &signature)));
     assert_eq!(wrong, Err(SignatureError::WrongSignature { signer: key(2).fingerprint().to_owned() }));
+}
+
+/// What is signed is what ssh-key says that it is.
+#[test]
+fn the_bytes_that_are_signed_are_the_standards() {
+    for (ours, theirs) in [(Hash::Sha256, ssh_key::HashAlg::Sha256), (Hash::Sha512, ssh_key::HashAlg::Sha512)] {
+        let expected = ssh_key::SshSig::signed_data(SPACE, theirs, BYTES).expect("signed data");
+        assert_eq!(signed_blob(SPACE, ours, BYTES), expected);
+    }
+    assert_eq!(ToSign::new(SPACE, BYTES).blob(), signed_blob(SPACE, Hash::Sha512, BYTES));
+}
+
+/// Ed25519ph signs a digest of the same bytes, and is another scheme.
+#[test]
+fn what_is_hashed_before_it_is_signed_is_no_signature() {
+    let key = key(1);
+    let (public, _) = raw(1, SPACE, Hash::Sha512);
+    for context in [None, Some(&b""[..]), Some(SPACE.as_bytes())] {
+        let digest = Sha512::new_with_prefix(signed_blob(SPACE, Hash::Sha512, BYTES));
+        let signature = key.inner().sign_prehashed(digest, context).expect("a signature").to_bytes();
+        let armored = armor(&blob(public, SPACE, b"", "sha512", &signature));
+        assert!(matches!(verify(SPACE, BYTES, &armored), Err(SignatureError::WrongSignature { .. })), "{context:?}");
+    }
+    // Nor is a signature over the bytes' digest alone, or over the bytes themselves.
+    for bytes in [
+        BYTES.to_vec(),
+        Sha512::digest(BYTES).to_vec(),
+        Sha512::digest(signed_blob(SPACE, Hash::Sha512, BYTES)).to_vec(),
+    ] {
+        let signature = key.inner().sign(&bytes).to_bytes();
+        let armored = armor(&blob(public, SPACE, b"", "sha512", &signature));
+        assert!(matches!(verify(SPACE, BYTES, &armored), Err(SignatureError::WrongSignature { .. })));
+    }
+    // And what one digest was named for is not valid with the other's name.
+    let (_, signature) = raw(1, SPACE, Hash::Sha256);
+    let armored = armor(&blob(public, SPACE, b"", "sha512", &signature));
+    assert!(matches!(verify(SPACE, BYTES, &armored), Err(SignatureError::WrongSignature { .. })));
 }
 
 /// The group's order, little-endian.
@@ -161,7 +195,7 @@ const ORDER: [u8; 32] = [
 
 #[test]
 fn a_second_signature_cannot_be_made_from_a_first() {
-    let (public, mut signature) = raw(1, SPACE, HashAlg::Sha512);
+    let (public, mut signature) = raw(1, SPACE, Hash::Sha512);
     let mut carry = 0;
     for (byte, add) in iter::zip(&mut signature[32..], ORDER) {
         let sum = u16::from(*byte) + u16::from(add) + carry;
@@ -185,7 +219,7 @@ fn keys_that_prove_nothing_are_refused() {
     one[0] = 1;
     let mut signature = [0; 64];
     signature[0] = 1;
-    let signed = SshSig::signed_data(SPACE, HashAlg::Sha512, BYTES).expect("signed data");
+    let signed = signed_blob(SPACE, Hash::Sha512, BYTES);
     let lax = ed25519_dalek::VerifyingKey::from_bytes(&one).expect("a point");
     assert!(ed25519_dalek::Verifier::verify(&lax, &signed, &signature.into()).is_ok());
     let forged = armor(&blob(one, SPACE, b"", "sha512", &signature));
