@@ -111,7 +111,7 @@ pub fn sign(signatory: &dyn Signatory, namespace: &str, bytes: &[u8]) -> Result<
         let hint = "nothing was signed; look after what holds the key";
         Err(SignatureError::NotMade(SigningFault::new(what, hint)))
     };
-    match verify(namespace, bytes, armored.as_bytes()) {
+    match verify_by(Some(key), namespace, bytes, armored.as_bytes()) {
         Ok(signer) if signer.public_key() != key => {
             fault(format!("the key `{}` signed, and not `{}`", signer.fingerprint(), key.fingerprint()))
         }
@@ -129,8 +129,22 @@ pub fn sign(signatory: &dyn Signatory, namespace: &str, bytes: &[u8]) -> Result<
 /// # Errors
 /// As [`SignatureError`] says; input over [`MAX_SIGNATURE`] is not read.
 pub fn verify(namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<Signer, SignatureError> {
+    verify_by(None, namespace, bytes, armored)
+}
+
+/// A key that is at hand is not read, and looked at for weakness, once more: each read of evidence is signed.
+fn verify_by(
+    known: Option<&PublicKey>,
+    namespace: &str,
+    bytes: &[u8],
+    armored: &[u8],
+) -> Result<Signer, SignatureError> {
     let blob = unarmor(armored)?;
     let signature = decode(&blob)?;
+    let key = match known {
+        Some(known) if known.to_wire() == signature.key => known.clone(),
+        _ => read_key(signature.key)?,
+    };
     if signature.namespace != namespace {
         return Err(SignatureError::WrongNamespace {
             expected: visible(namespace),
@@ -138,7 +152,7 @@ pub fn verify(namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<Signer, S
         });
     }
     let signed = signed_blob(namespace, signature.hash, bytes);
-    security_key::verify(signature.key, &signed, signature.signature)
+    security_key::verify(key, &signed, signature.signature)
 }
 
 /// The digests that there are for what is signed.
@@ -205,7 +219,7 @@ fn unarmor(armored: &[u8]) -> Result<Vec<u8>, SignatureError> {
 
 /// A signature's fields; every byte of it is one of theirs.
 struct Fields<'a> {
-    key: PublicKey,
+    key: &'a [u8],
     namespace: &'a str,
     hash: Hash,
     signature: &'a [u8],
@@ -218,11 +232,7 @@ fn decode(blob: &[u8]) -> Result<Fields<'_>, SignatureError> {
     if version != VERSION {
         return Err(not(format!("its version is `{version}`, expected `{VERSION}`")));
     }
-    let key = PublicKey::from_wire(reader.string().ok_or_else(damaged)?, "").map_err(|error| match error {
-        KeyError::UnsupportedAlgorithm(kind) => SignatureError::UnsupportedAlgorithm(kind),
-        KeyError::Weak => SignatureError::WeakKey,
-        _ => damaged(),
-    })?;
+    let key = reader.string().ok_or_else(damaged)?;
     let namespace = reader.text().filter(|namespace| !namespace.is_empty()).ok_or_else(damaged)?;
     if !reader.string().ok_or_else(damaged)?.is_empty() {
         return Err(not("its reserved field is not empty"));
@@ -234,6 +244,14 @@ fn decode(blob: &[u8]) -> Result<Fields<'_>, SignatureError> {
     };
     let signature = reader.string().filter(|_| reader.ended()).ok_or_else(damaged)?;
     Ok(Fields { key, namespace, hash, signature })
+}
+
+fn read_key(blob: &[u8]) -> Result<PublicKey, SignatureError> {
+    PublicKey::from_wire(blob, "").map_err(|error| match error {
+        KeyError::UnsupportedAlgorithm(kind) => SignatureError::UnsupportedAlgorithm(kind),
+        KeyError::Weak => SignatureError::WeakKey,
+        _ => not("its key is damaged"),
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! Signatures and keys against the real `ssh-keygen`.
-#![expect(clippy::expect_used, reason = "a test's helpers may panic like the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test's helpers may panic like the test, and say what is skipped"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
