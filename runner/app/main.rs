@@ -11,6 +11,7 @@ mod config;
 mod docs;
 mod environment;
 mod files;
+mod hardware;
 mod hints;
 mod hung;
 mod notify;

@@ -1,4 +1,4 @@
-//! Who signs: a private key in a file, or ssh-agent.
+//! Who signs: a private key in a file, one in hardware, or ssh-agent.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use countersign_trust::{PublicKey, Signatory, SigningFault};
 use crate::agent::AgentKey;
 use crate::environment::load_key;
 use crate::files::{read_bounded, shown};
+use crate::hardware::HardwareKey;
 use crate::output::hinted;
 
 /// The largest key file that is read, in bytes.
@@ -17,7 +18,7 @@ const MAX_KEY: u64 = 64 * 1024;
 /// `--key`, `--agent`.
 #[derive(Args)]
 pub(crate) struct SignerArguments {
-    /// A private key in OpenSSH's format; a public key means that ssh-agent signs with it
+    /// A private key in OpenSSH's format, or a hardware key's handle; a public key means that ssh-agent signs with it
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// Let ssh-agent sign; where it holds several keys, `--key FILE.pub` says which
@@ -26,7 +27,7 @@ pub(crate) struct SignerArguments {
 }
 
 impl SignerArguments {
-    /// Who signs. A passphrase is asked for on the terminal.
+    /// Who signs. A passphrase is asked for on the terminal; a hardware key's PIN and touch are asked for by `ssh-keygen`.
     pub(crate) fn signatory(&self) -> anyhow::Result<Box<dyn Signatory>> {
         let agent = |wanted| {
             let key = AgentKey::find(wanted);
@@ -40,14 +41,32 @@ impl SignerArguments {
         };
         let Some(path) = &self.key else { return Ok(Box::new(agent(None)?)) };
         match public_key(path)? {
-            Some(key) => Ok(Box::new(agent(Some(key))?)),
+            Some(key) => match handle_beside(path, &key) {
+                Some(handle) if !self.agent => Ok(Box::new(HardwareKey::new(handle, key))),
+                _ => Ok(Box::new(agent(Some(key))?)),
+            },
             None if self.agent => Err(hinted(
                 format!("`{}` is a private key, and with `--agent` ssh-agent signs", shown(path)),
                 "name the public key, or leave `--agent` out",
             )),
-            None => Ok(Box::new(load_key(path)?)),
+            None => match handle(path) {
+                Some(key) => Ok(Box::new(HardwareKey::new(path.clone(), key))),
+                None => Ok(Box::new(load_key(path)?)),
+            },
         }
     }
+}
+
+/// The public key of a handle, which is what `ssh-keygen -t ed25519-sk` writes where other keys' private half is.
+fn handle(path: &Path) -> Option<PublicKey> {
+    let text = read_bounded(path, MAX_KEY).ok()?;
+    PublicKey::of_private(&String::from_utf8_lossy(&text)).ok().filter(|key| key.kind().is_hardware())
+}
+
+/// The handle of this public key, where it lies beside it as `ssh-keygen` puts it.
+fn handle_beside(public: &Path, key: &PublicKey) -> Option<PathBuf> {
+    let beside = public.extension().filter(|extension| *extension == "pub").map(|_| public.with_extension(""))?;
+    (key.kind().is_hardware() && handle(&beside).is_some_and(|held| held == *key)).then_some(beside)
 }
 
 /// The public key in a file, if it is one.

@@ -1,9 +1,11 @@
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
-use countersign_model::documents::Confirmation;
+use countersign_model::documents::{Confirmation, namespace};
 use countersign_model::{Grant, Reversibility};
 use countersign_pipeline::{ApprovalTerms, Given, SignedConfirmation};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::Global;
@@ -80,7 +82,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         let manifest = read_bounded(manifest, MAX_FILE)?;
         let signature = String::from_utf8_lossy(&read_bounded(signature, MAX_FILE)?).into_owned();
         let kept = papers.keep(&manifest, &signature)?;
-        return Ok(approved(&papers, &kept));
+        return Ok(approved(&papers, &kept, Hardware::of(&manifest, &signature)));
     }
     let manifest = match &arguments.cosign {
         Some(approval) => papers.given(approval)?,
@@ -108,7 +110,44 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     papers.may_sign(&manifest, &*signatory)?;
     let signature = countersign_pipeline::sign_approval(&*signatory, &manifest)?;
     let kept = papers.keep(&manifest, &signature)?;
-    Ok(approved(&papers, &kept))
+    Ok(approved(&papers, &kept, Hardware::of(&manifest, &signature)))
+}
+
+/// What hardware said of how it signed.
+#[derive(Serialize)]
+struct Hardware {
+    touch: bool,
+    pin: bool,
+    counter: u32,
+    application: String,
+    origin: Option<String>,
+}
+
+impl Hardware {
+    /// Of a signature that was just found to count; `None` where its key is in no hardware.
+    fn of(manifest: &[u8], signature: &str) -> Option<Self> {
+        let signer = countersign_trust::verify(namespace::APPROVAL, manifest, signature.as_bytes()).ok()?;
+        let (presence, application) = (signer.presence()?, signer.public_key().application()?);
+        Some(Self {
+            touch: presence.user_present,
+            pin: presence.user_verified,
+            counter: presence.counter,
+            application: application.to_owned(),
+            origin: presence.origin.clone(),
+        })
+    }
+}
+
+impl fmt::Display for Hardware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.touch { "touched" } else { "not touched" })?;
+        f.write_str(if self.pin { ", asked who it was" } else { "" })?;
+        write!(f, ", for `{}`", self.application)?;
+        if let Some(origin) = &self.origin {
+            write!(f, " at `{origin}`")?;
+        }
+        write!(f, ", its counter at {}", self.counter)
+    }
 }
 
 /// What is approved, in one line: how much of it, where, until when and how often.
@@ -132,7 +171,7 @@ fn scope(papers: &Papers, given: &Given) -> anyhow::Result<String> {
     Ok(format!("{}, good until {}, {runs}{each}{confirmed}{narrowed}", targets.join(", "), moment(terms.expires)))
 }
 
-fn approved(papers: &Papers, kept: &Kept) -> Done {
+fn approved(papers: &Papers, kept: &Kept, hardware: Option<Hardware>) -> Done {
     let given = kept.given.as_ref();
     // It is signed and kept: what cannot be looked at now does not undo that.
     let mut notes = kept.notes.clone();
@@ -147,6 +186,9 @@ fn approved(papers: &Papers, kept: &Kept) -> Done {
     }
     let (name, file) = (papers.name(), papers.file().map(shown));
     let mut text = format!("approved by {}", kept.approver);
+    if let Some(hardware) = &hardware {
+        text.push_str(&format!("\nhardware  {hardware}"));
+    }
     if let Some(scope) = scope {
         text.push_str(&format!("\napproves  {scope}"));
     }
@@ -163,6 +205,7 @@ fn approved(papers: &Papers, kept: &Kept) -> Done {
     let json = json!({
         "proposal": name,
         "approver": kept.approver,
+        "hardware": hardware,
         "approval": kept.approval,
         "approvers": given.map(|given| &given.approvers),
         "quorum": kept.quorum,
