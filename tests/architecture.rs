@@ -16,6 +16,8 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "model",
         "bundle",
         "trust",
+        "tlog",
+        "proof",
         "record",
         "capability",
         "gate",
@@ -30,6 +32,9 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("model", &[][..]),
         ("bundle", &["model"][..]),
         ("trust", &["model"][..]),
+        // Whoever verifies a log shares nothing with whoever writes it.
+        ("tlog", &[][..]),
+        ("proof", &[][..]),
         ("capability", &["model"][..]),
         ("record", &["model", "capability"][..]),
         ("gate", &["model", "capability", "record"][..]),
