@@ -37,5 +37,5 @@ pub use note::{MAX_NOTE, MAX_SIGNATURES, Note, NoteSignature};
 pub use prove::Tree;
 pub use receipt::{MAX_RECEIPT, Receipt, Verified};
 pub use source::{Directory, Source};
-pub use whole::{Whole, verify_log};
+pub use whole::{Each, Whole, verify_log};
 pub use witness::{Request, conflicting_size, with_cosignatures};

@@ -95,7 +95,7 @@ impl<'a> Tree<'a> {
         if count == 0 {
             return Ok(root_of(&[]));
         }
-        if !count.is_power_of_two() || low % count != 0 {
+        if !count.is_power_of_two() || !low.is_multiple_of(count) {
             let middle = low.saturating_add(split(count));
             let both = [self.subtree(low, middle)?, self.subtree(middle, high)?];
             return Ok(root_of(&both));

@@ -15,6 +15,9 @@ pub struct Whole {
     pub files: u64,
 }
 
+/// What is given every entry with its place, and says what is wrong with it, if anything.
+pub type Each<'a> = dyn FnMut(u64, &[u8]) -> Result<(), String> + 'a;
+
 /// Verifies every entry and every hash of a log against its signed checkpoint, and the checkpoint against those that are held
 /// elsewhere. `each` is given every entry with its place, in order. Takes the memory of one bundle and of one tile a level,
 /// however many entries there are.
@@ -26,7 +29,7 @@ pub fn verify_log(
     log: &VerifierKey,
     witnesses: &[VerifierKey],
     held: &[Checkpoint],
-    each: &mut dyn FnMut(u64, &[u8]) -> Result<(), String>,
+    each: &mut Each<'_>,
 ) -> Result<Whole, ProofError> {
     let opened = Checkpoint::open(&source::checkpoint(source)?, log, witnesses)?;
     let (size, root) = (opened.checkpoint.size, opened.checkpoint.root);

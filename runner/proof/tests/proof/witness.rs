@@ -34,7 +34,7 @@ fn only_what_the_witness_signed_is_taken_over() {
     // Once more, later: the earlier one goes.
     let again = cosign(&one, &plain, 7);
     let taken = with_cosignatures(&taken, again.as_bytes(), &log_verifier(), &key).expect("cosigned");
-    let opened = Checkpoint::open(&taken, &log_verifier(), &[key.clone()]).expect("a checkpoint");
+    let opened = Checkpoint::open(&taken, &log_verifier(), std::slice::from_ref(&key)).expect("a checkpoint");
     assert_eq!(opened.cosignatures.iter().map(|one| one.at).collect::<Vec<_>>(), [7]);
     let forged = cosign(&one, &Log::sized(4).checkpoint(), 8);
     for bad in [cosign(&two, &plain, 5), forged, String::new(), "no line\n".to_owned()] {
