@@ -245,14 +245,14 @@ impl Live {
     }
 
     fn try_perform(&mut self, sessions: &mut Sessions, role: Role, change: Change) -> Result<Vec<u8>, Stop> {
-        if role == Role::Fix && self.interrupted.load(Ordering::Relaxed) {
-            return Err(Stop(INTERRUPTED.to_owned()));
-        }
+        self.uninterrupted(role)?;
         let rehearsed = self.compare(role, &change)?;
         let irreversible = change.reversibility == Reversibility::Irreversible;
         // What the rollback step follows is the target's own before-image, good or bad: nothing may stop it.
         if irreversible && role == Role::Fix {
             self.validate().map_err(Stop)?;
+            // They may take minutes, and what follows is not to be undone.
+            self.uninterrupted(role)?;
         }
         let seq = self
             .journal
@@ -291,6 +291,14 @@ impl Live {
                 Err(Stop(what))
             }
         }
+    }
+
+    /// That nobody wants the fix to end; a rollback is never ended so.
+    fn uninterrupted(&self, role: Role) -> Result<(), Stop> {
+        if role == Role::Fix && self.interrupted.load(Ordering::Relaxed) {
+            return Err(Stop(INTERRUPTED.to_owned()));
+        }
+        Ok(())
     }
 
     /// In `exact` mode the next planned change and no other; of a rollback, what it may do, and its place in the plan.

@@ -1,5 +1,6 @@
 //! A run is held to its plan: whatever else is done stops before it is journaled, let alone applied.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use countersign_model::{Call, FaultKind, Mode, Plan, Role};
@@ -188,6 +189,19 @@ fn an_empty_plan_allows_nothing() {
     run.begin(Role::Fix, ALL);
     run.stop(put("shelf", "a", "2"));
     assert_eq!(run.journaled(), 0);
+}
+
+/// Validators take their time, and what they are asked before cannot be undone.
+#[test]
+fn who_wants_the_end_while_validators_are_asked_gets_nothing_irreversible() {
+    let host = Host::with(&[("a", "1"), ("bell", "b")]);
+    let fix = [put("shelf", "a", "2"), ring("shelf", "bell", 1)];
+    let mut run = Run::exact(&host, &fix, &[]);
+    run.value(fix[0].clone());
+    run.validators.lock().expect("validators").interrupts = Some(Arc::clone(&run.interrupted));
+    assert_eq!(run.stop(fix[1].clone()), countersign_gate::INTERRUPTED);
+    assert_eq!((run.validated().len(), run.journaled()), (1, 1));
+    assert!(!host.shelf.asked().contains(&"apply bell".to_owned()));
 }
 
 /// Who wants the run to end gets no more changes of the fix, and the rollback all the same.

@@ -1,7 +1,7 @@
 //! A run: a live gate over a real journal.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use countersign_capability::Phase;
@@ -28,6 +28,8 @@ pub(crate) struct Run {
 pub(crate) struct Asked {
     pub(crate) subjects: Vec<Vec<String>>,
     pub(crate) refusal: Option<String>,
+    /// Set while they are asked, as a signal may arrive then.
+    pub(crate) interrupts: Option<Arc<AtomicBool>>,
 }
 
 struct Recording(Arc<Mutex<Asked>>);
@@ -36,6 +38,9 @@ impl Validators for Recording {
     fn validate(&mut self, written: &[String]) -> Result<(), String> {
         let mut asked = self.0.lock().expect("validators");
         asked.subjects.push(written.to_vec());
+        if let Some(interrupted) = &asked.interrupts {
+            interrupted.store(true, Ordering::Relaxed);
+        }
         asked.refusal.clone().map_or(Ok(()), Err)
     }
 }
