@@ -50,6 +50,17 @@ fn each_signal_that_asks_a_run_to_end_rolls_it_back() {
     }
 }
 
+/// As whoever starts programs may leave it that wants to hear of none of them.
+#[test]
+fn a_runner_that_is_started_to_ignore_its_children_hears_how_they_end() {
+    let place = Place::with("[[targets.place.guards]]\nname = \"command\"\ncommand = [\"/bin/true\"]\n");
+    let runs = place.state.command(&["run", &place.approved()]);
+    let mut ignoring = std::process::Command::new("env");
+    ignoring.arg("--ignore-signal=CHLD").arg(runs.get_program()).args(runs.get_args());
+    ignoring.envs(runs.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    support::Ran::of(ignoring).expect(0);
+}
+
 #[test]
 fn who_insists_is_told_how_far_the_rollback_is_and_that_it_goes_on() {
     let place = place();

@@ -125,6 +125,9 @@ pub(crate) fn main() -> ExitCode {
     };
     crate::progress::log_to_stderr();
     let global = &cli.global;
+    if let Err(error) = crate::signals::keep_children() {
+        return ExitCode::from(output::finish(global.json, Err(error)));
+    }
     let result = match &cli.command {
         Command::Init(arguments) => commands::init::run(global, arguments),
         Command::New(arguments) => commands::new::run(arguments),

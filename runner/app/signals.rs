@@ -38,6 +38,20 @@ pub(crate) fn roll_back(interrupted: &Arc<AtomicBool>, under_way: &Arc<UnderWay>
     Ok(())
 }
 
+/// Has the kernel keep how a child ended until this process asks. Whoever starts a program may have it ignore SIGCHLD, and then
+/// nothing is kept: a command of the operator's that went well would be lost, and a number that is to be ended may be
+/// somebody else's by then.
+pub(crate) fn keep_children() -> anyhow::Result<()> {
+    let child = signal_hook::consts::SIGCHLD;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    // Where it cannot be told, too. What it is caught by does nothing.
+    if ignored.is_none_or(|ignored| ignored & (1 << (child - 1)) != 0) {
+        signal_hook::flag::register(child, Arc::default()).context("the ends of children cannot be heard of")?;
+    }
+    Ok(())
+}
+
 /// Whoever read what the run says has ended, as a terminal that was closed: that asks it to end, as SIGHUP does.
 pub(crate) fn unread() {
     if let Some(wanted) = WANTED.get() {
