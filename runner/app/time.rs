@@ -34,7 +34,7 @@ pub(crate) fn span(milliseconds: u64) -> String {
 
 /// Milliseconds from `90s`, `10m`, `1h` or `7d`.
 pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
-    let expected = || "expected a whole number and `s`, `m`, `h` or `d`, e.g. `1h`".to_owned();
+    let expected = || "expected a whole number from 1 on and `s`, `m`, `h` or `d`, e.g. `1h`".to_owned();
     let unit = text.chars().last().ok_or_else(expected)?;
     let factor = match unit {
         's' => 1000,
