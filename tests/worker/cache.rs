@@ -1,12 +1,14 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use countersign_model::Role;
 use countersign_sandbox::Output;
 use countersign_worker::Workers;
 
 use crate::guests::{admitted, granted, run, trivial, workers};
+use crate::support::mount::Mount;
 
 struct Fixture {
     _root: tempfile::TempDir,
@@ -52,6 +54,18 @@ fn file(dir: &Path) -> PathBuf {
     let mut files = files(dir);
     assert_eq!(files.len(), 1, "{files:?}");
     files.remove(0)
+}
+
+/// No code is mapped from there: it is copied.
+#[test]
+fn what_is_kept_where_nothing_may_be_run_from_is_loaded_all_the_same() {
+    let root = tempfile::tempdir().expect("a directory");
+    let Some(mount) = Mount::new(&root.path().join("mount"), 64) else { return };
+    let noexec = Command::new("mount").args(["-o", "remount,noexec"]).arg(&mount.0).status().expect("it starts");
+    assert!(noexec.success());
+    let dir = mount.0.join("cache");
+    assert!(compiles_anew(&dir));
+    assert!(!compiles_anew(&dir));
 }
 
 #[test]

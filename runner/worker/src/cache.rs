@@ -3,7 +3,7 @@
 //! Native code is as good as the runner's own binary to whoever runs it, so it is only taken from a directory
 //! that nobody else can write: owned by this process's user, mode 0700, held open by descriptor. A file must be
 //! regular, owned, mode 0600 and have one link, and what is loaded is the descriptor that was tested. It is loaded
-//! by workers only.
+//! by workers only. Where the file system is mounted `noexec`, no worker could map code from it: a copy in memory is loaded then.
 //!
 //! A file is written under another name, synced and renamed, so it is whole or absent. This program's version stands in
 //! its name, the engine's version and settings in its header, which the engine compares: what another release or
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use countersign_model::Digest;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, SealFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 
 /// The most compiled steps that are kept; the oldest go first.
@@ -107,6 +107,9 @@ impl Cache {
         }
         let file = File::from(file);
         undamaged(&file, u64::try_from(stat.st_size).unwrap_or(0), digest)?;
+        if rustix::fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+            return Ok(Some(copied(file)?));
+        }
         Ok(Some(file.into()))
     }
 
@@ -232,6 +235,15 @@ fn undamaged(mut file: &File, size: u64, digest: Digest) -> Result<(), Unusable>
         return Err(Unusable::Damaged);
     }
     Ok(())
+}
+
+/// The same bytes in memory, which may become code whatever the file lies in.
+fn copied(mut file: File) -> std::io::Result<OwnedFd> {
+    file.rewind()?;
+    let copy = crate::workers::memory("countersign-code")?;
+    std::io::copy(&mut file, &mut File::from(copy.try_clone()?))?;
+    rustix::fs::fcntl_add_seals(&copy, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW)?;
+    Ok(copy)
 }
 
 /// That this process's user owns it, with exactly these permissions.

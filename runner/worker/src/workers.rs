@@ -207,7 +207,7 @@ pub(crate) fn unasked(said: FromWorker) -> String {
 }
 
 /// A file without a name, in memory.
-fn memory(name: &str) -> std::io::Result<OwnedFd> {
+pub(crate) fn memory(name: &str) -> std::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     Ok(rustix::fs::memfd_create(name, flags)?)
 }
