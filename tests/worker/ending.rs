@@ -1,7 +1,6 @@
 //! However a worker ends, it is a step that failed.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use countersign_model::Role;
@@ -57,12 +56,15 @@ fn an_endless_loop_is_ended_in_time_and_when_the_run_is_interrupted() {
     assert_eq!(ended.result, Err(Failure::OutOfTime(Duration::from_millis(300))));
 
     let limits = Limits { fuel: u64::MAX, ..Limits::default() };
-    let asked = AtomicBool::new(false);
-    // Asked once, so that it has begun to run, and then answered.
-    let interrupted = || asked.swap(true, Ordering::Relaxed);
+    let begun = Instant::now();
+    // By then it has begun to run.
+    let interrupted = || begun.elapsed() > Duration::from_secs(2);
     let ended = step.run(&mut Answers(&mut |_| Ok(empty())), Default::default(), &limits, &interrupted);
     assert_eq!(ended.result, Err(Failure::Interrupted));
     assert!(children().is_empty());
+    // Before it has a process, too; none is left of one that was made and not waited for.
+    let ended = step.run(&mut Answers(&mut |_| Ok(empty())), Default::default(), &limits, &|| true);
+    assert_eq!(ended.result, Err(Failure::Interrupted));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod cache;
 mod ending;
+mod forking;
 mod guests;
 mod held;
 mod lowered;

@@ -177,6 +177,10 @@ fn not_ready(role: Role, error: &WorkerError) -> PipelineError {
         WorkerError::CompileTime(_) => PipelineError::failed(what).with_hint(
             "nothing changed. An operator may give it more time by `compile-within` under `[sandbox]` in the configuration",
         ),
+        WorkerError::Start(_) => PipelineError::failed(what).with_hint(
+            "the step did nothing. Give this process the capabilities, the memory and the number of processes that the error \
+             speaks of, and try again",
+        ),
         _ => PipelineError::failed(what),
     }
 }

@@ -191,16 +191,25 @@ fn is_nobody() -> bool {
 
 /// Root's worker goes on as nobody, without root's capabilities. Another user's stays what it is.
 fn become_nobody() -> std::io::Result<()> {
-    if rustix::process::geteuid().is_root() {
-        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-        rustix::thread::set_thread_groups(&[])?;
-        rustix::thread::set_thread_res_gid(group, group, group)?;
-        rustix::thread::set_thread_res_uid(user, user, user)?;
-        // A change of the user takes these back.
-        die_with_runner()?;
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
     }
-    Ok(())
+    change_user().map_err(|error| {
+        std::io::Error::other(format!(
+            "root's worker cannot go on as nobody (user and group {NOBODY}), as in a user namespace without them or without \
+             CAP_SETUID and CAP_SETGID: {error}"
+        ))
+    })?;
+    // A change of the user takes these back.
+    die_with_runner()?;
+    Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+fn change_user() -> rustix::io::Result<()> {
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_thread_res_uid(user, user, user)
 }
 
 /// What every worker needs once it is confined, besides its socket: memory, its own signals and end, time and chance.

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use countersign_model::text::excerpt;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, test_kill_process, waitid, waitpid,
+};
 
 use crate::wire::{Broken, Channel, Fork, FromWorker, Patience};
 
@@ -82,39 +84,48 @@ impl Processes {
     }
 
     fn template(&self) -> std::io::Result<Process> {
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) = pair()?;
         Process::spawn(&self.program.path, None, ours, theirs)
     }
 
     /// Starts a process, for `what`, with a socket and nothing else: no environment, no directory but the root, no output.
-    pub(crate) fn start(&self, what: &str) -> std::io::Result<Process> {
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    ///
+    /// # Errors
+    /// When none can be started, or not while whoever waits has patience.
+    pub(crate) fn start(&self, what: &str, patience: &Patience<'_>) -> std::io::Result<Process> {
         if !self.program.forks {
+            let (ours, theirs) = pair()?;
             return Process::spawn(&self.program.path, Some(what), ours, theirs);
         }
         let mut template = self.template.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((thread, process)) = template.as_mut()
-            && *thread == std::thread::current().id()
-            && let Ok(pid) = process.fork(&theirs)
-        {
-            return Process::new(pid, ours);
-        }
-        // None yet, another thread's, or one that died, as whoever clears memory may have killed it.
-        *template = None;
-        let mut process = self.template()?;
-        let pid = match process.fork(&theirs) {
-            Ok(pid) => pid,
-            Err(Unforked::Refused(why)) => return Err(std::io::Error::other(why)),
-            Err(Unforked::Broken(broken)) => {
-                return Err(std::io::Error::other(format!(
-                    "the process that it is a fork of {}",
-                    process.end(&broken)
-                )));
+        let here = std::thread::current().id();
+        // Another thread's ends here.
+        if let Some((_, mut process)) = template.take().filter(|(thread, _)| *thread == here) {
+            match process.fork(patience) {
+                Ok(fork) => {
+                    *template = Some((here, process));
+                    return Ok(fork);
+                }
+                Err(Unforked::Broken(broken)) if patience.ask().is_err() => return Err(process.unable(&broken)),
+                // One that died, as whoever clears memory may have killed it.
+                Err(_) => {}
             }
-        };
-        *template = Some((std::thread::current().id(), process));
-        Process::new(pid, ours)
+        }
+        let mut process = self.template()?;
+        match process.fork(patience) {
+            Ok(fork) => {
+                *template = Some((here, process));
+                Ok(fork)
+            }
+            Err(Unforked::Refused(why)) => Err(std::io::Error::other(why)),
+            Err(Unforked::Broken(broken)) => Err(process.unable(&broken)),
+        }
     }
+}
+
+/// The two ends of a socket.
+fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
 }
 
 /// Why a template made no fork.
@@ -153,16 +164,56 @@ impl Process {
         Self::new(pid.ok_or_else(|| std::io::Error::other("a process without a number"))?, ours)
     }
 
-    /// Has a template make a fork of itself, whose standard input is this socket. It is a child of this process, and of this
-    /// thread if this thread started the template.
-    fn fork(&mut self, socket: &OwnedFd) -> Result<Pid, Unforked> {
-        let patience = Patience { until: Some(Instant::now() + FORKS_WITHIN), abandoned: &|| false };
-        let sent = self.channel.send_with(&Fork, &[socket.as_fd()]);
-        match sent.and_then(|()| self.channel.receive(&patience)).map_err(Unforked::Broken)? {
-            FromWorker::Forked(pid) => Pid::from_raw(pid).ok_or(Unforked::Broken(Broken::Malformed)),
-            FromWorker::Failed(why) => Err(Unforked::Refused(excerpt(&why, 300))),
-            _ => Err(Unforked::Broken(Broken::Malformed)),
+    /// Has a template make a fork of itself, which is a child of this process, and of this thread if this thread started the
+    /// template.
+    fn fork(&mut self, patience: &Patience<'_>) -> Result<Self, Unforked> {
+        let refused = |why: &dyn std::fmt::Display| Unforked::Refused(why.to_string());
+        // Of each fork its own: one that a template made and then died, before it could tell, finds its socket closed.
+        let (ours, theirs) = pair().map_err(|error| refused(&error))?;
+        let soon = Instant::now() + FORKS_WITHIN;
+        let patience = Patience { until: Some(patience.until.map_or(soon, |until| until.min(soon))), ..*patience };
+        let said = match self.channel.send_with(&Fork, &[theirs.as_fd()]) {
+            // One that could not be set up said why before it ended.
+            Ok(()) | Err(Broken::Closed) => self.channel.receive(&patience),
+            Err(broken) => Err(broken),
+        };
+        let pid = match said {
+            Ok(FromWorker::Forked(pid)) => pid,
+            Ok(FromWorker::Failed(why)) => return Err(Unforked::Refused(excerpt(&why, 300))),
+            Ok(_) => return Err(Unforked::Broken(Broken::Malformed)),
+            Err(broken) => {
+                self.give_up();
+                return Err(Unforked::Broken(broken));
+            }
+        };
+        let pid = child(pid).map_err(|error| refused(&error))?;
+        let process = Self::new(pid, ours).map_err(|error| refused(&error))?;
+        // Known before it is given anything to do.
+        match test_kill_process(pid) {
+            Err(error @ Errno::PERM) => Err(refused(&format_args!(
+                "this process may not end the processes that it starts, as without CAP_KILL: {error}"
+            ))),
+            _ => Ok(process),
         }
+    }
+
+    /// Ends it, a template that is not waited for any longer, and the fork that it may have made meanwhile.
+    fn give_up(&mut self) {
+        let _ = kill_process(self.pid, Signal::KILL);
+        let soon = Patience { until: Some(Instant::now() + ENDS_WITHIN), abandoned: &|| false };
+        // What it said of the fork comes before the end of its socket. One that it was killed before it could tell of ends by
+        // itself.
+        let said = self.channel.receive(&soon);
+        if let Ok(FromWorker::Forked(pid)) = said
+            && let Ok(pid) = child(pid)
+        {
+            let _ = kill_process(pid, Signal::KILL).map(|()| wait(pid));
+        }
+    }
+
+    /// Why it, a template, made no fork.
+    fn unable(self, broken: &Broken) -> std::io::Error {
+        std::io::Error::other(format!("the process that it is a fork of {}", self.end(broken)))
     }
 
     /// Ends it, and says how it had ended by itself, as what follows `the worker process`.
@@ -171,20 +222,46 @@ impl Process {
             return why.to_string();
         }
         // A closed socket is the end of its process, but for one that closed it and goes on.
+        match self.ended() {
+            Ok(Some(status)) => describe(status),
+            Ok(None) => "closed its socket and went on, and was ended".to_owned(),
+            Err(error) => format!("is lost: {error}"),
+        }
+    }
+
+    /// Waits for the end of one that ends by itself; none where it does not in time.
+    fn ended(&mut self) -> rustix::io::Result<Option<ExitStatus>> {
         let until = Instant::now() + ENDS_WITHIN;
         loop {
             match waitpid(Some(self.pid), WaitOptions::NOHANG) {
                 Ok(Some((_, status))) => {
                     self.waited = true;
-                    return describe(ExitStatus::from_raw(status.as_raw()));
+                    return Ok(Some(ExitStatus::from_raw(status.as_raw())));
                 }
                 Ok(None) if Instant::now() < until => std::thread::sleep(LOOK),
-                Ok(None) => return "closed its socket and went on, and was ended".to_owned(),
+                Ok(None) => return Ok(None),
                 Err(Errno::INTR) => {}
                 Err(error) => {
                     self.waited = true;
-                    return format!("is lost: {error}");
+                    return Err(error);
                 }
+            }
+        }
+    }
+}
+
+/// The process of this number, if it is a child of this one: whatever else it is, it is not to be ended.
+fn child(number: i32) -> std::io::Result<Pid> {
+    let pid = Some(number).filter(|number| *number > 0).and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| std::io::Error::other("a process without a number"))?;
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    loop {
+        match waitid(WaitId::Pid(pid), look) {
+            Ok(_) => return Ok(pid),
+            Err(Errno::INTR) => {}
+            Err(error) => {
+                let what = format!("process {number}, of which it was told, is no child of this one: {error}");
+                return Err(std::io::Error::other(what));
             }
         }
     }
@@ -196,9 +273,20 @@ impl Drop for Process {
             return;
         }
         // One that has ended already is not killed: its number is kept until it is waited for.
-        let _ = kill_process(self.pid, Signal::KILL);
-        while matches!(waitpid(Some(self.pid), WaitOptions::empty()), Err(Errno::INTR)) {}
+        if kill_process(self.pid, Signal::KILL).is_err() {
+            // It may not be ended by this one, and was given nothing to do: it ends with its socket, and is not waited for
+            // for ever.
+            let _ = self.channel.shut();
+            let _ = self.ended();
+            return;
+        }
+        wait(self.pid);
     }
+}
+
+/// Waits for one that was killed.
+fn wait(pid: Pid) {
+    while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
 }
 
 fn describe(status: ExitStatus) -> String {

@@ -34,7 +34,12 @@ pub fn serve(registry: &Registry) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Whoever is at the other end is told, where that can be done still.
-            let said = FromWorker::Failed(error.to_string());
+            let why = match error {
+                // Of its own confinement, nearly always, and not of the socket.
+                Broken::Io(error) => error.to_string(),
+                other => other.to_string(),
+            };
+            let said = FromWorker::Failed(why);
             let _ = Channel::new(rustix::stdio::stdin()).send(&said, &Patience::ENDLESS);
             ExitCode::FAILURE
         }
@@ -45,6 +50,7 @@ type Socket = Channel<BorrowedFd<'static>>;
 
 fn work(registry: &Registry) -> Result<(), Broken> {
     confine::close_all_but_the_socket()?;
+    let runner = rustix::process::getppid();
     confine::die_with_runner()?;
     let _ = rustix::thread::set_name(c"cs-template");
     let sandbox = Sandbox::without_clock(SETTINGS).map_err(|error| Broken::Io(std::io::Error::other(error)))?;
@@ -60,6 +66,10 @@ fn work(registry: &Registry) -> Result<(), Broken> {
         let said = match confine::fork() {
             Ok(None) => {
                 confine::die_with_runner()?;
+                // One whose runner died a moment before would hear nothing of that.
+                if rustix::process::getppid() != runner {
+                    return Ok(());
+                }
                 // From here on there is nothing of the template's in it.
                 rustix::stdio::dup2_stdin(&theirs)?;
                 drop(theirs);
@@ -67,7 +77,7 @@ fn work(registry: &Registry) -> Result<(), Broken> {
                 return job(registry, &sandbox, missing);
             }
             Ok(Some(pid)) => FromWorker::Forked(pid),
-            Err(error) => FromWorker::Failed(error.to_string()),
+            Err(error) => FromWorker::Failed(format!("the kernel makes no more processes of its user: {error}")),
         };
         socket.send(&said, &Patience::ENDLESS)?;
     }

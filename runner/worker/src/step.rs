@@ -36,7 +36,7 @@ impl Step {
         (without, lacking): (Vec<Mechanism>, Vec<Mechanism>),
     ) -> Result<Self, WorkerError> {
         let step = Self { processes, job, code, without, lacking, waiting: Mutex::default() };
-        let process = step.process()?;
+        let process = step.process(&Patience::ENDLESS)?;
         *step.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
         Ok(step)
     }
@@ -63,8 +63,8 @@ impl Step {
         &self.lacking
     }
 
-    fn process(&self) -> Result<Process, WorkerError> {
-        let mut process = self.processes.start("step")?;
+    fn process(&self, patience: &Patience<'_>) -> Result<Process, WorkerError> {
+        let mut process = self.processes.start("step", patience)?;
         match process.channel.send_with(&self.job, &[self.code.as_fd()]) {
             Ok(()) => Ok(process),
             Err(broken) => Err(WorkerError::Crashed { what: "loaded", how: process.end(&broken) }),
@@ -110,7 +110,7 @@ impl Step {
             || {
                 let soon = Instant::now() + READY_WITHIN;
                 let ready = Patience { until: Some(soon.min(until)), abandoned: interrupted };
-                let (mut process, _) = linked(self.process()?, &self.without, &ready)?;
+                let (mut process, _) = linked(self.process(&ready)?, &self.without, &ready)?;
                 match process.channel.send(&run, &patience) {
                     Ok(()) => Ok(process),
                     Err(broken) => Err(WorkerError::Crashed { what: "runs", how: process.end(&broken) }),

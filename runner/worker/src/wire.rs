@@ -264,11 +264,11 @@ pub(crate) struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    /// For the worker itself, which is ended from outside.
+    /// For the worker itself, which is ended from outside, and for whoever has no bound of its own.
     pub(crate) const ENDLESS: Patience<'static> = Patience { until: None, abandoned: &|| false };
 
     /// Whether it is used up.
-    fn ask(&self) -> Result<(), Broken> {
+    pub(crate) fn ask(&self) -> Result<(), Broken> {
         if self.until.is_some_and(|until| Instant::now() >= until) {
             return Err(Broken::Late);
         }
@@ -297,6 +297,11 @@ impl Channel<OwnedFd> {
 impl<S: AsFd> Channel<S> {
     pub(crate) const fn new(socket: S) -> Self {
         Self { socket, read: Vec::new(), sent: Vec::new(), asleep: (0, 1) }
+    }
+
+    /// Has the other end find it closed.
+    pub(crate) fn shut(&self) -> rustix::io::Result<()> {
+        rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both)
     }
 
     /// Sends one message.

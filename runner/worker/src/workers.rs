@@ -146,7 +146,7 @@ impl Workers {
             without: self.without(),
             limits,
         };
-        let mut process = self.processes.start("compile")?;
+        let mut process = self.processes.start("compile", &Patience::ENDLESS)?;
         let until = Instant::now() + limits.within;
         let patience = Patience { until: Some(until), abandoned: &|| false };
         let crashed = |how: String| WorkerError::Crashed { what: "compiled", how };
