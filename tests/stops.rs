@@ -50,6 +50,16 @@ fn each_signal_that_asks_a_run_to_end_rolls_it_back() {
     }
 }
 
+#[test]
+fn a_run_that_is_started_to_outlive_its_terminal_does() {
+    for (signal, name, code) in [(Signal::HUP, "HUP", 0), (Signal::INT, "INT", 0), (Signal::TERM, "TERM", 4)] {
+        let place = place();
+        let under = Under::ignoring(&place.state, &place.approved(), name);
+        under.signal(signal);
+        under.answer("good").expect(code);
+    }
+}
+
 /// As whoever starts programs may leave it that wants to hear of none of them.
 #[test]
 fn a_runner_that_is_started_to_ignore_its_children_hears_how_they_end() {

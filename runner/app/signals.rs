@@ -18,11 +18,15 @@ pub(crate) fn roll_back(interrupted: &Arc<AtomicBool>, under_way: &Arc<UnderWay>
     if WANTED.set(Arc::clone(interrupted)).is_err() {
         return Ok(());
     }
-    for (signal, _) in ENDING {
+    let ignored = ignored();
+    // Who starts a program to go on without its terminal, as `nohup` does, has it ignore what tells of its end.
+    let stays = |signal: i32| signal != SIGTERM && ignored.is_some_and(|ignored| ignores(ignored, signal));
+    let ending: Vec<i32> = ENDING.map(|(signal, _)| signal).into_iter().filter(|signal| !stays(*signal)).collect();
+    for signal in &ending {
         // Set at once; what is said of it may come later.
-        signal_hook::flag::register(signal, Arc::clone(interrupted)).context("signals cannot be caught")?;
+        signal_hook::flag::register(*signal, Arc::clone(interrupted)).context("signals cannot be caught")?;
     }
-    let mut signals = Signals::new(ENDING.map(|(signal, _)| signal)).context("signals cannot be caught")?;
+    let mut signals = Signals::new(ending).context("signals cannot be caught")?;
     let under_way = Arc::clone(under_way);
     let tell = move || {
         for (times, signal) in signals.forever().enumerate() {
@@ -43,13 +47,21 @@ pub(crate) fn roll_back(interrupted: &Arc<AtomicBool>, under_way: &Arc<UnderWay>
 /// somebody else's by then.
 pub(crate) fn keep_children() -> anyhow::Result<()> {
     let child = signal_hook::consts::SIGCHLD;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     // Where it cannot be told, too. What it is caught by does nothing.
-    if ignored.is_none_or(|ignored| ignored & (1 << (child - 1)) != 0) {
+    if ignored().is_none_or(|ignored| ignores(ignored, child)) {
         signal_hook::flag::register(child, Arc::default()).context("the ends of children cannot be heard of")?;
     }
     Ok(())
+}
+
+/// The signals that this process ignores, a bit each; none where it cannot be told.
+fn ignored() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok())
+}
+
+const fn ignores(ignored: u64, signal: i32) -> bool {
+    ignored & (1 << (signal - 1)) != 0
 }
 
 /// Whoever read what the run says has ended, as a terminal that was closed: that asks it to end, as SIGHUP does.

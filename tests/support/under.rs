@@ -32,7 +32,19 @@ impl Under {
     }
 
     pub fn way(state: &State, proposal: &str) -> Self {
-        let mut run = state.command(&["--json", "run", proposal]);
+        Self::begun(state, state.command(&["--json", "run", proposal]))
+    }
+
+    /// The same, where it was started to ignore a signal, e.g. `HUP`.
+    pub fn ignoring(state: &State, proposal: &str, signal: &str) -> Self {
+        let run = state.command(&["--json", "run", proposal]);
+        let mut ignoring = Command::new("env");
+        ignoring.arg(format!("--ignore-signal={signal}")).arg(run.get_program()).args(run.get_args());
+        ignoring.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self::begun(state, ignoring)
+    }
+
+    fn begun(state: &State, mut run: Command) -> Self {
         let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let validator = eventually("the validator's start", || {
             let text = fs::read_to_string(state.path("validating")).ok()?;
