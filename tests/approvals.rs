@@ -25,7 +25,7 @@ fn nothing_is_pending(incident: &Incident) {
 /// A second approver, and two who must sign.
 fn two_must_sign() -> Incident {
     let incident = Incident::on(State::with(&["alice", "bob"], &["agent"]));
-    incident.state.policy(|policy| policy.replace("quorum = 1", "quorum = 2"));
+    incident.state.policy(|policy| policy.replace("people = 1", "people = 2"));
     incident
 }
 

@@ -281,7 +281,7 @@ fn waiting_for_an_undoing_ends_when_another_one_is_faster() {
 #[test]
 fn waiting_counts_what_a_run_could_be_by() {
     let incident = Incident::on(State::with(&["alice", "bob"], &["agent"]));
-    incident.state.policy(|policy| policy.replace("quorum = 1", "quorum = 2"));
+    incident.state.policy(|policy| policy.replace("people = 1", "people = 2"));
     let proposal = incident.propose("pool-size");
     by(&incident, "alice", &["approve", &proposal, "--reason", "seen", "--expires", "30m"]).expect(0);
     let wait = |now: u64| {

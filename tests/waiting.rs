@@ -23,13 +23,7 @@ fn begin(incident: &Incident, proposal: &str, more: &[&str]) -> (Spoken, String)
 fn it_starts_at_the_last_signature() {
     // Two people must sign.
     let incident = Incident::on(State::with(&["alice", "bob"], &["agent", "second"]));
-    let policy = incident.state.path("state/trust-policy.toml");
-    let text = fs::read_to_string(&policy).expect("it is text").replace("quorum = 1", "quorum = 2");
-    let pinned = countersign_model::Digest::of(&fs::read(&policy).expect("it can be read")).to_string();
-    fs::write(&policy, &text).expect("it can be written");
-    let config = fs::read_to_string(incident.state.config()).expect("it is text");
-    let digest = countersign_model::Digest::of(text.as_bytes()).to_string();
-    fs::write(incident.state.config(), config.replace(&pinned, &digest)).expect("it can be written");
+    incident.state.policy(|policy| policy.replace("people = 1", "people = 2"));
 
     let proposal = incident.propose("pool-size");
     let (waiting, says) = begin(&incident, &proposal, &[]);

@@ -20,6 +20,7 @@ static STAGE: LazyLock<(SigningKey, Policy)> = LazyLock::new(|| {
         approvers: &[approver.public_key().clone()],
         proposers: &[agent.public_key().clone()],
         unlisted: false,
+        now: 1_800_000_000_000,
     };
     let policy = Policy::parse(starter.render().expect("a policy").as_bytes()).expect("it parses");
     (agent, policy)

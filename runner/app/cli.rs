@@ -95,6 +95,8 @@ enum Command {
     Show(commands::show::Arguments),
     /// Tell what the images take that are kept for undo, and what there is
     Images(commands::images::Arguments),
+    /// Show, propose, sign and install the trust policy, and explain what it says of a proposal
+    Trust(commands::trust::Arguments),
     /// Roll back what a runner that died left unfinished
     Recover(commands::recover::Arguments),
     /// Print what makes a shell complete this command line
@@ -151,6 +153,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Runs(arguments) => commands::runs::run(global, arguments),
         Command::Show(arguments) => commands::show::run(global, arguments),
         Command::Images(arguments) => commands::images::run(global, arguments),
+        Command::Trust(arguments) => commands::trust::run(global, arguments),
         Command::Recover(arguments) => commands::recover::run(global, arguments),
         Command::Completions(arguments) => commands::completions::run(arguments),
         Command::Man(arguments) => commands::man::run(arguments),

@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use countersign_model::{Digest, toml};
 use countersign_pipeline::Target;
 use countersign_record::ImagesPlace;
+use countersign_trust::{PolicyPins, PublicKey};
 use countersign_worker::{CompileLimits, Confinement, Mechanism};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -49,14 +50,49 @@ const fn call_grace() -> u64 {
     countersign_pipeline::CALL_GRACE.as_secs()
 }
 
-/// Which trust policy is in force: a file, and the digest that it must have.
+/// Which trust policy is in force: a file, with the signatures beside it, and who must have signed it.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Trust {
-    /// Relative to the configuration's directory.
+    /// Relative to the configuration's directory. The signatures are the files beside it whose names begin with its own and
+    /// end in `.sig`.
     pub(crate) policy: PathBuf,
-    /// Pinned here, so that nobody who can write the policy alone can change who approves.
-    pub(crate) digest: Digest,
+    /// Public keys as OpenSSH writes them: so many of them as `threshold` says must have signed a policy that is in force,
+    /// or one that it follows.
+    roots: Vec<String>,
+    /// 1 to as many as there are roots.
+    #[schemars(range(min = 1))]
+    threshold: u64,
+    /// The lowest serial of a policy that is taken: what a state that was restored from an old copy has forgotten.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1))]
+    least_serial: u64,
+    /// The digest of a policy that is taken without signatures, as the first one is that `countersign init` writes. What was
+    /// approved under one before it is void.
+    digest: Option<Digest>,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+impl Trust {
+    fn pins(&self) -> Result<PolicyPins, String> {
+        let mut roots: Vec<PublicKey> = Vec::new();
+        for line in &self.roots {
+            let key =
+                PublicKey::from_openssh(line).map_err(|error| format!("a key of `roots` is not taken: {error}"))?;
+            if roots.contains(&key) {
+                return Err(format!("the key `{}` stands twice in `roots`", key.fingerprint()));
+            }
+            roots.push(key);
+        }
+        let (threshold, count) = (self.threshold, roots.len());
+        let counted = usize::try_from(threshold).ok().filter(|threshold| (1..=count).contains(threshold));
+        let threshold = counted
+            .ok_or_else(|| format!("`threshold` is {threshold}, and there are {count} keys: expected 1 to {count}"))?;
+        Ok(PolicyPins { roots, threshold, least_serial: self.least_serial, unsigned: self.digest })
+    }
 }
 
 /// Where images are kept for undo, and how much of them.
@@ -160,8 +196,21 @@ impl Config {
         }
     }
 
-    /// Reads the configuration and the policy that it pins.
-    pub(crate) fn load(path: &Path) -> anyhow::Result<(Self, Vec<u8>)> {
+    /// What stands of the trust policy in the configuration.
+    pub(crate) fn pins(&self, path: &Path) -> anyhow::Result<PolicyPins> {
+        let file = shown(path);
+        self.trust
+            .pins()
+            .map_err(|why| hinted(format!("`{file}`: trust: {why}"), format!("correct `{file}`; nothing was changed")))
+    }
+
+    /// Where the trust policy stands.
+    pub(crate) fn policy_path(&self, path: &Path) -> PathBuf {
+        path.parent().unwrap_or(Path::new("/")).join(&self.trust.policy)
+    }
+
+    /// Reads the configuration.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         let bytes = read_private(path, MAX_SIZE)?;
         let file = shown(path);
         let wrong = |what: String| hinted(what, format!("correct `{file}`; nothing was changed"));
@@ -186,15 +235,6 @@ impl Config {
             // Into each target, so that its digest, which approvals sign, covers them.
             target.sensitive.extend_from_slice(&config.sensitive);
         }
-        let policy_path = path.parent().unwrap_or(Path::new("/")).join(&config.trust.policy);
-        let policy = read_private(&policy_path, MAX_SIZE)?;
-        let digest = Digest::of(&policy);
-        if digest != config.trust.digest {
-            return Err(hinted(
-                format!("`{}` is not the trust policy that the configuration pins", shown(&policy_path)),
-                format!("if the change is yours, set `digest = \"{digest}\"` under `[trust]` in `{file}`"),
-            ));
-        }
-        Ok((config, policy))
+        Ok(config)
     }
 }

@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use countersign_capability::{Protected, Registry};
-use countersign_pipeline::{Calls, Runner, Setup, Stored, Target, UnderWay};
-use countersign_trust::{Policy, SigningKey};
+use countersign_pipeline::{Calls, Reader, Runner, Setup, Stored, Target, UnderWay};
+use countersign_trust::{PolicyPins, SigningKey};
 use zeroize::Zeroizing;
 
 use crate::cli::Global;
@@ -31,6 +31,10 @@ pub(crate) struct Environment {
     pub(crate) runner: Runner,
     pub(crate) targets: BTreeMap<String, Target>,
     config: PathBuf,
+    /// Where the trust policy stands.
+    pub(crate) policy_path: PathBuf,
+    /// What the configuration says of it.
+    pub(crate) pins: PolicyPins,
     ends: Ends,
 }
 
@@ -44,7 +48,7 @@ struct Ends {
 impl Environment {
     /// Opens both, and rolls back first what a runner that died left unfinished.
     pub(crate) fn open(global: &Global) -> anyhow::Result<Self> {
-        Ok(Self::open_with(global, Ends::default())?.recovered())
+        Ok(Self::open_with(global, Ends::default(), false)?.recovered())
     }
 
     fn recovered(self) -> Self {
@@ -52,9 +56,10 @@ impl Environment {
         self
     }
 
-    /// The same, and recovers nothing.
+    /// The same, and recovers nothing. Where the file with the trust policy is not taken, the one that was accepted last
+    /// stays in force: pausing, recovering and installing another policy must go on.
     pub(crate) fn open_as_it_is(global: &Global) -> anyhow::Result<Self> {
-        Self::open_with(global, Ends::default())
+        Self::open_with(global, Ends::default(), true)
     }
 
     /// The same for a verb that an exported file was given, of whose proposal there may be no state here.
@@ -71,10 +76,10 @@ impl Environment {
 
     /// Everything read anew, and recovered what died meanwhile; a signal that came since the first reading is not forgotten.
     pub(crate) fn again(&self, global: &Global) -> anyhow::Result<Self> {
-        Ok(Self::open_with(global, self.ends.clone())?.recovered())
+        Ok(Self::open_with(global, self.ends.clone(), false)?.recovered())
     }
 
-    fn open_with(global: &Global, ends: Ends) -> anyhow::Result<Self> {
+    fn open_with(global: &Global, ends: Ends, leniently: bool) -> anyhow::Result<Self> {
         let state = state_directory(global)?;
         if !state.exists() {
             return Err(hinted(
@@ -85,7 +90,10 @@ impl Environment {
         owned(&state)?;
         only_ours(&state)?;
         let config_path = config_path(global, &state);
-        let (config, policy) = Config::load(&config_path)?;
+        let config = Config::load(&config_path)?;
+        let pins = config.pins(&config_path)?;
+        let policy_path = config.policy_path(&config_path);
+        let policy = crate::policy_file::read(&policy_path, pins.clone(), leniently)?;
         let registry = Arc::new(registry());
         let images = config.images(&config_path)?;
         let confinement = config.confinement(&config_path)?;
@@ -98,7 +106,6 @@ impl Environment {
                 hinted(format!("`{file}`: target `{name}`: {why}"), format!("correct `{file}`; nothing was changed"))
             })?;
         }
-        let policy = Policy::parse(&policy).context("the trust policy cannot be used")?;
         let runner = Runner::open(Setup {
             state,
             images,
@@ -108,7 +115,6 @@ impl Environment {
             targets: targets.keys().cloned().collect(),
             protected,
             policy,
-            pinned_policy: config.trust.digest,
             progress: Arc::new(Narrator),
             clock: crate::time::now,
             interrupted: Arc::clone(&ends.interrupted),
@@ -116,7 +122,7 @@ impl Environment {
             calls,
         })?;
         crate::hung::watch(global.json, runner.call_watch())?;
-        Ok(Self { runner, targets, config: config_path, ends })
+        Ok(Self { runner, targets, config: config_path, policy_path, pins, ends })
     }
 
     /// From now on what asks the process to end rolls its run back.
@@ -153,12 +159,12 @@ impl Environment {
         self.targets(stored.proposal.document().targets.iter().map(|target| target.name.as_str()))
     }
 
-    /// Who reads, for the evidence: the key's owner in the trust policy, else the user that the system knows.
-    pub(crate) fn principal(&self, key: Option<&Path>) -> anyhow::Result<String> {
-        match key {
-            Some(key) => Ok(self.runner.policy().principal(load_key(key)?.fingerprint()).name().to_owned()),
-            None => Ok(format!("uid:{}", rustix::process::getuid().as_raw())),
-        }
+    /// Who reads: the key's owner in the trust policy, else the user that the system knows.
+    pub(crate) fn reader(&self, key: Option<&Path>) -> anyhow::Result<Reader> {
+        Ok(match key {
+            Some(key) => Reader::Key(self.runner.policy().principal(load_key(key)?.fingerprint())),
+            None => Reader::Operator(format!("uid:{}", rustix::process::getuid().as_raw())),
+        })
     }
 }
 
@@ -216,7 +222,7 @@ fn named_by(variable: &str) -> Option<PathBuf> {
 
 /// What no grant may reach: resolved, since a grant is compared with what a path really is.
 fn protected(state: &Path, config: &Path, loaded: &Config, images: Option<&Path>) -> anyhow::Result<Protected> {
-    let policy = config.parent().unwrap_or(Path::new("/")).join(&loaded.trust.policy);
+    let policy = loaded.policy_path(config);
     let binary = std::env::current_exe().context("the runner's own binary cannot be found")?;
     let paths = [state, config, &policy, &binary]
         .into_iter()

@@ -183,6 +183,26 @@ pub(crate) fn write_new_durably(path: &Path, bytes: &[u8]) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Puts a file in the place of whatever stands there, whole or not at all, and durably; a link there stays, and what it
+/// leads to is replaced.
+pub(crate) fn put_durably(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let shown = shown(path);
+    let failed = |error: std::io::Error| {
+        hinted_by(
+            error,
+            format!("`{shown}` cannot be written, and is as before"),
+            "make room, or name a place where you may write",
+        )
+    };
+    let resolved = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut fresh = tempfile::NamedTempFile::new_in(folder_of(&resolved)).map_err(failed)?;
+    fresh.write_all(bytes).and_then(|()| fresh.as_file().sync_all()).map_err(failed)?;
+    fresh.persist(&resolved).map_err(|error| failed(error.error))?;
+    File::open(folder_of(&resolved)).and_then(|folder| folder.sync_all()).map_err(|error| {
+        hinted_by(error, format!("`{shown}` was written, and may be as before after a power cut"), "write it again")
+    })
+}
+
 fn write_new_with(path: &Path, bytes: &[u8], sync: fn(&File) -> std::io::Result<()>) -> anyhow::Result<()> {
     let shown = shown(path);
     let unmade = |error: std::io::Error| {

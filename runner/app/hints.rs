@@ -30,7 +30,7 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
             return Some(hint.to_owned());
         }
         if cause.is::<PolicyError>() {
-            return Some("correct the trust policy, and pin its new digest in the configuration".to_owned());
+            return Some("correct the trust policy, and have it signed again".to_owned());
         }
         cause.downcast_ref::<RecordError>().and_then(RecordError::hint).map(str::to_owned)
     })

@@ -17,6 +17,7 @@ mod hung;
 mod notify;
 mod output;
 mod papers;
+mod policy_file;
 mod progress;
 mod render;
 mod signals;

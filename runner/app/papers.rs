@@ -235,7 +235,14 @@ impl Papers {
         let given = countersign_pipeline::given(self.desk(), self.stored());
         let given = noted(&mut notes, "the approval was kept, and cannot be read again", given);
         let given = given.into_iter().find(|given| given.approval == approval);
-        Ok(Kept { approver, approval, given, quorum: self.desk().policy().quorum(), notes, files })
+        Ok(Kept {
+            approver,
+            approval,
+            given,
+            quorum: countersign_pipeline::quorum(self.desk(), self.stored()),
+            notes,
+            files,
+        })
     }
 
     /// Signs and keeps a denial; gives who denied.

@@ -84,7 +84,7 @@ fn approvals_are_kept_all_or_none() {
         let bob = fs::read_to_string(incident.state.path("bob.pub")).expect("bob's key");
         format!(
             "{}\n[[people]]\nname = \"bob\"\nkeys = [\"{}\"]\nmay = [\"approve\"]\n",
-            policy.replace("quorum = 1", "quorum = 2"),
+            policy.replace("people = 1", "people = 2"),
             bob.trim()
         )
     });

@@ -299,7 +299,7 @@ fn several_approvers_pass_one_file_on() {
         let bob = fs::read_to_string(incident.state.path("bob.pub")).expect("bob's key");
         format!(
             "{}\n[[people]]\nname = \"bob\"\nkeys = [\"{}\"]\nmay = [\"approve\"]\n",
-            policy.replace("quorum = 1", "quorum = 2"),
+            policy.replace("people = 1", "people = 2"),
             bob.trim()
         )
     });

@@ -54,13 +54,29 @@ fn a_trust_policy() {
     let good = fs::read_to_string(&file).expect("it is text");
     let pinned = countersign_model::Digest::of(good.as_bytes()).to_string();
     let configured = fs::read_to_string(&config).expect("it is text");
-    // It is pinned, and even if it is pinned as it is.
+    // As it is, and pinned as it is.
     for (text, says) in texts(&good) {
         fs::write(&file, &text).expect("it can be written");
         fs::write(&config, &configured).expect("it can be written");
-        modest(&mut place.command(&["pending"])).row(1, "is not the trust policy that the configuration pins");
+        modest(&mut place.command(&["pending"])).row(1, says);
         let digest = countersign_model::Digest::of(text.as_bytes()).to_string();
         fs::write(&config, configured.replace(&pinned, &digest)).expect("it can be written");
+        modest(&mut place.command(&["pending"])).row(1, says);
+    }
+    // What nobody signed, of the same serial or of the next.
+    fs::write(&config, &configured).expect("it can be written");
+    for (changed, says) in [
+        (good.replace("people = 1", "people = 2"), "another policy with that serial was accepted here"),
+        (
+            good.replace("serial = 1\n", "serial = 2\n"),
+            "1 of the roots of the policy in force must sign it, and 0 have",
+        ),
+    ] {
+        // One that is good was accepted before.
+        fs::write(&file, &good).expect("it can be written");
+        place.command(&["pending"]).ran().expect(0);
+        assert_ne!(changed, good);
+        fs::write(&file, &changed).expect("it can be written");
         modest(&mut place.command(&["pending"])).row(1, says);
     }
     huge(&file);

@@ -105,15 +105,20 @@ fn nobody_confirms_what_does_not_wait() {
     confirm(&place, "r-000000000000").expect(1).says("countersign runs");
 }
 
-/// The run goes by the policy that it began under: whoever became an approver since has no say in it.
+/// Whose word counts is decided by the policy in force when it is said, for who says it and for the run that waits.
 #[test]
-fn a_policy_that_was_changed_since_has_no_say() {
+fn a_policy_that_was_changed_since_decides_whose_word_counts() {
     let place = Place::new();
-    let confirming = Confirming::approved(&place, &["--confirm-within", "1h"], &[]);
-    place.state.policy(|policy| format!("{policy}\n# changed\n"));
-    confirm(&place, &confirming.run).expect(3).says("the trust policy was changed since").says("nothing was said");
-    place.state.policy(|policy| policy.replace("\n# changed\n", ""));
-    confirm(&place, &confirming.run).expect(0);
+    place.state.keygen("bob");
+    let confirming = Confirming::approved(&place, &["--confirm-within", "30s"], &[]);
+    let bob = std::fs::read_to_string(place.state.path("bob.pub")).expect("a key");
+    word(&place, "confirm", &confirming.run, "bob").ran().expect(3).says("unlisted key");
+    place.state.policy(|policy| {
+        let policy = policy.replace("may = [\"approve\", \"operate\"]", "may = [\"operate\"]");
+        format!("{policy}\n[[people]]\nname = \"bob\"\nkeys = [\"{}\"]\nmay = [\"approve\"]\n", bob.trim())
+    });
+    confirm(&place, &confirming.run).expect(3).says("person `alice` may not confirm a run");
+    word(&place, "confirm", &confirming.run, "bob").ran().expect(0);
     ends(confirming, 0, "committed");
 }
 

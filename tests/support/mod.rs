@@ -270,7 +270,8 @@ impl State {
         file.write_all(text.as_bytes()).expect("it can be written");
     }
 
-    /// Changes the trust policy, as its operator would: the configuration pins it anew.
+    /// Changes the trust policy, as its operator would without a signature: the next version, which the configuration pins
+    /// by its digest.
     pub fn policy(&self, change: impl FnOnce(&str) -> String) {
         let path = self.path("state/trust-policy.toml");
         let digest = |path: &Path| {
@@ -279,7 +280,11 @@ impl State {
         };
         let before = digest(&path);
         let policy = fs::read_to_string(&path).expect("there is a policy");
-        fs::write(&path, change(&policy)).expect("it can be written");
+        let changed = change(&policy);
+        let serial = policy.lines().find_map(|line| line.strip_prefix("serial = ")).expect("a serial");
+        let next = serial.parse::<u64>().expect("a number") + 1;
+        let changed = changed.replace(&format!("serial = {serial}\n"), &format!("serial = {next}\n"));
+        fs::write(&path, changed).expect("it can be written");
         let config = fs::read_to_string(self.config()).expect("there is a configuration");
         fs::write(self.config(), config.replace(&before, &digest(&path))).expect("it can be written");
     }

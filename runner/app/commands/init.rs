@@ -46,8 +46,13 @@ sensitive = [
 ]
 
 [trust]
-# Who may propose and approve. The digest pins the file: change both together.
+# Who may propose and approve. These keys sign each new version: `countersign trust propose`, `sign`, `install`.
 policy = \"trust-policy.toml\"
+threshold = {threshold}
+roots = [
+{roots}]
+least-serial = 1
+# The first version, which nobody had to sign.
 digest = \"{digest}\"
 
 # What undo needs is kept here before anything is changed; what has no room is not changed.
@@ -99,12 +104,18 @@ digest = \"{digest}\"
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let keys = |paths: &[PathBuf]| paths.iter().map(|path| public_key(path)).collect::<anyhow::Result<Vec<_>>>();
     let (approvers, proposers) = (keys(&arguments.approver)?, keys(&arguments.proposer)?);
-    let policy = StarterPolicy { approvers: &approvers, proposers: &proposers, unlisted: proposers.is_empty() }
-        .render()
-        .context("no trust policy can be made of these keys")?;
+    let starter = StarterPolicy {
+        approvers: &approvers,
+        proposers: &proposers,
+        unlisted: proposers.is_empty(),
+        now: crate::time::now(),
+    };
+    let policy = starter.render().context("no trust policy can be made of these keys")?;
     let names = Policy::parse(policy.as_bytes()).context("no trust policy can be made of these keys")?;
     let digest = Digest::of(policy.as_bytes());
-    let mut config = CONFIG.replace("{digest}", &digest.to_string());
+    let roots: String = names.roots().iter().map(|key| format!("    \"{}\",\n", key.to_openssh())).collect();
+    let config = CONFIG.replace("{digest}", &digest.to_string()).replace("{roots}", &roots);
+    let mut config = config.replace("{threshold}", &names.threshold().to_string());
     for pattern in SENSITIVE {
         if let Some(real) = resolved(pattern) {
             config = config.replace(&format!("\"{pattern}\""), &toml::Value::String(real).to_string());

@@ -32,9 +32,9 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let target = environment.target(&arguments.target)?;
     let bundle = open_bundle(&arguments.bundle)?;
     let step = arguments.step.parse(&bundle)?;
-    let principal = environment.principal(arguments.key.as_deref())?;
+    let reader = environment.reader(arguments.key.as_deref())?;
     let found =
-        countersign_pipeline::investigate(&environment.runner, &bundle, &arguments.target, target, &step, &principal)?;
+        countersign_pipeline::investigate(&environment.runner, &bundle, &arguments.target, target, &step, &reader)?;
     let mut text = String::new();
     for finding in &found.findings {
         writeln!(text, "- {}", visible(&finding.summary))?;

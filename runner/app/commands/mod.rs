@@ -25,6 +25,7 @@ pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod show;
+pub(crate) mod trust;
 
 use clap::Args;
 use countersign_bundle::Bundle;

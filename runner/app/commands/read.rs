@@ -23,9 +23,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let target = environment.target(&arguments.target)?;
-    let principal = environment.principal(arguments.key.as_deref())?;
-    let result =
-        countersign_pipeline::read(&environment.runner, &arguments.target, target, &principal, &arguments.call)?;
+    let reader = environment.reader(arguments.key.as_deref())?;
+    let result = countersign_pipeline::read(&environment.runner, &arguments.target, target, &reader, &arguments.call)?;
     if let Some(why) = &result.withheld {
         crate::output::complain(format_args!("recorded as {}", visible(&result.evidence.id)));
         let json = json!({

@@ -34,16 +34,17 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let bundle = open_bundle(&arguments.bundle)?;
     let step = arguments.step.parse(&bundle)?;
     let grants = requested(runner, &bundle, &step)?;
-    let principal = environment.principal(arguments.key.as_deref())?;
-    let rehearsed = countersign_pipeline::rehearse(
+    let reader = environment.reader(arguments.key.as_deref())?;
+    let rehearsed = countersign_pipeline::rehearse_for(
         runner,
+        &reader,
         &RehearsalRequest {
             bundle: &bundle,
             name: &arguments.target,
             target,
             arguments: &step,
             grants: &grants,
-            principal: &principal,
+            principal: reader.name(),
             now: runner.now(),
             seed: runner.random()?,
         },

@@ -337,4 +337,6 @@ pub mod namespace {
     pub const STANDING: &str = "standing@countersign";
     /// [`ResolutionDocument`](super::ResolutionDocument).
     pub const RESOLUTION: &str = "resolution@countersign";
+    /// The trust policy, which is TOML.
+    pub const TRUST_POLICY: &str = "trust-policy@countersign";
 }

@@ -12,7 +12,7 @@ use crate::error::PipelineError;
 use crate::order::{again, refused};
 use crate::runner::Runner;
 use crate::stored::Stored;
-use crate::target::{Target, contains};
+use crate::target::{Target, containing, contains};
 
 /// The fewest digits that name an approval.
 const MIN_NAME: usize = 6;
@@ -160,6 +160,7 @@ pub(crate) fn draft(
     }
     let document = stored.proposal.document();
     as_proposed(stored, targets)?;
+    countersign_trust::unexpired(desk.policy(), now).map_err(|refusal| refused(&refusal, &stored.proposal))?;
     let longest = desk.policy().max_validity_ms();
     if terms.valid_for > longest {
         let hours = longest / 3_600_000;
@@ -183,11 +184,13 @@ pub(crate) fn draft(
         confirmation: terms.confirmation,
         rollback_owner: owner(targets.iter().map(|(_, configured)| configured.rollback_owner.as_str())),
         evidence: document.evidence.clone(),
-        policy: desk.pinned_policy(),
+        policy: desk.policy().digest(),
     };
-    countersign_trust::draft(&stored.proposal, draft)
-        .map(|(_, bytes)| bytes)
-        .map_err(|error| PipelineError::failed(format!("the approval: {error}")).with_hint(error.hint()))
+    let (_, bytes) = countersign_trust::draft(&stored.proposal, draft)
+        .map_err(|error| PipelineError::failed(format!("the approval: {error}")).with_hint(error.hint()))?;
+    // What no run would be by is not signed.
+    takeable(desk, stored, &bytes).map_err(|refusal| refused(&refusal, &stored.proposal))?;
+    Ok(bytes)
 }
 
 /// Verifies a signature on a manifest and keeps both, if it is an approval of this very proposal by
@@ -235,7 +238,9 @@ pub(crate) fn signer(
     manifest: &[u8],
     signature: &[u8],
 ) -> Result<Principal, PipelineError> {
-    let approver = countersign_trust::verify_approval_of(manifest, signature, &stored.proposal, desk.policy())
+    let contains = containing(desk.registry());
+    let case = stored.case(desk.policy(), &contains);
+    let approver = countersign_trust::verify_approval(manifest, signature, &case)
         .map_err(|refusal| refused(&refusal, &stored.proposal))?;
     if terms(manifest)?.proposal != stored.proposal.digest() {
         return Err(PipelineError::refused("the approval manifest is of another proposal")
@@ -246,9 +251,9 @@ pub(crate) fn signer(
 
 /// Whether a run could ever be by a manifest.
 pub(crate) fn takeable(desk: &dyn Desk, stored: &Stored, manifest: &[u8]) -> Result<(), Refusal> {
-    let (registry, steps) = (desk.registry(), stored.bundle.steps());
-    let contains = |wide: &Grant, narrow: &Grant| contains(registry, wide, narrow);
-    countersign_trust::check_manifest(manifest, &stored.proposal, &steps, desk.policy(), &contains).map(drop)
+    let contains = containing(desk.registry());
+    countersign_trust::check_manifest(manifest, &stored.bundle.steps(), &stored.case(desk.policy(), &contains))
+        .map(drop)
 }
 
 /// What an approval manifest says.

@@ -2,11 +2,14 @@
 
 use countersign_model::documents::namespace;
 use countersign_record::{KeptConfirmation, RunRecord, RunState};
-use countersign_trust::{Signatory, WaitingRun, draft_confirmation, may_confirm, moment, verify_confirmation};
+use countersign_trust::{
+    Case, Contains, Policy, Risk, Signatory, WaitingRun, draft_confirmation, may_confirm, moment, verify_confirmation,
+};
 
 use crate::approval::Approval;
 use crate::error::PipelineError;
 use crate::runner::Runner;
+use crate::target::containing;
 
 /// What somebody who has a say in it said of a waiting run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,26 +61,25 @@ pub fn say(
     let run = runner.state().runs().get(name)?;
     let until = waits(&run)?;
     let approval = Approval::of_run(runner, &run)?;
-    if approval.terms.policy != runner.pinned_policy() {
-        let what = format!("the trust policy was changed since the run {} was approved", run.id);
-        return Err(PipelineError::refused(what).with_hint(
-            "nothing was said, and the run goes by the policy that it began under: put that back, or let the run end by \
-             its deadline",
-        ));
-    }
     let proposal = runner.proposal(&run.proposal.to_string())?;
-    let waiting = waiting_run(runner, &run.id, &run.target, &approval, &proposal);
-    let signer = runner.policy().principal(signatory.fingerprint());
+    let contains = containing(runner.registry());
+    let policy = runner.policy_now()?;
+    let waiting = waiting_run(runner, &policy, (&run.id, &run.target), &approval, &proposal, &contains);
+    let signer = policy.principal(signatory.fingerprint());
     let refused = |refusal: countersign_trust::Refusal| {
         PipelineError::refused(refusal.to_string()).with_hint(refusal.hint("`countersign propose`"))
     };
-    may_confirm(&signer, &proposal, runner.policy()).map_err(refused)?;
+    may_confirm(&signer, &waiting.case).map_err(refused)?;
     let now = runner.decisive()?;
+    // That it is put back is in nobody's way.
+    if keeps {
+        countersign_trust::unexpired(&policy, now).map_err(refused)?;
+    }
     let (_, document) = draft_confirmation(&waiting, keeps, reason, now)
         .map_err(|error| PipelineError::failed(format!("the confirmation: {error}")).with_hint(error.hint()))?;
     let signature = crate::approve::signed(signatory, namespace::CONFIRMATION, &document)?;
     // It is taken only as whoever waits will read it.
-    verify_confirmation(&document, signature.as_bytes(), &waiting, runner.policy()).map_err(refused)?;
+    verify_confirmation(&document, signature.as_bytes(), &waiting).map_err(refused)?;
     // To sign may have taken its time: a passphrase was typed, or an agent asked.
     let kept = KeptConfirmation { document, signature };
     if !runner.state().runs().add_confirmation(&run.id, &kept, runner.decisive()?)? {
@@ -160,9 +162,12 @@ pub(crate) fn words(
         // Whose word counts cannot be told then.
         Err(error) => return Ok(Some(kept.iter().map(|_| Err(error.to_string())).collect())),
     };
-    let waiting = waiting_run(runner, run, target, approval, &proposal);
+    let contains = containing(runner.registry());
+    // As whoever said it asked, however long the run waits by now.
+    let policy = runner.policy_now()?;
+    let waiting = waiting_run(runner, &policy, (run, target), approval, &proposal, &contains);
     let verified = |said: &KeptConfirmation| {
-        verify_confirmation(&said.document, said.signature.as_bytes(), &waiting, runner.policy())
+        verify_confirmation(&said.document, said.signature.as_bytes(), &waiting)
             .map(|(document, by)| Word { keeps: document.keeps, by: by.name().to_owned(), reason: document.reason })
             .map_err(|refusal| refusal.to_string())
     };
@@ -171,20 +176,21 @@ pub(crate) fn words(
 
 fn waiting_run<'a>(
     runner: &'a Runner,
-    run: &'a str,
-    target: &'a str,
+    policy: &'a Policy,
+    (run, target): (&'a str, &'a str),
     approval: &Approval,
     proposal: &'a countersign_trust::Proposal,
+    contains: Contains<'a>,
 ) -> WaitingRun<'a> {
-    WaitingRun { run, proposal, approval: approval.digest, target, runner: runner.fingerprint() }
+    // How many must approve is not asked of a confirmation: one word decides.
+    let case = Case { proposal, policy, risk: Risk::default(), contains };
+    WaitingRun { run, case, approval: approval.digest, target, runner: runner.fingerprint() }
 }
 
 /// The people whose word on a run counts.
 pub(crate) fn may_say(runner: &Runner, approval: &Approval) -> Vec<String> {
-    let policy = runner.policy();
     let Ok(proposal) = runner.proposal(&approval.terms.proposal.to_string()) else { return Vec::new() };
-    let undone = proposal.document().undoes.as_ref().map(|undoes| policy.principal(&undoes.proposer));
-    let barred = [Some(proposal.proposer()), undone.as_ref()];
-    let barred: Vec<&str> = barred.into_iter().flatten().filter_map(|barred| barred.person()).collect();
-    policy.approvers().filter(|name| !barred.contains(name)).map(str::to_owned).collect()
+    let contains = containing(runner.registry());
+    let case = Case { proposal: &proposal, policy: runner.policy(), risk: Risk::default(), contains: &contains };
+    case.approvers().into_iter().map(str::to_owned).collect()
 }

@@ -15,9 +15,6 @@ pub trait Desk {
     /// The trust policy in force.
     fn policy(&self) -> &Policy;
 
-    /// The digest that the policy must have, which approvals name.
-    fn pinned_policy(&self) -> Digest;
-
     /// The time to decide by, in milliseconds since 1970-01-01 UTC.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use crate::approve::{signer, takeable, terms};
 use crate::desk::Desk;
 use crate::error::PipelineError;
 use crate::stored::Stored;
+use crate::target::containing;
 
 /// An approval that was given by people whose signatures count.
 pub struct Given {
@@ -65,6 +66,12 @@ pub fn given(desk: &dyn Desk, stored: &Stored) -> Result<Vec<Given>, PipelineErr
     Ok(all)
 }
 
+/// How many people must approve a proposal, at least.
+#[must_use]
+pub fn quorum(desk: &dyn Desk, stored: &Stored) -> usize {
+    stored.case(desk.policy(), &containing(desk.registry())).needed()
+}
+
 /// The runs of a proposal that committed, oldest first.
 ///
 /// # Errors
@@ -98,7 +105,9 @@ pub(crate) fn once(
     approver: &Principal,
     so_far: &str,
 ) -> Result<(), PipelineError> {
-    let (now, quorum, approval) = (desk.decisive()?, desk.policy().quorum(), Digest::of(manifest));
+    let (now, approval) = (desk.decisive()?, Digest::of(manifest));
+    let contains = containing(desk.registry());
+    let case = stored.case(desk.policy(), &contains);
     let all = given(desk, stored)?;
     let cosigns = all
         .iter()
@@ -107,7 +116,7 @@ pub(crate) fn once(
         given.approval != approval
             && given.approvers.contains(approver.name())
             && given.open(now)
-            && (!cosigns || given.approvers.len() >= quorum)
+            && (!cosigns || case.enough(&given.approvers).is_ok())
     });
     let Some(given) = in_the_way else { return Ok(()) };
     let left = match given.runs.as_slice() {

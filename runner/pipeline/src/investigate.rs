@@ -1,14 +1,16 @@
 use countersign_bundle::Bundle;
 use countersign_capability::{Phase, Port, StepContext};
 use countersign_gate::{Allowance, Bounds, Denials, Gate, GatePort, Step, Work};
-use countersign_model::documents::{Denial, EvidenceReference};
+use countersign_model::documents::{Denial, EvidenceReference, RoleGrants};
 use countersign_model::text::excerpt;
 use countersign_model::{Reply, Role};
 use countersign_sandbox::{Finding, Output};
+use countersign_trust::Activity;
 use serde_json::{Map, Value};
 
 use crate::error::PipelineError;
 use crate::link::Linked;
+use crate::reader::Reader;
 use crate::runner::Runner;
 use crate::target::Target;
 use crate::witness::{EvidenceWitness, Purpose, Recorded};
@@ -33,7 +35,7 @@ pub fn read(
     runner: &Runner,
     name: &str,
     target: &Target,
-    principal: &str,
+    reader: &Reader,
     text: &str,
 ) -> Result<ReadResult, PipelineError> {
     let registry = runner.registry();
@@ -41,8 +43,10 @@ pub fn read(
         .map_err(|why| PipelineError::failed(why).with_hint("write a read as in 'files.read /etc/hosts'"))?;
     let capability = registry.get(&call.capability)?;
     let least = capability.least_grant(&call)?;
+    let asked = RoleGrants::from([(Role::Investigation, vec![least.clone()])]);
+    reader.may(runner, Activity::Investigate, name, &asked)?;
     let recorded = Recorded::default();
-    let witness = EvidenceWitness::new(runner, name, principal, Purpose::Read, recorded.clone());
+    let witness = EvidenceWitness::new(runner, name, reader.name(), Purpose::Read, recorded.clone());
     let sessions = runner.sessions(target, Phase::Observe)?;
     let mut gate = Gate::new(sessions, Work::Observe { denied: Denials::default() }, Box::new(witness));
     let ceiling = Bounds::new(registry, &target.investigation.ceiling)?;
@@ -110,22 +114,23 @@ pub fn investigate(
     name: &str,
     target: &Target,
     arguments: &Map<String, Value>,
-    principal: &str,
+    reader: &Reader,
 ) -> Result<Investigated, PipelineError> {
     if bundle.step(Role::Investigation).is_none() {
         return Err(PipelineError::failed("the bundle has no investigation")
             .with_hint("look with `countersign read`, or write one under `[steps.investigation]`"));
     }
     let grants = crate::propose::requested(runner, bundle, arguments)?;
+    let own = grants.get(&Role::Investigation).cloned().unwrap_or_default();
+    reader.may(runner, Activity::Investigate, name, &RoleGrants::from([(Role::Investigation, own.clone())]))?;
     let linked = Linked::link(runner, bundle, &grants, &[(name, target)])?;
     let recorded = Recorded::default();
-    let witness = EvidenceWitness::new(runner, name, principal, Purpose::Step(bundle.steps()), recorded.clone());
+    let witness = EvidenceWitness::new(runner, name, reader.name(), Purpose::Step(bundle.steps()), recorded.clone());
     let sessions = runner.sessions(target, Phase::Observe)?;
     let gate = GatePort::new(Gate::new(sessions, Work::Observe { denied: Denials::default() }, Box::new(witness)));
     let registry = runner.registry();
-    let own = grants.get(&Role::Investigation).map(Vec::as_slice).unwrap_or_default();
     let ceiling = Bounds::new(registry, &target.investigation.ceiling)?;
-    let allowance = Allowance::new(Bounds::new(registry, own)?, ceiling);
+    let allowance = Allowance::new(Bounds::new(registry, &own)?, ceiling);
     let context = StepContext::new(arguments, runner.now(), runner.random()?);
     let ended = linked.run(&gate, Role::Investigation, allowance, &context)?;
     let (findings, failure) = match ended.result {

@@ -13,7 +13,7 @@ use crate::pause;
 use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::stored::Stored;
-use crate::target::{Target, contained, contains, normalize};
+use crate::target::{Target, contained, containing, normalize};
 use crate::undo::Undo;
 
 /// What somebody orders to be run: a proposal with everything that belongs to it, as read now.
@@ -233,16 +233,31 @@ pub(crate) fn decide(
     order: &Order<'_>,
     now: u64,
 ) -> Result<Result<Authorized, Refusal>, PipelineError> {
+    if !runner.has_newest_policy()? {
+        return Ok(Err(Refusal::NewerPolicy));
+    }
+    asked(runner, order, now, countersign_trust::authorize)
+}
+
+/// Has the decider asked about a run, with everything that it needs to know.
+///
+/// # Errors
+/// When that cannot be read.
+pub(crate) fn asked<T>(
+    runner: &Runner,
+    order: &Order<'_>,
+    now: u64,
+    judge: impl FnOnce(&Request<'_>) -> T,
+) -> Result<T, PipelineError> {
     let approvals = runner.approvals(&order.proposal.digest())?;
     let denials = runner.denials(&order.proposal.digest())?;
     let registry = runner.registry();
     let document = order.proposal.document();
-    Ok(countersign_trust::authorize(&Request {
-        proposal: order.proposal,
+    let contains = containing(registry);
+    let request = Request {
+        case: order.stored.case(runner.policy(), &contains),
         approvals: &approvals,
         denials: &denials,
-        policy: runner.policy(),
-        pinned_policy: runner.pinned_policy(),
         target: order.name,
         configuration: order.target.digest(),
         runner: runner.fingerprint(),
@@ -253,8 +268,8 @@ pub(crate) fn decide(
         // What cannot be counted is taken for used up.
         uses_spent: &|manifest| runner.uses(manifest, order.name).unwrap_or(u32::MAX),
         now,
-        contains: &|wide, narrow| contains(registry, wide, narrow),
-    }))
+    };
+    Ok(judge(&request))
 }
 
 /// Refuses grants that reach past the target's ceilings, or to what is the runner's own.

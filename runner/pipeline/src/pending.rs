@@ -35,7 +35,7 @@ pub struct PendingProposal {
     pub why: Option<String>,
     /// How many people signed one approval that is good still.
     pub signed: usize,
-    /// How many must.
+    /// How many must; 0 where that cannot be told.
     pub quorum: usize,
     /// Until when a run may begin by an approval, in milliseconds since 1970-01-01 UTC.
     pub approved_until: Option<u64>,
@@ -109,7 +109,7 @@ pub fn pending(runner: &Runner, targets: &BTreeMap<String, Target>) -> Result<Pe
             status: "cannot run".to_owned(),
             why: None,
             signed: 0,
-            quorum: runner.policy().quorum(),
+            quorum: 0,
             approved_until: None,
             targets: Vec::new(),
             done: Vec::new(),
@@ -164,6 +164,7 @@ fn look(
             Standing::Barred(why) => proposal.why = proposal.why.take().or(Some(why)),
         }
     }
+    proposal.quorum = crate::given::quorum(runner, stored);
     let all = given(runner, stored)?;
     let open = |given: &&Given| given.open(now);
     proposal.signed = all.iter().filter(open).map(|given| given.approvers.len()).max().unwrap_or(0);

@@ -2,10 +2,11 @@ use countersign_bundle::Bundle;
 use countersign_model::documents::{DOCUMENT_VERSION, EvidenceReference, ProposalDocument, ProposedTarget, RoleGrants};
 use countersign_model::{Digest, Mode, Role};
 pub use countersign_record::proposal_name;
-use countersign_trust::Principal;
+use countersign_trust::{Activity, Principal};
 use serde_json::{Map, Value};
 
 use crate::error::PipelineError;
+use crate::reader;
 use crate::rehearse::{RehearsalRequest, Rehearsed, rehearse, rehearse_undo, unfit};
 use crate::runner::Runner;
 use crate::target::{Target, normalize};
@@ -101,7 +102,7 @@ pub fn requested(
 /// ceiling, or cited evidence is not this runner's about one of these targets.
 pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, PipelineError> {
     filled("hypothesis", draft.hypothesis)?;
-    may_propose(runner, draft.proposer)?;
+    let proposer = may_propose(runner, draft.proposer)?;
     crate::approve::owned(draft.targets)?;
     let manifest = draft.bundle.manifest();
     let grants = requested(runner, draft.bundle, draft.arguments)?;
@@ -119,6 +120,7 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
         if let Some(run) = runner.unfinished(name)? {
             return Err(crate::order::blocked(runner, name, target, &run));
         }
+        reader::may(runner, Activity::Propose, &proposer, name, &grants)?;
         crate::order::within_ceilings(runner, target, &grants)?;
         target.can_be_asked(name, true)?;
         let rehearsed = rehearse(
@@ -166,9 +168,8 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
 }
 
 /// Refuses who may not propose before anything is rehearsed for them.
-fn may_propose(runner: &Runner, fingerprint: &str) -> Result<(), PipelineError> {
+fn may_propose(runner: &Runner, fingerprint: &str) -> Result<Principal, PipelineError> {
     countersign_trust::may_propose(runner.policy(), fingerprint)
-        .map(drop)
         .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(PROPOSE)))
 }
 
@@ -194,6 +195,7 @@ pub fn draft_undo(runner: &Runner, bundle: &Bundle, draft: &UndoDraft<'_>) -> Re
         let what = format!("the run `{}` changed nothing that can be put back", undo.run());
         return Err(PipelineError::refused(what).with_hint("nothing changed; what it did is irreversible"));
     }
+    reader::may(runner, Activity::Propose, proposer, name, &grants)?;
     crate::order::within_ceilings(runner, target, &grants)?;
     target.can_be_asked(name, false)?;
     undo.unedited(runner, target)?;

@@ -6,10 +6,12 @@ use countersign_model::{
     Digest, Fault, FaultKind, Plan, Reply, Reversibility, Role, RollbackBy, Stop, Success, Verdict,
 };
 use countersign_sandbox::{Ended, Output};
+use countersign_trust::Activity;
 use serde_json::{Map, Value};
 
 use crate::error::PipelineError;
 use crate::link::Linked;
+use crate::reader::Reader;
 use crate::runner::Runner;
 use crate::target::Target;
 use crate::undo::Undo;
@@ -55,12 +57,25 @@ impl Rehearsed {
     }
 }
 
+/// The same as [`propose`](crate::draft) does, for somebody who only wants to see it: as the trust policy lets them.
+///
+/// # Errors
+/// When no rule lets them propose it; and as where it is proposed.
+pub fn rehearse_for(
+    runner: &Runner,
+    reader: &Reader,
+    request: &RehearsalRequest<'_>,
+) -> Result<Rehearsed, PipelineError> {
+    reader.may(runner, Activity::Propose, request.name, request.grants)?;
+    rehearse(runner, request)
+}
+
 /// Runs the check on the untouched target, then the fix, the check again, the host's undo and the
 /// rollback step on an overlay; records every read as evidence and signs what was found.
 ///
 /// # Errors
 /// When a step is refused, or something of the runner's own fails. A step that fails is part of what was found.
-pub fn rehearse(runner: &Runner, request: &RehearsalRequest<'_>) -> Result<Rehearsed, PipelineError> {
+pub(crate) fn rehearse(runner: &Runner, request: &RehearsalRequest<'_>) -> Result<Rehearsed, PipelineError> {
     let linked = Linked::link(runner, request.bundle, request.grants, &[(request.name, request.target)])?;
     rehearse_with(runner, request, &linked, None)
 }

@@ -266,7 +266,7 @@ pub(crate) fn lay_out(
         created: document.created,
         expires: document.expires,
         approvals: approvals(desk, stored)?,
-        quorum: desk.policy().quorum(),
+        quorum: crate::given::quorum(desk, stored),
         denied: desk.denial_reason(&stored.proposal.digest())?,
         bundle: document.bundle,
         words: Words {

@@ -12,11 +12,12 @@ use countersign_record::{
     BeginError, Hold, ImagesPlace, Journal, KeptFiles, Lineage, NewProposal, RecordError, RehearsalBlobs, RunStart,
     State, Unfinished, Wanted,
 };
-use countersign_trust::{Policy, Proposal, Signatory, SignedApproval, SignedDenial, SigningKey};
+use countersign_trust::{Policy, PolicyPins, Proposal, Signatory, SignedApproval, SignedDenial, SigningKey};
 use countersign_worker::{Confinement, Program, Workers};
 
 use crate::desk::Desk;
 use crate::error::PipelineError;
+use crate::policy::PolicyFile;
 use crate::progress::Progress;
 use crate::propose::Drafted;
 use crate::signed::{read_evidence, verified};
@@ -43,10 +44,8 @@ pub struct Setup {
     pub targets: BTreeSet<String>,
     /// What no grant may reach.
     pub protected: Arc<Protected>,
-    /// The trust policy in force.
-    pub policy: Policy,
-    /// The digest that the operator's configuration pins.
-    pub pinned_policy: Digest,
+    /// The trust policy that the operator's configuration names.
+    pub policy: PolicyFile,
     /// Who is told what happens.
     pub progress: Arc<dyn Progress>,
     /// The time.
@@ -67,8 +66,8 @@ pub struct Runner {
     registry: Arc<Registry>,
     targets: BTreeSet<String>,
     protected: Arc<Protected>,
-    policy: Policy,
-    pinned_policy: Digest,
+    policy: Arc<Policy>,
+    pins: PolicyPins,
     progress: Arc<dyn Progress>,
     clock: Clock,
     interrupted: Arc<AtomicBool>,
@@ -87,6 +86,7 @@ impl Runner {
         if let Err(error) = state.clock().decide_at((setup.clock)()) {
             tracing::debug!(%error, "the time was not taken note of");
         }
+        let policy = crate::policy::enforce(&state, &setup.registry, &setup.policy, (setup.clock)())?;
         let key = state.read_private(Path::new("runner.key"), 64 * 1024)?;
         let key = SigningKey::from_openssh(&String::from_utf8_lossy(&key), &mut || None)
             .map_err(|error| PipelineError::failed(format!("the runner's key cannot be used: {error}")))?;
@@ -98,8 +98,8 @@ impl Runner {
             registry: setup.registry,
             targets: setup.targets,
             protected: setup.protected,
-            policy: setup.policy,
-            pinned_policy: setup.pinned_policy,
+            policy: Arc::new(policy),
+            pins: setup.policy.pins,
             progress: setup.progress,
             clock: setup.clock,
             interrupted: setup.interrupted,
@@ -108,9 +108,9 @@ impl Runner {
         })
     }
 
-    /// The trust policy in force.
+    /// The trust policy in force when this runner was opened.
     #[must_use]
-    pub const fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
@@ -150,8 +150,21 @@ impl Runner {
         getrandom::u64().map(|number| number >> 1).map_err(|error| PipelineError::failed(error.to_string()))
     }
 
-    pub(crate) const fn pinned_policy(&self) -> Digest {
-        self.pinned_policy
+    /// The trust policy in force now: a run takes its time, and another process may have accepted a later one since.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn policy_now(&self) -> Result<Arc<Policy>, PipelineError> {
+        if self.has_newest_policy()? {
+            return Ok(Arc::clone(&self.policy));
+        }
+        crate::policy::now(&self.state, &self.pins).map(Arc::new)
+    }
+
+    /// Whether the policy that this runner was opened with is the last that was accepted: another process may have
+    /// accepted a later one since.
+    pub(crate) fn has_newest_policy(&self) -> Result<bool, PipelineError> {
+        Ok(self.state.policies().newest()? == Some(self.policy.serial()))
     }
 
     /// The fingerprint of the runner's key.
@@ -304,7 +317,7 @@ impl Runner {
         let proposal = Proposal::verify(&drafted.bytes, signature.as_bytes(), &self.policy).map_err(|refusal| {
             PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(crate::propose::PROPOSE))
         })?;
-        crate::approve::approvable(&proposal, self.pinned_policy)?;
+        crate::approve::approvable(&proposal, self.policy.digest())?;
         bundle.copy_to(&self.state.bundle(&bundle.digest())).map_err(|error| {
             PipelineError::failed(format!("the bundle could not be kept: {error}"))
                 .with_hint("see that the state directory is writable and has room; nothing was proposed")
@@ -414,10 +427,6 @@ impl Desk for Runner {
 
     fn policy(&self) -> &Policy {
         self.policy()
-    }
-
-    fn pinned_policy(&self) -> Digest {
-        self.pinned_policy()
     }
 
     fn decisive(&self) -> Result<u64, PipelineError> {

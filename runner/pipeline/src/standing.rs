@@ -39,7 +39,8 @@ pub(crate) fn look(
     Ok(StandingDocument {
         version: DOCUMENT_VERSION,
         proposal: stored.proposal.digest(),
-        policy: runner.pinned_policy(),
+        policy: runner.policy().digest(),
+        earlier_policies: runner.policy().earlier().iter().copied().collect(),
         targets: standing,
         undoes: stored.undo.as_ref().map(|undo| undo.standing(runner.policy())),
         revision: crate::revision::standing(runner, stored, targets)?,

@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_bundle::Bundle;
-use countersign_model::Digest;
 use countersign_model::documents::{EvidenceReference, ProposedTarget, RehearsalDocument};
-use countersign_trust::Proposal;
+use countersign_model::{Digest, Reversibility};
+use countersign_trust::{Case, Contains, Policy, Proposal, Risk};
 
 use crate::error::PipelineError;
 use crate::runner::Runner;
@@ -97,6 +97,25 @@ impl Stored {
     /// Every rehearsal, by target.
     pub fn rehearsals(&self) -> impl Iterator<Item = &RehearsalDocument> {
         self.rehearsals.values()
+    }
+
+    /// What the plans say of how much is at stake.
+    pub(crate) fn risk(&self) -> Risk {
+        let changes = || {
+            let of = |rehearsal: &RehearsalDocument| rehearsal.target.clone();
+            self.rehearsals().flat_map(move |r| r.plan.forward.iter().map(move |change| (of(r), change)))
+        };
+        let subjects: BTreeSet<_> =
+            changes().map(|(target, change)| (target, &change.capability, &change.subject)).collect();
+        Risk {
+            irreversible: changes().any(|(_, change)| change.reversibility == Reversibility::Irreversible),
+            subjects: subjects.len(),
+        }
+    }
+
+    /// The proposal under this trust policy, for the decider.
+    pub(crate) fn case<'a>(&'a self, policy: &'a Policy, contains: Contains<'a>) -> Case<'a> {
+        Case { proposal: &self.proposal, policy, risk: self.risk(), contains }
     }
 
     /// The evidence behind it: what is cited, then what was read in the rehearsals besides; each once.

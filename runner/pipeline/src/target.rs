@@ -307,6 +307,11 @@ pub(crate) fn contained(registry: &Registry, wide: &[Grant], narrow: &Grant) -> 
     Ok(false)
 }
 
+/// The same as [`contains`], for the decider.
+pub(crate) fn containing(registry: &Registry) -> impl Fn(&Grant, &Grant) -> Result<bool, String> + '_ {
+    move |wide, narrow| contains(registry, wide, narrow)
+}
+
 /// Whether one grant allows everything that another does, limits included.
 pub(crate) fn contains(registry: &Registry, wide: &Grant, narrow: &Grant) -> Result<bool, String> {
     if wide.capability != narrow.capability || !wide.limits.contains(&narrow.limits) {

@@ -9,6 +9,7 @@ use crate::given::given;
 use crate::order::{self, Order};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
+use crate::target::containing;
 
 /// The longest and the shortest time between two looks: denials and what supersedes are in no file that is watched,
 /// and nobody can make it look without a pause.
@@ -84,20 +85,16 @@ fn still_open(order: &Order<'_>, refusal: &Refusal, now: u64) -> Result<Duration
 
 /// What is waited for, and who can give it.
 fn describe(runner: &Runner, order: &Order<'_>, refusal: &Refusal, now: u64) -> Result<String, PipelineError> {
-    let (policy, proposal) = (runner.policy(), order.proposal);
+    let proposal = order.proposal;
+    let contains = containing(runner.registry());
+    let case = order.stored.case(runner.policy(), &contains);
     // Signatures add up on one approval and not across several, and only on one by which this run could be.
     let all = given(runner, order.stored)?;
     let open = all.iter().filter(|given| given.open(now) && given.unused().any(|target| target == order.name));
     let signed =
         open.max_by_key(|given| given.approvers.len()).map(|given| given.approvers.clone()).unwrap_or_default();
-    let undone = proposal.document().undoes.as_ref().map(|undoes| policy.principal(&undoes.proposer));
-    let barred: Vec<&str> = [Some(proposal.proposer()), undone.as_ref()]
-        .into_iter()
-        .flatten()
-        .filter_map(|barred| barred.person())
-        .collect();
-    let may: Vec<&str> = policy.approvers().filter(|name| !barred.contains(name) && !signed.contains(*name)).collect();
-    let (name, needed) = (proposal_name(&proposal.digest()), policy.quorum());
+    let may: Vec<&str> = case.approvers().into_iter().filter(|name| !signed.contains(*name)).collect();
+    let (name, needed) = (proposal_name(&proposal.digest()), case.needed());
     let more = if signed.is_empty() { "" } else { " more" };
     let what = match needed.saturating_sub(signed.len()) {
         0 => format!("the approval of {name} to be valid"),

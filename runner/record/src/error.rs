@@ -100,6 +100,14 @@ pub enum RecordError {
         /// The newest format that is known.
         known: i64,
     },
+    /// A later trust policy was accepted.
+    #[error("the trust policy with the serial {found} is not taken: {accepted} was accepted here")]
+    LowerPolicy {
+        /// Its serial.
+        found: u64,
+        /// The highest that was accepted.
+        accepted: u64,
+    },
     /// An earlier program made it, and its format is known no more.
     #[error("`{path}` has format {found}, and this version knows only format {known}; nothing was changed")]
     Older {
@@ -349,6 +357,9 @@ impl RecordError {
                 "it was made before the first release, and is not converted: make a new state directory with \
                  `countersign init`, copy your configuration into it, and keep the old one for its records",
             ),
+            Self::LowerPolicy { .. } => {
+                Some("nothing changed; give it a higher serial than any that was accepted here, and sign it again")
+            }
             Self::Newer { .. } => Some("use the version of countersign that made it, or a later one"),
             Self::NotFound { noun, .. } | Self::Ambiguous { noun, .. } | Self::BadName { noun, .. } => match *noun {
                 "proposal" => {

@@ -9,6 +9,7 @@
 //! | `blobs.rs` | [`FileBlobs`] for what is kept as files, [`RunBlobs`] for runs |
 //! | `scratch.rs` | [`RehearsalBlobs`]: what is put aside until a proposal keeps it |
 //! | `evidence.rs`, `rehearsals.rs`, `proposals.rs`, `approvals.rs` | signed bytes, kept exactly |
+//! | `policies.rs` | trust policies that were accepted, each with a higher serial than the one before |
 //! | `begin.rs`, `runs.rs`, `lock.rs`, `unfinished.rs` | who may run now, and what became of each run |
 //! | `reserve.rs` | what a rollback may need on the disk, set aside before the first change |
 //! | `recovery.rs` | [`TakenOver`] and [`Unsettled`]: what is left of runs whose process died |
@@ -37,6 +38,7 @@ mod journal;
 mod lock;
 mod names;
 mod pauses;
+mod policies;
 mod proposals;
 mod recovery;
 mod rehearsals;
@@ -65,6 +67,7 @@ pub use images::{ImagesPlace, ImagesUse};
 pub use journal::{Decided, Journal, MAX_CHANGES, MAX_EVENTS, When};
 pub use names::proposal_name;
 pub use pauses::{NewPause, Paused, Pauses};
+pub use policies::{AcceptedPolicy, Policies};
 pub use proposals::{Lineage, NewProposal, PendingBounds, ProposalRecord, ProposalSummary, Proposals};
 pub use recovery::{TakenOver, Unsettled};
 pub use rehearsals::{RehearsalRecord, Rehearsals};

@@ -126,6 +126,14 @@ CREATE TABLE pauses (
     signature TEXT NOT NULL
 ) STRICT;
 
+-- Trust policies that were accepted. Rows are never removed: the highest serial is the lowest that is taken again.
+CREATE TABLE policies (
+    serial INTEGER PRIMARY KEY CHECK (serial > 0),
+    document BLOB NOT NULL,
+    signatures TEXT NOT NULL,                           -- JSON
+    at INTEGER NOT NULL
+) STRICT;
+
 -- What people said of runs that waited for their word; kept only while they wait.
 CREATE TABLE confirmations (
     run TEXT NOT NULL REFERENCES runs (id),

@@ -16,7 +16,7 @@ use crate::schema;
 use crate::scratch::Scratch;
 use crate::watch::WAITING;
 use crate::{
-    Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Pauses, Proposals, RealDisk, RecordError,
+    Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Pauses, Policies, Proposals, RealDisk, RecordError,
     RehearsalBlobs, Rehearsals, Runs,
 };
 
@@ -294,6 +294,12 @@ impl State {
     #[must_use]
     pub const fn pauses(&self) -> Pauses<'_> {
         Pauses(self)
+    }
+
+    /// Trust policies that were accepted.
+    #[must_use]
+    pub const fn policies(&self) -> Policies<'_> {
+        Policies(self)
     }
 
     /// The latest time that was seen.

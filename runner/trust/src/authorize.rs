@@ -8,12 +8,12 @@ use countersign_model::{Digest, Grant, Role};
 use serde_json::{Map, Value};
 
 use crate::approval::MAX_REASON;
+use crate::case::Case;
 use crate::denial::denied;
-use crate::grants::Contains;
 use crate::manifest;
 use crate::policy::Policy;
 use crate::principal::{Principal, PrincipalKind};
-use crate::proposal::{Proposal, may_propose};
+use crate::proposal::may_propose;
 use crate::refusal::Refusal;
 
 /// The most approvals, and the most denials, of one proposal that are looked at.
@@ -40,16 +40,12 @@ pub struct SignedDenial {
 /// One run that somebody wants to start: what was signed, and what the runner found for itself.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    /// What was proposed.
-    pub proposal: &'a Proposal,
+    /// What was proposed, and the trust policy that was read.
+    pub case: Case<'a>,
     /// Every approval of it, in the order in which they shall be tried.
     pub approvals: &'a [SignedApproval],
     /// Every denial of it that was kept, each verified then.
     pub denials: &'a [SignedDenial],
-    /// The trust policy that was read.
-    pub policy: &'a Policy,
-    /// The digest of the trust policy that the operator's configuration pins.
-    pub pinned_policy: Digest,
     /// The target's name.
     pub target: &'a str,
     /// Digest of the target's configuration, as resolved now.
@@ -68,8 +64,6 @@ pub struct Request<'a> {
     pub uses_spent: &'a dyn Fn(&Digest) -> u32,
     /// The time, in milliseconds since 1970-01-01 UTC.
     pub now: u64,
-    /// Compares scopes.
-    pub contains: Contains<'a>,
 }
 
 /// Permission for one run on one target. Only [`authorize`] gives it.
@@ -134,23 +128,24 @@ impl Authorized {
 /// The first thing that does not hold. Where there are several manifests, the first that is valid
 /// allows the run; if none is, the reason is the last one's.
 pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
-    let (policy, proposal) = (request.policy, request.proposal);
-    if policy.digest() != request.pinned_policy {
-        return Err(Refusal::PolicyNotPinned { pinned: request.pinned_policy, found: policy.digest() });
-    }
+    let case = &request.case;
+    let (policy, proposal) = (case.policy, case.proposal);
+    unexpired(policy, request.now)?;
     // The proposal may have been verified under an earlier policy.
     let proposer = may_propose(policy, proposal.proposer().fingerprint())?;
     as_proposed(request)?;
     not_denied(request)?;
+    case.stands()?;
 
     bounded("approvals", request.approvals.len())?;
-    let mut refusal = Refusal::NotApproved { needed: policy.quorum() };
+    let mut refusal = Refusal::NotApproved { needed: case.needed() };
     let mut signed = BTreeSet::new();
     for approval in request.approvals {
-        let valid = manifest::quorum(approval, proposal, policy)
+        let valid = manifest::quorum(approval, case)
             .and_then(|approvers| Ok((approvers, manifest::check(&approval.manifest, request)?)));
         match valid {
             Ok((approvers, (manifest, target))) => {
+                not_frozen(policy, request.target, request.now)?;
                 return Ok(Authorized {
                     manifest,
                     manifest_digest: Digest::of(&approval.manifest),
@@ -168,16 +163,41 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
         }
     }
     match refusal {
-        Refusal::QuorumNotReached { needed, approvers } if signed.len() > approvers.len() => {
-            Err(Refusal::SignedApart { needed, approvers: signed.into_iter().collect() })
+        // All of them together would have been enough.
+        Refusal::QuorumNotReached { .. } if case.enough(&signed).is_ok() => {
+            Err(Refusal::SignedApart { needed: case.needed(), approvers: signed.into_iter().collect() })
         }
         refusal => Err(refusal),
     }
 }
 
+/// Whether anything may be decided by this policy still.
+///
+/// # Errors
+/// [`Refusal::PolicyExpired`].
+pub fn unexpired(policy: &Policy, now: u64) -> Result<(), Refusal> {
+    if now < policy.expires() { Ok(()) } else { Err(Refusal::PolicyExpired { at: policy.expires(), now }) }
+}
+
+/// Whether a run may begin on this target now, as far as freezes go.
+///
+/// # Errors
+/// [`Refusal::Frozen`].
+pub fn not_frozen(policy: &Policy, target: &str, now: u64) -> Result<(), Refusal> {
+    let Some(freeze) = policy.freezes().iter().find(|freeze| freeze.is_on(now) && freeze.reaches(target)) else {
+        return Ok(());
+    };
+    Err(Refusal::Frozen {
+        freeze: freeze.name().to_owned(),
+        target: excerpt(target, 80),
+        until: freeze.until(),
+        reason: excerpt(freeze.reason(), MAX_REASON),
+    })
+}
+
 /// Whether what the runner found is what was proposed.
 fn as_proposed(request: &Request<'_>) -> Result<(), Refusal> {
-    let proposed = request.proposal.document();
+    let proposed = request.case.proposal.document();
     if request.bundle != proposed.bundle {
         return Err(Refusal::BundleChanged { proposed: proposed.bundle, found: request.bundle });
     }
@@ -191,7 +211,7 @@ fn as_proposed(request: &Request<'_>) -> Result<(), Refusal> {
         return Err(Refusal::ArgumentsChanged);
     }
     let target = excerpt(request.target, 80);
-    let Some(proposed) = request.proposal.target(request.target) else {
+    let Some(proposed) = request.case.proposal.target(request.target) else {
         return Err(Refusal::TargetNotProposed { target });
     };
     if request.configuration != proposed.configuration {
@@ -210,7 +230,7 @@ fn as_proposed(request: &Request<'_>) -> Result<(), Refusal> {
 
 /// One denial ends a proposal.
 fn not_denied(request: &Request<'_>) -> Result<(), Refusal> {
-    match denied(request.denials, request.proposal.digest(), request.policy)? {
+    match denied(request.denials, request.case.proposal.digest(), request.case.policy)? {
         None => Ok(()),
         Some(denied) => {
             Err(Refusal::Denied { by: denied.by.name().to_owned(), reason: excerpt(&denied.reason, MAX_REASON) })

@@ -3,10 +3,8 @@ use countersign_model::text::excerpt;
 use countersign_model::{Digest, strict};
 
 use crate::approval::{DraftError, MAX_REASON};
-use crate::manifest::has_a_say;
-use crate::policy::Policy;
+use crate::case::Case;
 use crate::principal::Principal;
-use crate::proposal::Proposal;
 use crate::refusal::{Refusal, Signed};
 use crate::signed::signed_by;
 
@@ -16,12 +14,12 @@ pub const MAX_CONFIRMATION_DOCUMENT: usize = 64 * 1024;
 const ON: Signed = Signed::Confirmation;
 
 /// The one run that a person is asked about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct WaitingRun<'a> {
     /// Its name.
     pub run: &'a str,
-    /// What was proposed.
-    pub proposal: &'a Proposal,
+    /// What was proposed, and the trust policy in force.
+    pub case: Case<'a>,
     /// Digest of the approval manifest that it used.
     pub approval: Digest,
     /// Its target's name.
@@ -45,7 +43,7 @@ pub fn draft_confirmation(
     let document = ConfirmationDocument {
         version: DOCUMENT_VERSION,
         run: run.run.to_owned(),
-        proposal: run.proposal.digest(),
+        proposal: run.case.proposal.digest(),
         approval: run.approval,
         target: run.target.to_owned(),
         runner: run.runner.to_owned(),
@@ -66,10 +64,9 @@ pub fn verify_confirmation(
     bytes: &[u8],
     signature: &[u8],
     run: &WaitingRun<'_>,
-    policy: &Policy,
 ) -> Result<(ConfirmationDocument, Principal), Refusal> {
-    let (_, signer) = signed_by(policy, namespace::CONFIRMATION, bytes, signature)?;
-    may_confirm(&signer, run.proposal, policy)?;
+    let (_, signer) = signed_by(run.case.policy, namespace::CONFIRMATION, bytes, signature)?;
+    may_confirm(&signer, &run.case)?;
     let document: ConfirmationDocument = strict::from_slice(bytes, MAX_CONFIRMATION_DOCUMENT)
         .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })?;
     if document.version != DOCUMENT_VERSION {
@@ -80,7 +77,7 @@ pub fn verify_confirmation(
     }
     let named = [
         ("run", document.run.as_str(), run.run),
-        ("proposal", &document.proposal.to_string(), &run.proposal.digest().to_string()),
+        ("proposal", &document.proposal.to_string(), &run.case.proposal.digest().to_string()),
         ("approval", &document.approval.to_string(), &run.approval.to_string()),
         ("target", &document.target, run.target),
         ("runner", &document.runner, run.runner),
@@ -95,8 +92,8 @@ pub fn verify_confirmation(
 ///
 /// # Errors
 /// Why it does not.
-pub fn may_confirm(signer: &Principal, proposal: &Proposal, policy: &Policy) -> Result<(), Refusal> {
-    has_a_say(signer, proposal, policy).map_err(|refusal| match refusal {
+pub fn may_confirm(signer: &Principal, case: &Case<'_>) -> Result<(), Refusal> {
+    case.has_a_say(signer).map_err(|refusal| match refusal {
         Refusal::OwnProposal { approver, why } => Refusal::OwnRun { who: approver, why },
         Refusal::MayNotApprove { who } => Refusal::MayNotConfirm { who },
         Refusal::UnknownApprover { fingerprint } => {

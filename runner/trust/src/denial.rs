@@ -4,6 +4,7 @@ use countersign_model::{Digest, strict};
 
 use crate::approval::{DraftError, check_reason};
 use crate::authorize::{MAX_PAPERS, SignedDenial};
+use crate::case::unrevoked;
 use crate::policy::Policy;
 use crate::principal::{Principal, Right};
 use crate::refusal::{Refusal, Signed};
@@ -38,6 +39,7 @@ pub fn verify_denial(
     policy: &Policy,
 ) -> Result<(DenialDocument, Principal), Refusal> {
     let (_, denier) = signed_by(policy, namespace::DENIAL, bytes, signature)?;
+    unrevoked(&denier)?;
     if !denier.may(Right::Approve) {
         return Err(Refusal::MayNotDeny { who: denier.to_string() });
     }

@@ -10,8 +10,8 @@ use countersign_model::{Digest, Grant, Mode, Role, RollbackBy, Success};
 use serde_json::{Map, Value};
 
 use crate::{
-    ApprovalDraft, Authorized, Policy, Proposal, Refusal, Request, SignedApproval, SignedDenial, SigningKey, authorize,
-    draft, sign,
+    ApprovalDraft, Authorized, Case, Policy, Proposal, Refusal, Request, Risk, SignedApproval, SignedDenial,
+    SigningKey, authorize, draft, sign,
 };
 
 pub(crate) const NOW: u64 = 1_800_000_000_000;
@@ -31,12 +31,14 @@ pub(crate) const AGENT: u8 = 6;
 /// Nobody knows whose.
 pub(crate) const STRANGER: u8 = 7;
 pub(crate) const RUNNER: u8 = 8;
+/// Signs trust policies, and nothing else.
+pub(crate) const ROOT: u8 = 9;
 
 pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(seed)
 }
 
-fn line(seed: u8) -> String {
+pub(crate) fn line(seed: u8) -> String {
     key(seed).public_key().to_openssh()
 }
 
@@ -46,14 +48,26 @@ pub(crate) fn signed(seed: u8, namespace: &str, bytes: &[u8]) -> Vec<u8> {
 
 pub(crate) fn policy_text() -> String {
     format!(
-        r#"version = 1
-[proposals]
-unlisted = false
+        r#"version = 2
+serial = 7
+issued = "2027-01-01T00:00:00Z"
+expires = "2028-01-01T00:00:00Z"
+[roots]
+threshold = 1
+keys = ["{}"]
 [approval]
-quorum = 1
 max-validity = "2h"
 max-uses = 2
 scoped = false
+[[quorums]]
+name = "every run"
+people = 1
+[[rules]]
+name = "fixes"
+who = ["*"]
+targets = ["web-*"]
+may = ["investigate", "propose"]
+grants = ["files.read /etc/**", "files.write /etc/** max-calls=2", "files.read /var/log/**"]
 [[people]]
 name = "alice"
 keys = ["{}"]
@@ -75,6 +89,7 @@ name = "fixer"
 owner = "carol"
 keys = ["{}"]
 "#,
+        line(ROOT),
         line(ALICE),
         line(BOB),
         line(BOBS_OTHER),
@@ -150,7 +165,9 @@ pub(crate) fn document() -> ProposalDocument {
 /// A request with everything that went into it. [`World::authorize`] puts it together.
 pub(crate) struct World {
     pub(crate) policy: String,
-    pub(crate) pinned: Option<Digest>,
+    /// Digests of the policies before it.
+    pub(crate) earlier: Vec<Digest>,
+    pub(crate) risk: Risk,
     pub(crate) proposer: u8,
     pub(crate) document: ProposalDocument,
     /// Changes the manifest before it is written.
@@ -195,7 +212,8 @@ impl World {
         };
         Self {
             policy: policy_text(),
-            pinned: None,
+            earlier: Vec::new(),
+            risk: Risk { irreversible: false, subjects: 1 },
             proposer: AGENT,
             document,
             terms: |_| (),
@@ -208,7 +226,23 @@ impl World {
     }
 
     pub(crate) fn read_policy(&self) -> Policy {
-        Policy::parse(self.policy.as_bytes()).expect("a policy")
+        let policy = Policy::parse(self.policy.as_bytes()).expect("a policy");
+        policy.following(self.earlier.iter().copied().collect())
+    }
+
+    pub(crate) fn case<'a>(&self, proposal: &'a Proposal, policy: &'a Policy) -> Case<'a> {
+        Case { proposal, policy, risk: self.risk, contains: &contains }
+    }
+
+    /// Changes the policy, which must say what is replaced.
+    pub(crate) fn replace(&mut self, from: &str, to: &str) {
+        assert!(self.policy.contains(from), "{from}");
+        self.policy = self.policy.replace(from, to);
+    }
+
+    /// Adds to the policy.
+    pub(crate) fn add(&mut self, entries: &str) {
+        self.policy.push_str(entries);
     }
 
     pub(crate) fn proposal(&self) -> Result<Proposal, Refusal> {
@@ -262,11 +296,9 @@ impl World {
             .collect();
         let facts = &self.request;
         authorize(&Request {
-            proposal,
+            case: self.case(proposal, &policy),
             approvals,
             denials: &denials,
-            policy: &policy,
-            pinned_policy: self.pinned.unwrap_or(policy.digest()),
             target: facts.target,
             configuration: facts.configuration,
             runner: &facts.runner,
@@ -276,7 +308,6 @@ impl World {
             plan: facts.plan,
             uses_spent: &|_| facts.spent,
             now: facts.now,
-            contains: &contains,
         })
     }
 }

@@ -139,7 +139,8 @@ fn less(left: Limits, taken: Limits) -> Limits {
     Limits { max_calls: minus(left.max_calls, taken.max_calls), max_bytes: minus(left.max_bytes, taken.max_bytes) }
 }
 
-fn inside(wide: &Grant, narrow: &Grant, contains: Contains<'_>) -> Result<bool, GrantMismatch> {
+/// Whether one grant is the same as another, or inside it.
+pub(crate) fn inside(wide: &Grant, narrow: &Grant, contains: Contains<'_>) -> Result<bool, GrantMismatch> {
     if wide == narrow {
         return Ok(true);
     }

@@ -8,20 +8,24 @@
 
 #![forbid(unsafe_code)]
 
+mod acceptance;
 mod approval;
 #[cfg(test)]
 #[path = "../tests/support/authenticator.rs"]
 mod authenticator;
 mod authorize;
+mod case;
 mod confirmation;
 mod demands;
 mod denial;
 mod duration;
+mod explain;
 #[cfg(test)]
 mod fixture;
 mod grants;
 mod key;
 mod manifest;
+mod pattern;
 mod pause;
 mod policy;
 mod principal;
@@ -40,20 +44,27 @@ mod text;
 mod webauthn;
 mod wire;
 
+pub use acceptance::{
+    MAX_POLICIES, PolicyPins, PolicyRefusal, Roots, SignedPolicy, in_force, signatures_needed, signed_by, succeed,
+};
 pub use approval::{
     ApprovalDraft, DraftError, MAX_CONFIRMATION, MAX_REASON, MAX_ROLLBACK_OWNER, MIN_CONFIRMATION, draft,
 };
-pub use authorize::{Authorized, Request, SignedApproval, SignedDenial, authorize};
+pub use authorize::{Authorized, Request, SignedApproval, SignedDenial, authorize, not_frozen, unexpired};
+pub use case::{Case, may};
 pub use confirmation::{MAX_CONFIRMATION_DOCUMENT, WaitingRun, draft_confirmation, may_confirm, verify_confirmation};
 pub use demands::{Demands, Unmet};
 pub use denial::{Denied, MAX_DENIAL, denied, draft_denial, verify_denial};
 pub use duration::{DurationError, MAX_DURATION, parse_duration};
+pub use explain::{Finding, explain};
 pub use grants::{Contains, GrantMismatch, narrow};
 pub use key::{KeyError, MAX_KEY, PassphraseSource, SigningKey};
-pub use manifest::{MAX_MANIFEST, MAX_SIGNATURES, check_manifest, verify_approval, verify_approval_of};
+pub use manifest::{MAX_MANIFEST, MAX_SIGNATURES, check_manifest, verify_approval};
 pub use pause::{MAX_PAUSE, draft_pause, verify_pause};
-pub use policy::{MAX_POLICY, POLICY_VERSION, Policy, PolicyError};
-pub use principal::{Principal, PrincipalKind, Right};
+pub use policy::{
+    Ceiling, Difference, Freeze, MAX_POLICY, POLICY_VERSION, Policy, PolicyEntry, PolicyError, Quorum, Risk, Rule,
+};
+pub use principal::{Activity, Principal, PrincipalKind, Right};
 pub use proposal::{MAX_GRANTS, MAX_PROPOSAL, MAX_TARGETS, Proposal, may_propose};
 pub use public_key::{KeyKind, PublicKey};
 pub use refusal::{Refusal, Signed};

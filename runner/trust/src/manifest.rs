@@ -11,8 +11,8 @@ use countersign_model::{Digest, Mode, Role, strict};
 
 use crate::approval::{check_confirmation, check_reason, check_rollback_owner};
 use crate::authorize::{Request, SignedApproval};
-use crate::grants::{Contains, within};
-use crate::policy::Policy;
+use crate::case::{Case, revoked, unrevoked};
+use crate::grants::within;
 use crate::principal::{Principal, PrincipalKind, Right};
 use crate::proposal::{MAX_GRANTS, MAX_TARGETS, Proposal};
 use crate::refusal::{Refusal, Signed};
@@ -25,55 +25,18 @@ pub const MAX_SIGNATURES: usize = 64;
 
 const ON: Signed = Signed::Approval;
 
-/// Verifies one signature on a manifest's exact bytes, and tells which person it counts for. It says
-/// nothing of the manifest's content.
+/// Verifies one signature on the exact bytes of a manifest of this proposal, and tells which person it counts for. It
+/// says nothing of the manifest's content.
 ///
 /// # Errors
-/// When the signature is not valid in the namespace of approvals, its key is not listed, its owner
-/// may not approve, or is the proposer or answers for it.
-pub fn verify_approval(
-    manifest: &[u8],
-    signature: &[u8],
-    proposer: &Principal,
-    policy: &Policy,
-) -> Result<Principal, Refusal> {
-    let (_, approver) = signed_by(policy, namespace::APPROVAL, manifest, signature)?;
-    counts(&approver, proposer)?;
+/// When the signature is not valid in the namespace of approvals, was not made as the policy demands, or whoever made it has
+/// no say: see [`Case::has_a_say`].
+pub fn verify_approval(manifest: &[u8], signature: &[u8], case: &Case<'_>) -> Result<Principal, Refusal> {
+    let (signer, approver) = signed_by(case.policy, namespace::APPROVAL, manifest, signature)?;
+    case.has_a_say(&approver)?;
+    // The more is at stake, the more is demanded.
+    case.demands().satisfied_by(&signer).map_err(|unmet| Refusal::Unmet { on: ON, unmet })?;
     Ok(approver)
-}
-
-/// Verifies one signature on a manifest of this proposal. Besides the proposer, the proposer of the run that it undoes
-/// has no say.
-///
-/// # Errors
-/// As for [`verify_approval`].
-pub fn verify_approval_of(
-    manifest: &[u8],
-    signature: &[u8],
-    proposal: &Proposal,
-    policy: &Policy,
-) -> Result<Principal, Refusal> {
-    let proposer = policy.principal(proposal.proposer().fingerprint());
-    let approver = verify_approval(manifest, signature, &proposer, policy)?;
-    not_of_undone(&approver, proposal, policy)?;
-    Ok(approver)
-}
-
-/// Whether this signer has a say in a proposal: may approve, and neither proposed it, nor answers for who did, nor
-/// proposed the run that it undoes.
-pub(crate) fn has_a_say(signer: &Principal, proposal: &Proposal, policy: &Policy) -> Result<(), Refusal> {
-    counts(signer, &policy.principal(proposal.proposer().fingerprint()))?;
-    not_of_undone(signer, proposal, policy)
-}
-
-fn not_of_undone(approver: &Principal, proposal: &Proposal, policy: &Policy) -> Result<(), Refusal> {
-    let Some(undoes) = &proposal.document().undoes else { return Ok(()) };
-    let ran = policy.principal(&undoes.proposer);
-    if same(approver, &ran) {
-        let why = format!("{ran} proposed the run `{}` that is to be undone", excerpt(&undoes.run, 40));
-        return Err(Refusal::OwnProposal { approver: approver.to_string(), why });
-    }
-    Ok(())
 }
 
 /// Whether two keys are one's, or one answers for the other.
@@ -82,8 +45,9 @@ pub(crate) fn same(one: &Principal, other: &Principal) -> bool {
 }
 
 /// Whether an approver counts for what this proposer proposed.
-fn counts(approver: &Principal, proposer: &Principal) -> Result<(), Refusal> {
+pub(crate) fn counts(approver: &Principal, proposer: &Principal) -> Result<(), Refusal> {
     let own = |why: String| Refusal::OwnProposal { approver: approver.to_string(), why };
+    unrevoked(approver)?;
     if approver.fingerprint() == proposer.fingerprint() {
         return Err(own("the same key signed the proposal".to_owned()));
     }
@@ -102,15 +66,14 @@ fn counts(approver: &Principal, proposer: &Principal) -> Result<(), Refusal> {
             _ => "they proposed it".to_owned(),
         }));
     }
+    if approver.person().is_some() && approver.person() == proposer.enrolled_by() {
+        return Err(own(format!("they enrolled the key of {proposer}, who proposed it")));
+    }
     Ok(())
 }
 
-/// The people whose signatures count, at least as many as the quorum.
-pub(crate) fn quorum(
-    approval: &SignedApproval,
-    proposal: &Proposal,
-    policy: &Policy,
-) -> Result<BTreeSet<String>, Refusal> {
+/// The people whose signatures count, enough for every quorum that holds.
+pub(crate) fn quorum(approval: &SignedApproval, case: &Case<'_>) -> Result<BTreeSet<String>, Refusal> {
     if approval.manifest.len() > MAX_MANIFEST {
         let error = strict::StrictError::TooLarge { size: approval.manifest.len(), limit: MAX_MANIFEST };
         return Err(Refusal::Unreadable { on: ON, why: error.to_string() });
@@ -122,7 +85,7 @@ pub(crate) fn quorum(
     let mut people = BTreeSet::new();
     let mut first_problem = None;
     for signature in &approval.signatures {
-        match verify_approval_of(&approval.manifest, signature, proposal, policy) {
+        match verify_approval(&approval.manifest, signature, case) {
             Ok(approver) => {
                 people.insert(approver.name().to_owned());
             }
@@ -132,13 +95,10 @@ pub(crate) fn quorum(
         }
     }
     // A signature that does not count takes nothing away from those that do.
-    if people.len() >= policy.quorum() {
-        return Ok(people);
+    match case.enough(&people) {
+        Ok(()) => Ok(people),
+        Err(missing) => Err(first_problem.unwrap_or(missing)),
     }
-    Err(first_problem.unwrap_or_else(|| Refusal::QuorumNotReached {
-        needed: policy.quorum(),
-        approvers: people.into_iter().collect(),
-    }))
 }
 
 /// Reads a manifest and tests that a run could be by it, some time and on its targets: every term but the moment and
@@ -148,11 +108,13 @@ pub(crate) fn quorum(
 /// When no run will ever be by it, under this trust policy.
 pub fn check_manifest(
     bytes: &[u8],
-    proposal: &Proposal,
     steps: &BTreeMap<Role, Digest>,
-    policy: &Policy,
-    contains: Contains<'_>,
+    case: &Case<'_>,
 ) -> Result<ApprovalManifest, Refusal> {
+    let Case { proposal, policy, contains, .. } = *case;
+    let digest = Digest::of(bytes);
+    revoked("approval", &digest, policy.revocations().approval(&digest))?;
+    case.stands()?;
     let manifest: ApprovalManifest = strict::from_slice(bytes, MAX_MANIFEST)
         .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })?;
     statement(&manifest)?;
@@ -165,14 +127,14 @@ pub fn check_manifest(
         return Err(Refusal::Senseless { on: ON, why });
     }
     within(&proposal.document().grants, &terms.grants, contains).map_err(Refusal::Grants)?;
-    limits(terms, proposal, policy)?;
+    case.within_ceilings(terms.targets.iter().map(|target| target.name.as_str()), &terms.grants)?;
+    limits(terms, case)?;
     Ok(manifest)
 }
 
 /// The same for the run at hand, on its target and now; gives back the target's entry too.
 pub(crate) fn check(bytes: &[u8], request: &Request<'_>) -> Result<(ApprovalManifest, ProposedTarget), Refusal> {
-    let Request { proposal, steps, policy, contains, .. } = *request;
-    let manifest = check_manifest(bytes, proposal, steps, policy, contains)?;
+    let manifest = check_manifest(bytes, request.steps, &request.case)?;
     let terms = &manifest.predicate;
     let target = terms.targets.iter().find(|target| target.name == request.target).cloned();
     let target = target.ok_or_else(|| Refusal::TargetNotApproved { target: excerpt(request.target, 80) })?;
@@ -272,13 +234,15 @@ fn targets(terms: &Terms, proposal: &Proposal) -> Result<(), Refusal> {
 }
 
 /// What the trust policy bounds.
-fn limits(terms: &Terms, proposal: &Proposal, policy: &Policy) -> Result<(), Refusal> {
+fn limits(terms: &Terms, case: &Case<'_>) -> Result<(), Refusal> {
+    let Case { proposal, policy, .. } = *case;
     let senseless = |why: String| Refusal::Senseless { on: ON, why };
     check_reason(&terms.reason)
         .and_then(|()| check_rollback_owner(&terms.rollback_owner))
         .and_then(|()| terms.confirmation.as_ref().map_or(Ok(()), check_confirmation))
         .map_err(|error| senseless(error.to_string()))?;
-    if terms.policy != policy.digest() {
+    // What was approved under an earlier one stays where this one allows it too: all of this is asked of this one.
+    if !policy.knows(&terms.policy) {
         return Err(Refusal::OtherPolicy { approved: terms.policy, current: policy.digest() });
     }
     if terms.mode == Mode::Scoped && !policy.allows_scoped() {

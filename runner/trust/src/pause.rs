@@ -3,6 +3,7 @@ use countersign_model::strict;
 use countersign_model::text::excerpt;
 
 use crate::approval::{DraftError, check_reason};
+use crate::case::unrevoked;
 use crate::policy::Policy;
 use crate::principal::{Principal, PrincipalKind, Right};
 use crate::refusal::{Refusal, Signed};
@@ -36,6 +37,7 @@ pub fn verify_pause(
 ) -> Result<(PauseDocument, Principal), Refusal> {
     let on = Signed::Pause;
     let (_, who) = signed_by(policy, namespace::PAUSE, bytes, signature)?;
+    unrevoked(&who)?;
     let answers = who.may(Right::Operate) || who.may(Right::Approve);
     if who.kind() != PrincipalKind::Person || !answers {
         return Err(Refusal::MayNotPause { who: who.to_string() });
@@ -58,6 +60,9 @@ mod tests {
     use crate::{SigningKey, sshsig};
 
     const RUNNER: &str = "SHA256:runner";
+    const HEAD: &str = "version = 2\nserial = 1\nissued = \"2027-01-01T00:00:00Z\"\nexpires = \"2028-01-01T00:00:00Z\"\n\
+        [roots]\nthreshold = 1\nkeys = [\"ROOT\"]\n[approval]\nmax-validity = \"1h\"\n\
+        [[quorums]]\nname = \"every run\"\npeople = 1\n";
 
     #[test]
     fn any_person_with_a_say_counts_and_nobody_else() {
@@ -70,8 +75,8 @@ mod tests {
             )
         };
         let policy = format!(
-            "version = 1\n[proposals]\nunlisted = true\n[approval]\nquorum = 1\nmax-validity = \"1h\"\n{}{}{}\
-             [[agents]]\nname = \"agent\"\nowner = \"operator\"\nkeys = [\"{}\"]\n",
+            "{}{}{}{}[[agents]]\nname = \"agent\"\nowner = \"operator\"\nkeys = [\"{}\"]\n",
+            HEAD.replace("ROOT", &operator.public_key().to_openssh()),
             person("operator", &operator, "operate"),
             person("approver", &approver, "approve"),
             person("proposer", &proposer, "propose"),
@@ -96,8 +101,8 @@ mod tests {
     fn it_is_for_this_runner_and_says_why() {
         let key = SigningKey::generate("alice").expect("a key");
         let policy = format!(
-            "version = 1\n[approval]\nquorum = 1\nmax-validity = \"1h\"\n\
-             [[people]]\nname = \"alice\"\nkeys = [\"{}\"]\nmay = [\"approve\"]\n",
+            "{}[[people]]\nname = \"alice\"\nkeys = [\"{}\"]\nmay = [\"approve\"]\n",
+            HEAD.replace("ROOT", &key.public_key().to_openssh()),
             key.public_key().to_openssh()
         );
         let policy = Policy::parse(policy.as_bytes()).expect("a policy");

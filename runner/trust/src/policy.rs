@@ -1,284 +1,188 @@
-//! The trust policy: who may propose, approve and operate, and how far an approval may reach.
+//! The trust policy: who may investigate, propose, approve and operate, and how far an approval may reach.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `file.rs` | the TOML as it is written |
+//! | `book.rs` | names and keys, each once |
+//! | `rules.rs` | rules and ceilings |
+//! | `quorum.rs` | how many must approve what |
+//! | `exceptions.rs` | freezes and revocations |
+//! | `entries.rs` | every entry in words, and what differs between two policies |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use countersign_model::Digest;
-use countersign_model::text::excerpt;
-use countersign_model::toml::{self, TomlError};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use countersign_model::text::{excerpt, hides};
+use countersign_model::{Digest, Grant, toml};
 
 use crate::demands::Demands;
-use crate::duration::{DurationError, parse_duration};
-use crate::key::KeyError;
-use crate::principal::{Principal, PrincipalKind, Right};
-use crate::public_key::{KeyKind, PublicKey};
+use crate::duration::parse_duration;
+use crate::principal::{Activity, Principal, PrincipalKind, Right};
+use crate::public_key::PublicKey;
+use crate::text::parse_moment;
 use crate::webauthn::wrong_origin;
+
+mod book;
+mod entries;
+mod error;
+mod exceptions;
+mod file;
+mod quorum;
+mod rules;
+
+use book::Book;
+pub use entries::{Difference, PolicyEntry};
+pub use error::PolicyError;
+pub use exceptions::Freeze;
+use exceptions::Revocations;
+pub use quorum::{Quorum, Risk};
+pub use rules::{Ceiling, Rule};
 
 /// The largest trust policy that is read, in bytes.
 pub const MAX_POLICY: usize = 1024 * 1024;
 /// The version of the format.
-pub const POLICY_VERSION: u32 = 1;
+pub const POLICY_VERSION: u32 = 2;
 /// The longest name of a person or an agent, in bytes.
 pub(crate) const MAX_NAME: usize = 64;
+/// The longest name of a rule, in bytes.
+const MAX_TITLE: usize = 100;
+/// The highest serial: far more than there will ever be, and a whole number to every reader.
+const MAX_SERIAL: u64 = 1_000_000_000;
 /// The most origins that a policy lists.
 const MAX_ORIGINS: usize = 32;
 /// The most runs that a policy may let one approval be good for.
 const MAX_USES: u32 = 1000;
+/// The longest time for which a policy is good, in days.
+const MAX_DAYS: u64 = 3 * 366;
+/// What rules call keys that are not listed.
+pub(crate) const UNLISTED: &str = "unlisted";
 
-/// A trust policy, read and found to make sense.
+/// A trust policy, read and found to make sense. That it is the one in force, [`in_force`](crate::in_force) tells.
 #[derive(Clone, Debug)]
 pub struct Policy {
     source: Arc<[u8]>,
     digest: Digest,
-    unlisted_may_propose: bool,
-    quorum: usize,
+    serial: u64,
+    issued: u64,
+    expires: u64,
+    roots: Vec<PublicKey>,
+    threshold: usize,
     max_validity_ms: u64,
     max_uses: u32,
     scoped: bool,
     demands: Demands,
-    /// By fingerprint.
-    keys: BTreeMap<String, Principal>,
-    approvers: BTreeSet<String>,
-}
-
-/// Why a trust policy was not taken.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum PolicyError {
-    /// It is larger than is read, or not the TOML that is expected.
-    #[error(transparent)]
-    Toml(#[from] TomlError),
-    /// Its version is another one.
-    #[error("its version is `{0}`, expected `{POLICY_VERSION}`")]
-    Version(u32),
-    /// A name is no plain word.
-    #[error(
-        "`{0}` is not a name: expected 1 to {MAX_NAME} letters, digits, `.`, `_`, `@` and `-`, beginning with a letter or a digit"
-    )]
-    Name(String),
-    /// A name stands twice, perhaps in other letter case.
-    #[error("the name `{0}` stands twice")]
-    DuplicateName(String),
-    /// Somebody has no key.
-    #[error("`{0}` has no keys")]
-    NoKeys(String),
-    /// A key is not taken.
-    #[error("a key of `{name}` is not taken: {error}")]
-    Key {
-        /// Whose.
-        name: String,
-        /// Why.
-        error: KeyError,
-    },
-    /// One key stands twice.
-    #[error("the key `{fingerprint}` of `{second}` is listed already, for `{first}`")]
-    DuplicateKey {
-        /// The key.
-        fingerprint: String,
-        /// Who has it first.
-        first: String,
-        /// Who has it again.
-        second: String,
-    },
-    /// A key is another listed key once more, under another kind or application.
-    #[error("the key `{fingerprint}` of `{second}` has the same secret as one that is listed already, for `{first}`")]
-    SameSecret {
-        /// The key.
-        fingerprint: String,
-        /// Who has it first.
-        first: String,
-        /// Who has it again.
-        second: String,
-    },
-    /// An agent's key is in hardware.
-    #[error(
-        "a key of the agent `{name}` is of the kind `{kind}`: hardware is for people, since it asks for a touch; expected \
-         `ssh-ed25519`"
-    )]
-    AgentInHardware {
-        /// The agent.
-        name: String,
-        /// Its key's kind.
-        kind: KeyKind,
-    },
-    /// An origin is none, or there are too many.
-    #[error("`origins` is not taken: {0}")]
-    Origins(String),
-    /// An agent's owner is no listed person.
-    #[error("the owner `{owner}` of `{agent}` is not a person in this policy")]
-    UnknownOwner {
-        /// The agent.
-        agent: String,
-        /// Its owner.
-        owner: String,
-    },
-    /// The quorum can never be reached, or always is.
-    #[error("the quorum is {quorum}, and {approvers} people may approve: expected 1 to as many as may approve")]
-    Quorum {
-        /// The quorum.
-        quorum: u64,
-        /// How many people may approve.
-        approvers: usize,
-    },
-    /// `max-validity` is no length of time.
-    #[error("`max-validity` is not taken: {0}")]
-    Validity(DurationError),
-    /// `max-uses` is out of range.
-    #[error("`max-uses` is {0}, expected 1 to {MAX_USES}")]
-    Uses(u64),
-}
-
-/// Who may propose, approve and operate, and how far an approval may reach.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct File {
-    /// The version of this format.
-    #[schemars(range(min = POLICY_VERSION, max = POLICY_VERSION))]
-    version: u32,
-    #[serde(default)]
-    proposals: Proposals,
-    #[serde(default)]
-    keys: Keys,
-    approval: Approval,
-    #[serde(default)]
-    people: Vec<Person>,
-    #[serde(default)]
-    agents: Vec<Agent>,
-}
-
-/// Whose proposals are taken.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Proposals {
-    /// Whether keys that are not listed here may propose; their runs are marked "approval not independent".
-    #[serde(default)]
-    unlisted: bool,
-}
-
-/// What is demanded of signatures by keys in hardware, beside a touch, which always is.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    /// Where a browser may have signed with a passkey, e.g. `https://countersign.example.org`: at most 32, each as browsers
-    /// write an origin. Where there is none, no browser's signature is taken.
-    #[serde(default)]
-    #[schemars(length(max = MAX_ORIGINS))]
-    origins: Vec<String>,
-}
-
-/// What makes an approval enough, and how far it reaches.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Approval {
-    /// How many people must approve: at most as many as may. The proposer never counts.
-    #[schemars(range(min = 1))]
-    quorum: u64,
-    /// The longest time for which an approval may be good: a whole number and `s`, `m`, `h` or `d`, at most `366d`.
-    max_validity: String,
-    /// The most runs that one approval may be good for.
-    #[serde(default = "one")]
-    #[schemars(range(min = 1, max = MAX_USES))]
-    max_uses: u64,
-    /// Whether mode `scoped` may be approved, in which a run may do anything inside its grants.
-    #[serde(default)]
-    scoped: bool,
-}
-
-const fn one() -> u64 {
-    1
-}
-
-/// Somebody who may approve, propose or operate.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Person {
-    /// 1 to 64 letters, digits, `.`, `_`, `@` and `-`, beginning with a letter or a digit; each name once.
-    name: String,
-    /// Public keys as OpenSSH writes them, `ssh-ed25519 …`, and in hardware `sk-ssh-ed25519@openssh.com …` and
-    /// `sk-ecdsa-sha2-nistp256@openssh.com …`; at least one. One in hardware counts for the application that it names.
-    keys: Vec<String>,
-    /// What they may do.
-    may: Vec<Right>,
-}
-
-/// A program that may propose, and nothing else.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Agent {
-    /// As a person's.
-    name: String,
-    /// The person who answers for it, and so cannot approve what it proposes.
-    owner: Option<String>,
-    /// `ssh-ed25519` keys, as a person's; hardware would ask for a touch.
-    keys: Vec<String>,
+    book: Book,
+    rules: Vec<Rule>,
+    ceilings: Vec<Ceiling>,
+    quorums: Vec<Quorum>,
+    freezes: Vec<Freeze>,
+    revocations: Revocations,
+    /// Digests of the policies that were in force before it.
+    earlier: BTreeSet<Digest>,
 }
 
 impl Policy {
     /// Reads a trust policy in TOML.
     ///
-    /// What is left out is as strict as can be: keys that are not listed may not propose, an
-    /// approval is good for one run, and `scoped` is not allowed.
+    /// What is left out is as strict as can be: what no rule takes in is refused, an approval is good for one run, and
+    /// `scoped` is not allowed.
     ///
     /// # Errors
     /// When it is larger than [`MAX_POLICY`], is not as the format says, or makes no sense: doubled
-    /// names or keys, weak keys, people without keys, a quorum that cannot be reached.
+    /// names or keys, weak keys, people without keys, a quorum that cannot be reached, a group that nobody is in.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        let file: File = toml::from_slice(bytes, MAX_POLICY)?;
-        if file.version != POLICY_VERSION {
-            return Err(PolicyError::Version(file.version));
+        /// Read first, so that another version is told as such and not by what it lacks.
+        #[derive(serde::Deserialize)]
+        struct Versioned {
+            version: u32,
         }
+        let Versioned { version } = toml::from_slice(bytes, MAX_POLICY)?;
+        if version != POLICY_VERSION {
+            return Err(PolicyError::Version(version));
+        }
+        let file: file::File = toml::from_slice(bytes, MAX_POLICY)?;
+        if !(1..=MAX_SERIAL).contains(&file.serial) {
+            return Err(PolicyError::Serial(file.serial));
+        }
+        let (issued, expires) = (moment("issued", &file.issued)?, moment("expires", &file.expires)?);
+        span("the policy", issued, expires)?;
 
         let demands = Demands { origins: origins(&file.keys.origins)?, ..Demands::default() };
-        let mut book = Book::default();
-        let mut approvers = BTreeSet::new();
-        for person in &file.people {
-            let rights = person.may.iter().copied().collect::<BTreeSet<_>>();
-            if rights.contains(&Right::Approve) {
-                approvers.insert(person.name.clone());
-            }
-            book.add(&person.name, PrincipalKind::Person, None, &rights, &person.keys)?;
+        let book = Book::read(&file.people, &file.agents)?;
+        let revocations = Revocations::read(&file.revocations, &book)?;
+        let (roots, threshold) = roots(&file.roots, &book, &revocations)?;
+        let groups = |of: &'static str, name: &str, groups: &BTreeSet<String>| {
+            let unknown = groups.iter().find(|group| book.members(group).next().is_none());
+            unknown.map_or(Ok(()), |group| {
+                let why = format!("nobody who may approve is in the group `{}`", excerpt(group, MAX_NAME));
+                Err(PolicyError::Entry { what: of, name: excerpt(name, MAX_TITLE), why })
+            })
+        };
+        let rules = named(
+            "rule",
+            file.rules,
+            |rule| &rule.name,
+            |rule| {
+                groups("rule", &rule.name, &rule.approvers)?;
+                Rule::read(rule)
+            },
+        )?;
+        let ceilings = named("ceiling", file.ceilings, |ceiling| &ceiling.name, Ceiling::read)?;
+        let quorums = named(
+            "quorum",
+            file.quorums,
+            |quorum| &quorum.name,
+            |quorum| {
+                groups("quorum", &quorum.name, &quorum.groups)?;
+                Quorum::read(quorum, &book)
+            },
+        )?;
+        if !quorums.iter().any(Quorum::is_general) {
+            return Err(PolicyError::NoQuorum);
         }
-        for agent in &file.agents {
-            if let Some(owner) = &agent.owner
-                && !file.people.iter().any(|person| person.name == *owner)
-            {
-                return Err(PolicyError::UnknownOwner {
-                    agent: excerpt(&agent.name, MAX_NAME),
-                    owner: excerpt(owner, MAX_NAME),
-                });
-            }
-            let rights = BTreeSet::from([Right::Propose]);
-            book.add(&agent.name, PrincipalKind::Agent, agent.owner.clone(), &rights, &agent.keys)?;
-        }
+        let freezes = named("freeze", file.freezes, |freeze| &freeze.name, Freeze::read)?;
 
-        let quorum = usize::try_from(file.approval.quorum).ok().filter(|quorum| (1..=approvers.len()).contains(quorum));
-        let quorum = quorum.ok_or(PolicyError::Quorum { quorum: file.approval.quorum, approvers: approvers.len() })?;
         let max_uses = u32::try_from(file.approval.max_uses).ok().filter(|uses| (1..=MAX_USES).contains(uses));
         let max_uses = max_uses.ok_or(PolicyError::Uses(file.approval.max_uses))?;
         let max_validity = parse_duration(&file.approval.max_validity).map_err(PolicyError::Validity)?;
         Ok(Self {
             source: bytes.into(),
             digest: Digest::of(bytes),
-            unlisted_may_propose: file.proposals.unlisted,
-            quorum,
+            serial: file.serial,
+            issued,
+            expires,
+            roots,
+            threshold,
             // At most a year: it fits.
             max_validity_ms: u64::try_from(max_validity.as_millis()).unwrap_or(0),
             max_uses,
             scoped: file.approval.scoped,
             demands,
-            keys: book.keys,
-            approvers,
+            book,
+            rules,
+            ceilings,
+            quorums,
+            freezes,
+            revocations,
+            earlier: BTreeSet::new(),
         })
+    }
+
+    /// The same, with the policies that its runner says were in force before it: what was approved under one of them is
+    /// judged by this one, and stays good where this one allows it too.
+    #[must_use]
+    pub fn following(mut self, earlier: BTreeSet<Digest>) -> Self {
+        self.earlier = earlier;
+        self
     }
 
     /// The format as a JSON Schema, for the reference.
     #[must_use]
     pub fn schema() -> schemars::Schema {
-        schemars::schema_for!(File)
+        schemars::schema_for!(file::File)
     }
 
-    /// Digest of the exact bytes, which the operator's configuration pins and every approval names.
+    /// Digest of the exact bytes, which every approval names.
     #[must_use]
     pub const fn digest(&self) -> Digest {
         self.digest
@@ -290,10 +194,46 @@ impl Policy {
         &self.source
     }
 
-    /// How many people must approve; at least 1.
+    /// Which version of the policy it is; at least 1.
     #[must_use]
-    pub const fn quorum(&self) -> usize {
-        self.quorum
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// When it was made, in milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub const fn issued(&self) -> u64 {
+        self.issued
+    }
+
+    /// From when on nothing is proposed, approved or run by it, in milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub const fn expires(&self) -> u64 {
+        self.expires
+    }
+
+    /// The keys that decide on the policy itself, each once.
+    #[must_use]
+    pub fn roots(&self) -> &[PublicKey] {
+        &self.roots
+    }
+
+    /// How many of the roots must sign; at least 1.
+    #[must_use]
+    pub const fn threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// Digests of the policies that were in force before it.
+    #[must_use]
+    pub const fn earlier(&self) -> &BTreeSet<Digest> {
+        &self.earlier
+    }
+
+    /// Whether this is the policy with that digest, or one that came after it.
+    #[must_use]
+    pub fn knows(&self, policy: &Digest) -> bool {
+        self.digest == *policy || self.earlier.contains(policy)
     }
 
     /// The longest time between an approval's beginning and its end, in milliseconds.
@@ -320,81 +260,149 @@ impl Policy {
         &self.demands
     }
 
-    /// Whether a key that is not listed may propose.
+    /// Whether a key that is not listed may propose, somewhere.
     #[must_use]
-    pub const fn unlisted_may_propose(&self) -> bool {
-        self.unlisted_may_propose
+    pub fn unlisted_may_propose(&self) -> bool {
+        self.rules.iter().any(|rule| rule.names_unlisted() && rule.lets(Activity::Propose))
     }
 
-    /// The names of the people who may approve.
+    /// Every grant of its rules and ceilings, with what it stands in: for who knows what a scope means to find those
+    /// that make no sense.
+    pub fn grants(&self) -> impl Iterator<Item = (String, &Grant)> {
+        let rules =
+            self.rules.iter().flat_map(|rule| rule.grants().map(|grant| (format!("rule `{}`", rule.name()), grant)));
+        let ceilings = self
+            .ceilings
+            .iter()
+            .flat_map(|ceiling| ceiling.grants().iter().map(|grant| (format!("ceiling `{}`", ceiling.name()), grant)));
+        rules.chain(ceilings)
+    }
+
+    /// The names of the people who may approve, and are not revoked.
     pub fn approvers(&self) -> impl Iterator<Item = &str> {
-        self.approvers.iter().map(String::as_str)
+        self.book.approvers().filter(|name| !self.revocations.names(name))
     }
 
-    /// Whose key this is. One that is not listed is a principal too, with hardly any rights.
+    /// A person by name, with a key of theirs that is not revoked, if there is one.
+    pub(crate) fn person(&self, name: &str) -> Option<Principal> {
+        let theirs = |principal: &&Principal| principal.kind() == PrincipalKind::Person && principal.name() == name;
+        let mut keys = self.book.principals().filter(theirs).map(|principal| self.principal(principal.fingerprint()));
+        keys.find(|principal| principal.revoked().is_none())
+    }
+
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    pub(crate) fn ceilings(&self) -> &[Ceiling] {
+        &self.ceilings
+    }
+
+    pub(crate) fn quorums(&self) -> &[Quorum] {
+        &self.quorums
+    }
+
+    pub(crate) fn freezes(&self) -> &[Freeze] {
+        &self.freezes
+    }
+
+    pub(crate) const fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Whether a person is in one of these groups.
+    pub(crate) fn is_in(&self, person: &str, groups: &BTreeSet<String>) -> bool {
+        groups.iter().any(|group| self.book.members(group).any(|member| member == person))
+    }
+
+    /// Whose key this is. One that is not listed is a principal too, with hardly any rights; one that is revoked has none.
     #[must_use]
     pub fn principal(&self, fingerprint: &str) -> Principal {
-        self.keys.get(fingerprint).cloned().unwrap_or_else(|| Principal {
+        let mut principal = self.book.principal(fingerprint).cloned().unwrap_or_else(|| Principal {
             name: excerpt(fingerprint, 80),
             kind: PrincipalKind::Unlisted,
             fingerprint: excerpt(fingerprint, 80),
             owner: None,
-            rights: self.unlisted_may_propose.then_some(Right::Propose).into_iter().collect(),
-        })
+            enrolled_by: None,
+            rights: self.unlisted_may_propose().then_some(Right::Propose).into_iter().collect(),
+            revoked: None,
+        });
+        principal.revoked = self.revocations.of(&principal).map(str::to_owned);
+        if principal.revoked.is_some() {
+            principal.rights.clear();
+        }
+        principal
     }
 }
 
-/// Names and keys, each once.
-#[derive(Default)]
-struct Book {
-    names: BTreeSet<String>,
-    keys: BTreeMap<String, Principal>,
-    /// Whose each key is, by what one secret has in common under several kinds and applications.
-    secrets: BTreeMap<Vec<u8>, String>,
+/// Reads what has names that are shown, each once.
+fn named<T, U>(
+    what: &'static str,
+    entries: Vec<T>,
+    name: impl Fn(&T) -> &String,
+    mut read: impl FnMut(T) -> Result<U, PolicyError>,
+) -> Result<Vec<U>, PolicyError> {
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::new();
+    for entry in entries {
+        let title = name(&entry);
+        if title.trim() != title || title.is_empty() || title.len() > MAX_TITLE || hides(title) {
+            return Err(PolicyError::Title(excerpt(title, MAX_TITLE), what));
+        }
+        if !seen.insert(title.to_lowercase()) {
+            return Err(PolicyError::DuplicateName(excerpt(title, MAX_TITLE)));
+        }
+        all.push(read(entry)?);
+    }
+    Ok(all)
 }
 
-impl Book {
-    fn add(
-        &mut self,
-        name: &str,
-        kind: PrincipalKind,
-        owner: Option<String>,
-        rights: &BTreeSet<Right>,
-        lines: &[String],
-    ) -> Result<(), PolicyError> {
-        if !is_name(name) {
-            return Err(PolicyError::Name(excerpt(name, MAX_NAME)));
-        }
-        if !self.names.insert(name.to_ascii_lowercase()) {
-            return Err(PolicyError::DuplicateName(name.to_owned()));
-        }
-        if lines.is_empty() {
-            return Err(PolicyError::NoKeys(name.to_owned()));
-        }
-        for line in lines {
-            let key =
-                PublicKey::from_openssh(line).map_err(|error| PolicyError::Key { name: name.to_owned(), error })?;
-            let fingerprint = key.fingerprint().to_owned();
-            if let Some(first) = self.keys.get(&fingerprint) {
-                let (first, second) = (first.name.clone(), name.to_owned());
-                return Err(PolicyError::DuplicateKey { fingerprint, first, second });
+fn roots(file: &file::Roots, book: &Book, revocations: &Revocations) -> Result<(Vec<PublicKey>, usize), PolicyError> {
+    let wrong = PolicyError::Roots;
+    let mut roots: BTreeMap<String, PublicKey> = BTreeMap::new();
+    let (mut people, mut secrets) = (BTreeSet::new(), BTreeSet::new());
+    for line in &file.keys {
+        let key =
+            PublicKey::from_openssh(line).map_err(|error| PolicyError::Key { name: "roots".to_owned(), error })?;
+        let fingerprint = key.fingerprint().to_owned();
+        if let Some(whose) = book.principal(&fingerprint) {
+            if whose.kind() == PrincipalKind::Agent {
+                return Err(wrong(format!(
+                    "`{fingerprint}` is a key of {whose}, and only people decide on the policy"
+                )));
             }
-            if kind == PrincipalKind::Agent && key.kind().is_hardware() {
-                return Err(PolicyError::AgentInHardware { name: name.to_owned(), kind: key.kind() });
+            if !people.insert(whose.name().to_owned()) {
+                return Err(wrong(format!("{whose} has two of the keys, and counts once")));
             }
-            if let Some(first) = self.secrets.insert(key.secret(), name.to_owned()) {
-                return Err(PolicyError::SameSecret { fingerprint, first, second: name.to_owned() });
+            if let Some(reason) = revocations.of(whose) {
+                return Err(wrong(format!("{whose} is revoked: {}", excerpt(reason, 200))));
             }
-            let principal = Principal {
-                name: name.to_owned(),
-                kind,
-                fingerprint: fingerprint.clone(),
-                owner: owner.clone(),
-                rights: rights.clone(),
-            };
-            self.keys.insert(fingerprint, principal);
         }
-        Ok(())
+        if revocations.key(&fingerprint) {
+            return Err(wrong(format!("the key `{fingerprint}` is revoked")));
+        }
+        if !secrets.insert(key.secret()) {
+            return Err(wrong(format!("the key `{fingerprint}` stands twice")));
+        }
+        roots.insert(fingerprint, key);
+    }
+    let threshold = usize::try_from(file.threshold).ok().filter(|threshold| (1..=roots.len()).contains(threshold));
+    let count = roots.len();
+    let threshold = threshold.ok_or_else(|| {
+        wrong(format!("the threshold is {}, and there are {count} keys: expected 1 to {count}", file.threshold))
+    })?;
+    Ok((roots.into_values().collect(), threshold))
+}
+
+fn moment(key: &'static str, text: &str) -> Result<u64, PolicyError> {
+    parse_moment(text).ok_or_else(|| PolicyError::Moment { key, found: excerpt(text, 40) })
+}
+
+fn span(what: &str, from: u64, until: u64) -> Result<(), PolicyError> {
+    let longest = MAX_DAYS * 86_400_000;
+    match until.checked_sub(from) {
+        Some(length) if (1..=longest).contains(&length) => Ok(()),
+        _ => Err(PolicyError::Span { what: what.to_owned(), days: MAX_DAYS }),
     }
 }
 

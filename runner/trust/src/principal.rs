@@ -28,6 +28,27 @@ impl Right {
     }
 }
 
+/// What a rule lets agents and people do before anybody approves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Activity {
+    /// Read a target, by hand or by a bundle's investigation.
+    Investigate,
+    /// Rehearse a bundle, and propose it.
+    Propose,
+}
+
+impl Activity {
+    /// The word in the trust policy.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Investigate => "investigate",
+            Self::Propose => "propose",
+        }
+    }
+}
+
 /// What stands behind a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrincipalKind {
@@ -47,7 +68,10 @@ pub struct Principal {
     pub(crate) kind: PrincipalKind,
     pub(crate) fingerprint: String,
     pub(crate) owner: Option<String>,
+    pub(crate) enrolled_by: Option<String>,
     pub(crate) rights: BTreeSet<Right>,
+    /// Why nothing that it signs counts.
+    pub(crate) revoked: Option<String>,
 }
 
 impl Principal {
@@ -79,7 +103,19 @@ impl Principal {
         }
     }
 
-    /// Whether the trust policy gives it this right.
+    /// The person who put the key into the trust policy, where that says so.
+    #[must_use]
+    pub fn enrolled_by(&self) -> Option<&str> {
+        self.enrolled_by.as_deref()
+    }
+
+    /// Why nothing that the key signs counts any more, where it is revoked; in the words of who revoked it.
+    #[must_use]
+    pub fn revoked(&self) -> Option<&str> {
+        self.revoked.as_deref()
+    }
+
+    /// Whether the trust policy gives it this right; one that is revoked has none.
     #[must_use]
     pub fn may(&self, right: Right) -> bool {
         self.rights.contains(&right)

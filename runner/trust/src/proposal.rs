@@ -4,6 +4,7 @@ use countersign_model::documents::{DOCUMENT_VERSION, ProposalDocument, ProposedT
 use countersign_model::text::excerpt;
 use countersign_model::{Access, Digest, Mode, Role, RollbackBy, strict};
 
+use crate::case::unrevoked;
 use crate::policy::Policy;
 use crate::principal::{Principal, Right};
 use crate::refusal::{Refusal, Signed};
@@ -83,9 +84,10 @@ impl Proposal {
 /// Who the key belongs to, if they may propose.
 ///
 /// # Errors
-/// [`Refusal::MayNotPropose`].
+/// [`Refusal::MayNotPropose`], or [`Refusal::Revoked`].
 pub fn may_propose(policy: &Policy, fingerprint: &str) -> Result<Principal, Refusal> {
     let proposer = policy.principal(fingerprint);
+    unrevoked(&proposer)?;
     if proposer.may(Right::Propose) { Ok(proposer) } else { Err(Refusal::MayNotPropose { who: proposer.to_string() }) }
 }
 

@@ -5,8 +5,9 @@ use countersign_model::{Digest, Role};
 
 use crate::demands::Unmet;
 use crate::grants::GrantMismatch;
+use crate::principal::Activity;
 use crate::sshsig::SignatureError;
-use crate::text::{length, time};
+use crate::text::{length, moment, time};
 
 /// What a signature is on, as messages name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +137,68 @@ pub enum Refusal {
         /// The proposer.
         who: String,
     },
+    /// No rule of the trust policy takes it in.
+    #[error("{who} may not {} this on `{target}`: {why}", .activity.name())]
+    NoRule {
+        /// Who wants to.
+        who: String,
+        /// To do what.
+        activity: Activity,
+        /// Where.
+        target: String,
+        /// Why the rule that came closest does not.
+        why: String,
+    },
+    /// The trust policy revokes it.
+    #[error("{what} is revoked: {reason}")]
+    Revoked {
+        /// What.
+        what: String,
+        /// Why, in the words of who revoked it, made visible.
+        reason: String,
+    },
+    /// The trust policy is over.
+    #[error("the trust policy expired at {}, and it is {}", time(*.at), time(*.now))]
+    PolicyExpired {
+        /// When, in milliseconds since 1970-01-01 UTC.
+        at: u64,
+        /// The time.
+        now: u64,
+    },
+    /// The trust policy lets no run begin on the target now.
+    #[error("no run begins on `{target}` until {}, by the freeze `{freeze}`: {reason}", moment(*.until))]
+    Frozen {
+        /// The freeze's name.
+        freeze: String,
+        /// The target.
+        target: String,
+        /// Until when, in milliseconds since 1970-01-01 UTC.
+        until: u64,
+        /// Why, in the words of who froze it, made visible.
+        reason: String,
+    },
+    /// The approval grants more than the trust policy lets anybody approve there.
+    #[error("`{grant}` is above the trust policy's ceiling `{ceiling}` for `{target}`: {why}")]
+    AboveCeiling {
+        /// The ceiling's name.
+        ceiling: String,
+        /// The target.
+        target: String,
+        /// The grant.
+        grant: String,
+        /// Why.
+        why: String,
+    },
+    /// Its signer may approve, and not this.
+    #[error("{who} may not approve this on `{target}`: by the rules that take it in ({}), others do", names(.rules))]
+    MayNotApproveThis {
+        /// Who signed it.
+        who: String,
+        /// The target.
+        target: String,
+        /// The rules' names.
+        rules: Vec<String>,
+    },
     /// A runner's document was not signed by this runner.
     #[error("the {on} is signed by `{signer}` and not by this runner, `{runner}`")]
     NotThisRunner {
@@ -147,14 +210,9 @@ pub enum Refusal {
         runner: String,
     },
 
-    /// The trust policy is not the one that the operator pinned.
-    #[error("the trust policy is `{found}`, and the configuration pins `{pinned}`")]
-    PolicyNotPinned {
-        /// What the configuration pins.
-        pinned: Digest,
-        /// The policy that was read.
-        found: Digest,
-    },
+    /// The trust policy that was read is in force no more.
+    #[error("another trust policy was installed meanwhile")]
+    NewerPolicy,
     /// The bundle is not the proposed one.
     #[error("the bundle is `{found}`, and `{proposed}` was proposed")]
     BundleChanged {
@@ -264,10 +322,12 @@ pub enum Refusal {
         approvers: Vec<String>,
     },
     /// Too few have approved.
-    #[error("{needed} must approve, and {} have: {}", .approvers.len(), names(.approvers))]
+    #[error("{wants} must approve by the quorum `{quorum}`, and {} did: {}", .approvers.len(), names(.approvers))]
     QuorumNotReached {
-        /// How many must.
-        needed: usize,
+        /// The quorum's name.
+        quorum: String,
+        /// Whom it counts and how many, e.g. `2 people of `sre``.
+        wants: String,
         /// Who has.
         approvers: Vec<String>,
     },
@@ -340,7 +400,9 @@ pub enum Refusal {
     #[error("the approval grants more than was proposed: {0}")]
     Grants(GrantMismatch),
     /// The manifest was made under another trust policy.
-    #[error("the approval was given under the trust policy `{approved}`, and `{current}` is in force")]
+    #[error(
+        "the approval was given under the trust policy `{approved}`, and `{current}` is in force, which does not follow it"
+    )]
     OtherPolicy {
         /// The one it names.
         approved: Digest,
@@ -439,6 +501,8 @@ impl Refusal {
     pub const fn awaits_approval(&self) -> bool {
         match self {
             Self::NotApproved { .. }
+            | Self::MayNotApproveThis { .. }
+            | Self::AboveCeiling { .. }
             | Self::QuorumNotReached { .. }
             | Self::SignedApart { .. }
             | Self::UnknownApprover { .. }
@@ -499,14 +563,30 @@ impl Refusal {
             Self::TooMany { .. } => "remove what is not needed and try again",
             Self::OtherProposer { .. } => "propose again with `countersign propose --key` and the proposer's own key",
             Self::MayNotPropose { .. } => {
-                "list the key in the trust policy, under [[agents]] or with may = [\"propose\"], or allow unlisted keys"
+                "list the key in the trust policy, under [[agents]] or with may = [\"propose\"], or let a rule name `unlisted`"
+            }
+            Self::NoRule { .. } => {
+                "nothing changed; ask for less, or have a rule of the trust policy take it in: `countersign trust show` lists \
+                 them, `countersign trust propose` makes the next version"
+            }
+            Self::Revoked { .. } => {
+                "nothing changed; a revocation ends with a trust policy that does not list it: `countersign trust show`"
+            }
+            Self::PolicyExpired { .. } => {
+                "nothing changed; propose a trust policy with a later `expires` and a higher serial, have it signed and install \
+                 it: `countersign trust propose`"
+            }
+            Self::Frozen { .. } => {
+                "nothing changed and no use is spent; run it then, or lift the freeze by a new trust policy"
+            }
+            Self::AboveCeiling { .. } => "approve it again with narrower grants; no approval can exceed the ceiling",
+            Self::MayNotApproveThis { .. } => {
+                "have it approved by somebody of the groups that these rules name: `countersign trust show` lists them"
             }
             Self::NotThisRunner { .. } | Self::OtherRunner { .. } => {
                 "run it on the runner that it is meant for, or propose it again on this one"
             }
-            Self::PolicyNotPinned { .. } => {
-                "put the trust policy back, or, if you changed it on purpose, pin its new digest in the configuration"
-            }
+            Self::NewerPolicy => "nothing changed; try again: it decides anew",
             Self::BundleChanged { .. } | Self::StepChanged { .. } | Self::ArgumentsChanged => {
                 "put back what was proposed, or propose the change again and have it approved"
             }

@@ -5,6 +5,7 @@ use countersign_model::strict;
 use countersign_model::text::excerpt;
 
 use crate::approval::{DraftError, check_reason};
+use crate::case::unrevoked;
 use crate::manifest::same;
 use crate::policy::Policy;
 use crate::principal::{Principal, PrincipalKind, Right};
@@ -31,19 +32,22 @@ pub fn draft_resolution(document: &ResolutionDocument) -> Result<Vec<u8>, DraftE
 }
 
 /// Whether this principal may say what becomes of what a run left: a person who may approve, and none of `proposers`, who
-/// proposed the run and, where it undid another, that one, nor anybody who answers for one of them.
+/// proposed the run and, where it undid another, that one, nor anybody who answers for one of them or enrolled their key.
 ///
 /// # Errors
 /// When they may not.
 pub fn may_resolve(who: &Principal, proposers: &[Principal]) -> Result<(), Refusal> {
+    unrevoked(who)?;
     if who.kind() != PrincipalKind::Person || !who.may(Right::Approve) {
         let why = "only a person may whom the trust policy lets approve".to_owned();
         return Err(Refusal::MayNotResolve { who: who.to_string(), why });
     }
-    match proposers.iter().find(|proposer| same(who, proposer)) {
+    let enrolled = |own: &Principal| who.person().is_some() && who.person() == own.enrolled_by();
+    match proposers.iter().find(|proposer| same(who, proposer) || enrolled(proposer)) {
         None => Ok(()),
         Some(own) => {
             let why = match own.kind() {
+                _ if !same(who, own) => format!("they enrolled the key of {own}, who proposed it"),
                 PrincipalKind::Agent => format!("they own {own}, who proposed it"),
                 _ => "they proposed it".to_owned(),
             };

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::policy::{MAX_NAME, POLICY_VERSION, Policy, PolicyError};
+use crate::policy::{MAX_NAME, POLICY_VERSION, Policy, PolicyError, UNLISTED};
 use crate::public_key::PublicKey;
+use crate::text::moment;
 
 /// What a first trust policy is made from.
 #[derive(Clone, Copy, Debug)]
@@ -16,35 +17,70 @@ pub struct StarterPolicy<'a> {
     pub proposers: &'a [PublicKey],
     /// Whether keys that are not listed may propose.
     pub unlisted: bool,
+    /// The time, in milliseconds since 1970-01-01 UTC; the policy is good for a year from then on.
+    pub now: u64,
 }
 
+/// For how long a first policy is good, in milliseconds: 365 days.
+const GOOD_FOR: u64 = 365 * 86_400_000;
+
 impl StarterPolicy<'_> {
-    /// The policy as TOML with comments, for an operator to read and edit; one approval suffices.
-    /// Names come from the keys' comments.
+    /// The policy as TOML with comments, for an operator to read and edit; one approval suffices, and whoever may propose
+    /// may ask for whatever the ceilings of a target allow. The approvers' keys are its roots, and most of them must sign the
+    /// next one: a single one could make itself the only approver. Names come from the keys' comments.
     ///
     /// # Errors
     /// When no approver is given, or the result would not be taken by [`Policy::parse`].
     pub fn render(&self) -> Result<String, PolicyError> {
+        let approvers = distinct(self.approvers);
         let mut text = format!(
-            "# Who may propose, approve and run. The configuration pins the digest of this file.\n\
+            "# Who may propose, approve and run. The next version has a higher serial, and is signed by these roots and its own:\n\
+             # `countersign trust propose` tests it and says who must.\n\
              version = {POLICY_VERSION}\n\
+             serial = 1\n\
+             issued = \"{}\"\n\
+             # From then on nothing is proposed, approved or run.\n\
+             expires = \"{}\"\n\
              \n\
-             [proposals]\n\
-             # Whether a key that is not listed below may propose. Runs of such proposals are marked\n\
-             # \"approval not independent\": nobody can tell whether their approver made them.\n\
-             unlisted = {}\n\
+             [roots]\n\
+             threshold = {}\n\
+             keys = [\n",
+            moment(self.now),
+            moment(self.now.saturating_add(GOOD_FOR)),
+            approvers.len() / 2 + 1,
+        );
+        for key in &approvers {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "    \"{}\",", key.to_openssh());
+        }
+        text.push_str(
+            "]\n\
              \n\
              [approval]\n\
-             # How many people must sign. The proposer never counts.\n\
-             quorum = 1\n\
              max-validity = \"24h\"\n\
              max-uses = 1\n\
              # Whether a run may do anything inside its grants, and not just its plan.\n\
-             scoped = false\n",
-            self.unlisted
+             scoped = false\n\
+             \n\
+             [[quorums]]\n\
+             name = \"every run\"\n\
+             # How many people must sign. The proposer never counts.\n\
+             people = 1\n\
+             \n\
+             [[rules]]\n\
+             name = \"whatever the ceilings allow\"\n",
         );
-        let mut names = BTreeSet::new();
-        let approvers = distinct(self.approvers);
+        if self.unlisted {
+            text.push_str(
+                "# Keys that are not listed below may propose too. Runs of such proposals are marked \"approval not\n\
+                 # independent\": nobody can tell whether their approver made them.\n\
+                 who = [\"*\", \"unlisted\"]\n",
+            );
+        } else {
+            text.push_str("who = [\"*\"]\n");
+        }
+        text.push_str("targets = [\"*\"]\nmay = [\"investigate\", \"propose\"]\nwithin-ceilings = true\n");
+        let mut names = BTreeSet::from([UNLISTED.to_owned()]);
         for key in &approvers {
             let may = if self.proposers.contains(key) {
                 r#""approve", "propose", "operate""#

@@ -15,6 +15,13 @@ pub fn moment(milliseconds: u64) -> String {
     time(milliseconds / 1000 * 1000)
 }
 
+/// Reads what [`moment`] writes, and nothing else: one moment has one spelling.
+pub(crate) fn parse_moment(text: &str) -> Option<u64> {
+    let parsed: jiff::Timestamp = text.parse().ok()?;
+    let milliseconds = u64::try_from(parsed.as_millisecond()).ok()?;
+    (moment(milliseconds) == text).then_some(milliseconds)
+}
+
 /// A length of time in whole units where it has them, e.g. `10m`.
 #[must_use]
 pub fn length(milliseconds: u64) -> String {
@@ -34,6 +41,19 @@ mod tests {
     fn shows_times() {
         assert_eq!(time(0), "1970-01-01T00:00:00Z");
         assert_eq!(moment(1999), "1970-01-01T00:00:01Z");
+        for text in ["1970-01-01T00:00:01Z", "2026-11-26T05:00:00Z"] {
+            assert_eq!(parse_moment(text).map(moment).as_deref(), Some(text));
+        }
+        for text in [
+            "",
+            "2026-11-26",
+            "2026-11-26T05:00:00",
+            "2026-11-26T05:00:00.5Z",
+            "2026-11-26T06:00:00+01:00",
+            "1969-12-31T00:00:00Z",
+        ] {
+            assert_eq!(parse_moment(text), None, "{text}");
+        }
         assert_eq!(time(u64::MAX), "18446744073709551615 ms");
         assert_eq!(length(86_400_000), "1d");
         assert_eq!(length(5_400_000), "90m");

@@ -14,6 +14,8 @@ pub struct StandingDocument {
     pub proposal: Digest,
     /// Digest of the trust policy in force.
     pub policy: Digest,
+    /// Digests of those before it, approvals under which are judged by it.
+    pub earlier_policies: Vec<Digest>,
     /// The proposal's targets, in its order.
     pub targets: Vec<TargetStanding>,
     /// The run that it undoes, as the runner recorded it.

@@ -119,6 +119,7 @@ impl Exported {
         };
         contents.end()?;
         super::names::plain(&standing, &stored)?;
+        let policy = policy.following(standing.earlier_policies.iter().copied().collect());
         let exported = Self { entries, runner, policy, provenance, standing, stored, papers, registry, clock };
         exported.hangs_together()?;
         Ok(exported)
@@ -288,10 +289,6 @@ impl Desk for Exported {
 
     fn policy(&self) -> &Policy {
         &self.policy
-    }
-
-    fn pinned_policy(&self) -> Digest {
-        self.policy.digest()
     }
 
     fn decisive(&self) -> Result<u64, PipelineError> {

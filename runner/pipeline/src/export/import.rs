@@ -10,7 +10,7 @@ use crate::given::{Given, given};
 use crate::propose::proposal_name;
 use crate::runner::Runner;
 use crate::stored::Stored;
-use crate::target::Target;
+use crate::target::{Target, containing};
 
 /// What an exported proposal brought back.
 #[derive(Debug, Serialize)]
@@ -90,7 +90,7 @@ pub fn import<'t>(
         not_kept: Vec::new(),
         approval: None,
         signed: 0,
-        quorum: runner.policy().quorum(),
+        quorum: crate::given::quorum(runner, &stored),
     };
     let uncounted = keep_denials(runner, &exported, &stored, &mut imported)?;
     match uncounted {
@@ -192,7 +192,7 @@ fn keep_approvals<'t>(
         let names = stored.proposal.document().targets.iter().map(|target| target.name.as_str());
         let targets: Vec<_> = names.map(|name| Ok((name, configured(name)?))).collect::<Result<_, PipelineError>>()?;
         still_given(runner, stored, &targets, new.iter().map(|(manifest, _)| *manifest))?;
-        once(runner, &all, &imported.approvals)?;
+        once(runner, stored, &all, &imported.approvals)?;
     }
     let now = runner.decisive()?;
     if let Some(most) = all.iter().filter(|given| given.open(now)).max_by_key(|given| given.approvers.len()) {
@@ -222,9 +222,11 @@ fn together(runner: &Runner, exported: &Exported, stored: &Stored) -> Result<Vec
 
 /// Refuses a file by which somebody would have given two approvals that could both start a run. One that waits for
 /// others still does no harm: it is tested again when they sign.
-fn once(runner: &Runner, all: &[Given], papers: &[ImportedPaper]) -> Result<(), PipelineError> {
-    let (now, quorum) = (runner.decisive()?, runner.policy().quorum());
-    let starts = |given: &&Given| given.open(now) && given.approvers.len() >= quorum;
+fn once(runner: &Runner, stored: &Stored, all: &[Given], papers: &[ImportedPaper]) -> Result<(), PipelineError> {
+    let now = runner.decisive()?;
+    let contains = containing(runner.registry());
+    let case = stored.case(runner.policy(), &contains);
+    let starts = |given: &&Given| given.open(now) && case.enough(&given.approvers).is_ok();
     for paper in papers.iter().filter(|paper| paper.new) {
         let theirs: Vec<&Given> =
             all.iter().filter(starts).filter(|given| given.approvers.contains(&paper.by)).collect();

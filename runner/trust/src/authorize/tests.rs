@@ -45,7 +45,6 @@ fn allows_what_was_approved() {
 
 #[test]
 fn what_the_runner_found_must_be_what_was_proposed() {
-    refuses!(Refusal::PolicyNotPinned { .. }, |w| w.pinned = Some(digest("another policy")));
     refuses!(Refusal::BundleChanged { .. }, |w| w.request.bundle = digest("another bundle"));
     refuses!(Refusal::StepChanged { role: Role::Fix, found: Some(_), proposed: Some(_) }, |w| {
         w.request.steps.insert(Role::Fix, digest("another fix"));
@@ -212,11 +211,9 @@ fn uses_are_counted_by_the_manifests_digest() {
     let digest = countersign_model::Digest::of(&approvals[0].manifest);
     let facts = &world.request;
     let request = crate::Request {
-        proposal: &proposal,
+        case: world.case(&proposal, &policy),
         approvals: &approvals,
         denials: &[],
-        policy: &policy,
-        pinned_policy: policy.digest(),
         target: facts.target,
         configuration: facts.configuration,
         runner: &facts.runner,
@@ -226,7 +223,6 @@ fn uses_are_counted_by_the_manifests_digest() {
         plan: facts.plan,
         uses_spent: &|asked| u32::from(*asked == digest),
         now: facts.now,
-        contains: &contains,
     };
     assert!(matches!(crate::authorize(&request), Err(Refusal::UsedUp { uses: 1, spent: 1 })));
 }
@@ -282,7 +278,7 @@ fn a_signature_must_be_valid_and_by_somebody_who_may_approve() {
         w.proposer = CAROL;
         w.signers = vec![(AGENT, APPROVAL)];
     });
-    refuses!(Refusal::QuorumNotReached { needed: 1, .. }, |w| w.signers.clear());
+    refuses!(Refusal::QuorumNotReached { quorum, .. } if quorum == "every run", |w| w.signers.clear());
     refuses!(Refusal::TooMany { .. }, |w| w.signers = vec![(ALICE, APPROVAL); 65]);
 
     // One that does not count takes nothing away from one that does.
@@ -293,8 +289,8 @@ fn a_signature_must_be_valid_and_by_somebody_who_may_approve() {
 
 #[test]
 fn people_are_counted_and_not_keys() {
-    let two = |w: &mut World| w.policy = w.policy.replace("quorum = 1", "quorum = 2");
-    refuses!(Refusal::QuorumNotReached { needed: 2, approvers } if *approvers == ["bob"], |w| {
+    let two = |w: &mut World| w.replace("people = 1", "people = 2");
+    refuses!(Refusal::QuorumNotReached { wants, approvers, .. } if wants == "2 people" && *approvers == ["bob"], |w| {
         two(w);
         w.signers = vec![(BOB, APPROVAL), (BOBS_OTHER, APPROVAL)];
     });
@@ -337,13 +333,13 @@ fn the_proposer_never_counts() {
     });
     // As an unlisted key.
     refuses!(Refusal::OwnProposal { .. }, |w| {
-        w.policy = w.policy.replace("unlisted = false", "unlisted = true");
+        w.replace(r#"who = ["*"]"#, r#"who = ["*", "unlisted"]"#);
         w.proposer = STRANGER;
         w.signers = vec![(STRANGER, APPROVAL)];
     });
     // And not as one of two.
     refuses!(Refusal::OwnProposal { .. }, |w| {
-        w.policy = w.policy.replace("quorum = 1", "quorum = 2");
+        w.replace("people = 1", "people = 2");
         w.signers = vec![(ALICE, APPROVAL), (CAROL, APPROVAL)];
     });
 }
@@ -371,7 +367,7 @@ fn who_proposed_a_run_never_approves_its_undoing() {
     let mut world = undoing();
     world.document.undoes = Some(Undoes { proposer: key(AGENT).fingerprint().to_owned(), ..undone() });
     world.proposer = STRANGER;
-    world.policy = world.policy.replace("unlisted = false", "unlisted = true");
+    world.replace(r#"who = ["*"]"#, r#"who = ["*", "unlisted"]"#);
     world.signers = vec![(CAROL, APPROVAL)];
     assert!(matches!(world.authorize(), Err(Refusal::OwnProposal { .. })));
 }
@@ -381,7 +377,7 @@ fn an_unlisted_proposer_is_not_independent() {
     refuses!(Refusal::MayNotPropose { who } if who.contains("unlisted"), |w| w.proposer = STRANGER);
     let mut world = World::new();
     world.proposer = STRANGER;
-    world.policy = world.policy.replace("unlisted = false", "unlisted = true");
+    world.replace(r#"who = ["*"]"#, r#"who = ["*", "unlisted"]"#);
     assert!(!world.authorize().expect("allowed").independent());
 }
 
@@ -447,11 +443,9 @@ fn a_denial_that_cannot_be_read_counts_if_its_signer_has_a_say() {
         let proposal = world.proposal().expect("a proposal");
         let facts = &world.request;
         let refused = crate::authorize(&crate::Request {
-            proposal: &proposal,
+            case: world.case(&proposal, &policy),
             approvals: &[world.approval(&proposal)],
             denials: &denials,
-            policy: &policy,
-            pinned_policy: policy.digest(),
             target: facts.target,
             configuration: facts.configuration,
             runner: &facts.runner,
@@ -461,7 +455,6 @@ fn a_denial_that_cannot_be_read_counts_if_its_signer_has_a_say() {
             plan: facts.plan,
             uses_spent: &|_| 0,
             now: facts.now,
-            contains: &contains,
         });
         assert_eq!(refused.expect_err("denied"), Refusal::DamagedDenial { why: refusal.to_string() });
     }

@@ -1,22 +1,24 @@
 use super::*;
 use crate::fixture::*;
+use crate::{Policy, Proposal};
 
 const RUN: &str = "r-0123456789ab";
 
 /// What is confirmed in these tests, with the signed bytes of its proposal.
-fn run(proposal: &Proposal) -> WaitingRun<'_> {
-    WaitingRun { run: RUN, proposal, approval: digest("approval"), target: "web-1", runner: "SHA256:runner" }
+fn run<'a>(world: &World, proposal: &'a Proposal, policy: &'a Policy) -> WaitingRun<'a> {
+    let case = world.case(proposal, policy);
+    WaitingRun { run: RUN, case, approval: digest("approval"), target: "web-1", runner: "SHA256:runner" }
 }
 
 fn verified(seed: u8, space: &str, change: impl Fn(&mut ConfirmationDocument)) -> Result<String, Refusal> {
     let world = World::new();
     let proposal = world.proposal().expect("a proposal");
-    let run = run(&proposal);
+    let policy = world.read_policy();
+    let run = run(&world, &proposal, &policy);
     let (mut document, _) = draft_confirmation(&run, true, Some("it holds"), NOW).expect("a confirmation");
     change(&mut document);
     let bytes = serde_json::to_vec(&document).expect("JSON");
-    verify_confirmation(&bytes, &signed(seed, space, &bytes), &run, &world.read_policy())
-        .map(|(_, signer)| signer.name().to_owned())
+    verify_confirmation(&bytes, &signed(seed, space, &bytes), &run).map(|(_, signer)| signer.name().to_owned())
 }
 
 #[test]
@@ -43,10 +45,10 @@ fn the_undone_runs_proposer_has_no_say() {
     world.document.undoes = Some(undone());
     world.document.targets.truncate(1);
     let proposal = world.proposal().expect("a proposal");
-    let run = run(&proposal);
+    let policy = world.read_policy();
+    let run = run(&world, &proposal, &policy);
     let (_, bytes) = draft_confirmation(&run, true, None, NOW).expect("a confirmation");
-    let by =
-        |seed| verify_confirmation(&bytes, &signed(seed, namespace::CONFIRMATION, &bytes), &run, &world.read_policy());
+    let by = |seed| verify_confirmation(&bytes, &signed(seed, namespace::CONFIRMATION, &bytes), &run);
     assert!(by(ALICE).is_ok());
     assert!(matches!(by(BOB), Err(Refusal::OwnRun { .. })));
 }
@@ -74,15 +76,16 @@ fn is_over_exact_bytes_in_its_own_namespace() {
     assert!(matches!(verified(ALICE, namespace::APPROVAL, |_| ()), Err(Refusal::Signature { .. })));
     let world = World::new();
     let proposal = world.proposal().expect("a proposal");
-    let run = run(&proposal);
+    let policy = world.read_policy();
+    let run = run(&world, &proposal, &policy);
     let (_, bytes) = draft_confirmation(&run, false, None, NOW).expect("a confirmation");
     let signature = signed(ALICE, namespace::CONFIRMATION, &bytes);
     let kept = String::from_utf8(bytes).expect("text").replace("\"keeps\":false", "\"keeps\":true");
-    let altered = verify_confirmation(kept.as_bytes(), &signature, &run, &world.read_policy());
+    let altered = verify_confirmation(kept.as_bytes(), &signature, &run);
     assert!(matches!(altered, Err(Refusal::Signature { .. })));
     let more = kept.replace('}', ",\"more\":1}");
     let signature = signed(ALICE, namespace::CONFIRMATION, more.as_bytes());
-    let unread = verify_confirmation(more.as_bytes(), &signature, &run, &world.read_policy());
+    let unread = verify_confirmation(more.as_bytes(), &signature, &run);
     assert!(matches!(unread, Err(Refusal::Unreadable { .. })));
     assert!(matches!(draft_confirmation(&run, true, Some(" "), NOW), Err(DraftError::NoReason)));
 }

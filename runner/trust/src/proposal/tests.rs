@@ -35,7 +35,7 @@ fn the_signer_must_be_the_proposer_and_may_propose() {
     for seed in [ALICE, DAVE, STRANGER] {
         assert!(matches!(verify(&by(seed, |_| ()), seed), Err(Refusal::MayNotPropose { .. })));
     }
-    let policy = policy_text().replace("unlisted = false", "unlisted = true");
+    let policy = policy_text().replace(r#"who = ["*"]"#, r#"who = ["*", "unlisted"]"#);
     let policy = Policy::parse(policy.as_bytes()).expect("a policy");
     let text = by(STRANGER, |_| ());
     let signature = signed(STRANGER, namespace::PROPOSAL, text.as_bytes());

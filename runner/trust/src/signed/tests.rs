@@ -100,13 +100,13 @@ fn nothing_is_signed_without_a_touch() {
 
     let waiting = crate::WaitingRun {
         run: "r-0123456789ab",
-        proposal: &proposal,
+        case: world.case(&proposal, &policy),
         approval: Digest::of(b"approval"),
         target: "web-1",
         runner: runner.fingerprint(),
     };
     let (_, bytes) = crate::draft_confirmation(&waiting, true, None, NOW).expect("a confirmation");
-    let found = crate::verify_confirmation(&bytes, &sign(namespace::CONFIRMATION, &bytes), &waiting, &policy).err();
+    let found = crate::verify_confirmation(&bytes, &sign(namespace::CONFIRMATION, &bytes), &waiting).err();
     assert_eq!(touch(found), Signed::Confirmation);
 
     let document = ResolutionDocument {
