@@ -391,6 +391,17 @@ fn story(json: bool) -> Story {
     story.step("runs-paused", 0, &["runs", "--limit", "1"]);
     story.step("pause-lifted", 0, &["pause", "--lift", "--key", &alice, "--reason", "it is moved"]);
 
+    // The next trust policy, and what it says of a proposal.
+    let next = fs::read_to_string(story.incident.state.path("state/trust-policy.toml")).expect("a policy");
+    let next = next.replace("serial = 1\n", "serial = 2\n").replace("max-uses = 1", "max-uses = 2");
+    fs::write(story.incident.state.path("next.toml"), next).expect("it can be written");
+    story.step("trust-show", 0, &["trust", "show"]);
+    story.step("trust-propose", 0, &["trust", "propose", "next.toml"]);
+    story.step("trust-install-unsigned", 3, &["trust", "install", "next.toml"]);
+    story.step("trust-sign", 0, &["trust", "sign", "next.toml", "--key", &alice]);
+    story.step("trust-install", 0, &["trust", "install", "next.toml"]);
+    story.step("trust-explain", 0, &["trust", "explain", &denied]);
+
     // Everybody.
     story.step("man", 0, &["man", "pages"]);
     story.step("completions-unknown", 2, &["completions", "csh"]);

@@ -44,7 +44,7 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
     let proposer = policy.principal(proposal.proposer().fingerprint());
     let may = crate::proposal::may_propose(policy, proposer.fingerprint()).map(drop);
     let (lets, says) = told(may, "may propose".to_owned());
-    add("proposer", &proposer.to_string(), lets, says);
+    add("proposer", proposer.name(), lets, says);
     let (revocations, bundle) = (policy.revocations(), proposal.document().bundle);
     for (what, digest, reason) in [
         ("proposal", proposal.digest(), revocations.proposal(&proposal.digest())),

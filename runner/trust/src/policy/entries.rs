@@ -50,23 +50,24 @@ impl Policy {
         add("approval", "max-validity", length(self.max_validity_ms));
         add("approval", "max-uses", self.max_uses.to_string());
         add("approval", "scoped", if self.scoped { "allowed" } else { "not allowed" }.to_owned());
-        let mut people: BTreeMap<&str, Vec<&Principal>> = BTreeMap::new();
+        // People first, each with all of their keys.
+        let mut named: BTreeMap<(bool, &str), Vec<&Principal>> = BTreeMap::new();
         for principal in self.book.principals() {
-            people.entry(principal.name()).or_default().push(principal);
+            let is_agent = principal.kind() == PrincipalKind::Agent;
+            named.entry((is_agent, principal.name())).or_default().push(principal);
         }
-        for (name, keys) in people {
+        for ((is_agent, name), keys) in named {
             let Some(first) = keys.first() else { continue };
             let keys = list(keys.iter().map(|key| key.fingerprint()));
-            match first.kind() {
-                PrincipalKind::Agent => add("agent", name, format!("{}keys {keys}", answers(first))),
-                _ => {
-                    let rights: Vec<_> = first.rights.iter().map(|right| right.name()).collect();
-                    let rights = if rights.is_empty() { "nothing".to_owned() } else { rights.join(", ") };
-                    let groups: Vec<_> = self.book.groups_of(name).collect();
-                    let groups = if groups.is_empty() { String::new() } else { format!("in {}; ", list(groups)) };
-                    add("person", name, format!("may {rights}; {groups}{}keys {keys}", answers(first)));
-                }
+            if is_agent {
+                add("agent", name, format!("{}keys {keys}", answers(first)));
+                continue;
             }
+            let rights: Vec<_> = first.rights.iter().map(|right| right.name()).collect();
+            let rights = if rights.is_empty() { "nothing".to_owned() } else { rights.join(", ") };
+            let groups: Vec<_> = self.book.groups_of(name).collect();
+            let groups = if groups.is_empty() { String::new() } else { format!("in {}; ", list(groups)) };
+            add("person", name, format!("may {rights}; {groups}{}keys {keys}", answers(first)));
         }
         for rule in &self.rules {
             add("rule", rule.name(), rule.says());
