@@ -385,6 +385,12 @@ fn story(json: bool) -> Story {
 
     story.step("images", 0, &["images"]);
 
+    // What was decided and done is proven to whoever trusts nobody here.
+    story.step("audit-verify", 0, &["audit", "verify"]);
+    story.step("audit-prove", 0, &["audit", "prove", &left, "--out", "receipt"]);
+    story.step("audit-check-receipt", 0, &["audit", "check-receipt", "receipt"]);
+    story.step("audit-export", 0, &["audit", "export", "--out", "audit.jsonl"]);
+
     // Somebody stops new runs, and lets them begin again.
     story.step("pause-own", 3, &["pause", "--key", &agent, "--reason", "I want to"]);
     story.step("pause", 0, &["pause", "--key", &alice, "--reason", "the database is being moved"]);
@@ -437,9 +443,16 @@ fn in_json() {
         keys.compare(verb, &support::countersign().arg("--json").args(words).ran().expect(0).json());
     }
     assert_eq!(keys.wrong(), Vec::<&str>::new());
-    // What the story does not meet is looked at in `full_disk.rs`, `incident.rs` and `hardware.rs`.
+    // What the story does not meet is looked at in `full_disk.rs`, `incident.rs`, `hardware.rs` and `audit.rs`.
     let hardware = ["touch", "pin", "counter", "application", "origin"].map(|key| ("hardware", key));
-    let elsewhere = [&[("change", "kept_at"), ("planned-change", "runs_as")][..], &hardware].concat();
+    let audit = [
+        ("audit", "witness"),
+        ("audit", "at"),
+        ("audit", "checkpoint"),
+        ("cosignature", "witness"),
+        ("cosignature", "at"),
+    ];
+    let elsewhere = [&[("change", "kept_at"), ("planned-change", "runs_as")][..], &hardware, &audit].concat();
     assert_eq!(keys.unseen(&elsewhere), Vec::<String>::new(), "what `docs/json.md` says is printed nowhere");
 }
 

@@ -15,6 +15,7 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod audit;
 mod guest;
 mod harness;
 mod loading;
@@ -33,7 +34,7 @@ use serde_json::Value;
 /// A subject's name, and what measures it.
 type Subject = (&'static str, fn() -> Vec<Row>);
 
-const SUBJECTS: [Subject; 7] = [
+const SUBJECTS: [Subject; 8] = [
     ("steps", steps::measure),
     ("reads", reads::measure),
     ("loading", loading::measure),
@@ -41,6 +42,7 @@ const SUBJECTS: [Subject; 7] = [
     ("replacing", replacing::measure),
     ("running", running::measure),
     ("recovering", recovering::measure),
+    ("audit", audit::measure),
 ];
 
 fn main() {

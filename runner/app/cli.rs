@@ -97,6 +97,8 @@ enum Command {
     Images(commands::images::Arguments),
     /// Show, propose, sign and install the trust policy, and explain what it says of a proposal
     Trust(commands::trust::Arguments),
+    /// Verify the audit log, prove an entry of it, have it witnessed
+    Audit(commands::audit::Arguments),
     /// Roll back what a runner that died left unfinished
     Recover(commands::recover::Arguments),
     /// Print what makes a shell complete this command line
@@ -154,6 +156,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Show(arguments) => commands::show::run(global, arguments),
         Command::Images(arguments) => commands::images::run(global, arguments),
         Command::Trust(arguments) => commands::trust::run(global, arguments),
+        Command::Audit(arguments) => commands::audit::run(global, arguments),
         Command::Recover(arguments) => commands::recover::run(global, arguments),
         Command::Completions(arguments) => commands::completions::run(arguments),
         Command::Man(arguments) => commands::man::run(arguments),

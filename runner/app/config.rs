@@ -35,6 +35,8 @@ pub(crate) struct Config {
     #[serde(default)]
     images: Images,
     #[serde(default)]
+    audit: Audit,
+    #[serde(default)]
     sandbox: Sandbox,
     /// For how many seconds a call to a target may go on past its own time, 1 to 3600, before it is given up as one that
     /// never returns. Shorter than the slowest disk needs to sync, and a run is left in doubt for nothing.
@@ -126,6 +128,15 @@ impl Images {
     }
 }
 
+/// The audit log.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Audit {
+    /// An absolute path outside of the state directory, best on another disk or host: the log's latest checkpoint is kept there,
+    /// and a state that is older than it, such as one from a backup, is refused.
+    checkpoint: Option<PathBuf>,
+}
+
 /// The processes that steps are compiled and run in.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -182,6 +193,25 @@ impl Config {
         self.images
             .place()
             .map_err(|why| hinted(format!("`{file}`: images: {why}"), format!("correct `{file}`; nothing was changed")))
+    }
+
+    /// Where the audit log's latest checkpoint is kept beside the state.
+    pub(crate) fn held_checkpoint(&self, path: &Path, state: &Path) -> anyhow::Result<Option<PathBuf>> {
+        let Some(held) = &self.audit.checkpoint else { return Ok(None) };
+        let file = shown(path);
+        let wrong =
+            |why: &str| hinted(format!("`{file}`: audit: {why}"), format!("correct `{file}`; nothing was changed"));
+        if !held.is_absolute() || held.file_name().is_none() {
+            return Err(wrong("`checkpoint` must be the absolute path of a file"));
+        }
+        let folder = held.parent().and_then(|folder| folder.canonicalize().ok());
+        match (folder, state.canonicalize()) {
+            (Some(folder), Ok(state)) if folder.starts_with(&state) => {
+                Err(wrong("`checkpoint` must be outside of the state directory, or it is restored with that"))
+            }
+            (Some(_), Ok(_)) => Ok(Some(held.clone())),
+            _ => Err(wrong("the directory of `checkpoint` is not there")),
+        }
     }
 
     /// For how long a call may go on past its own time.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use countersign_capability::{Protected, Registry};
@@ -36,6 +36,9 @@ pub(crate) struct Environment {
     /// What the configuration says of it.
     pub(crate) pins: PolicyPins,
     ends: Ends,
+    held: Option<PathBuf>,
+    /// Whether a run is what the command is about: nothing of the log's files is synced then.
+    runs: AtomicBool,
 }
 
 /// What a signal and a run share, however often everything else is read anew.
@@ -98,6 +101,7 @@ impl Environment {
         let images = config.images(&config_path)?;
         let confinement = config.confinement(&config_path)?;
         let protected = Arc::new(protected(&state, &config_path, &config, images.directory.as_deref())?);
+        let held = config.held_checkpoint(&config_path, &state)?;
         let calls = Arc::new(Calls::with_grace(config.call_grace(&config_path)?));
         let mut targets = config.targets;
         for (name, target) in &mut targets {
@@ -122,11 +126,31 @@ impl Environment {
             calls,
         })?;
         crate::hung::watch(global.json, runner.call_watch())?;
-        Ok(Self { runner, targets, config: config_path, policy_path, pins, ends })
+        if let Err(error) = runner.log_policy() {
+            crate::output::note(&format!("the audit log was not told which trust policy is in force: {error}"));
+        }
+        publish_log(&runner, false);
+        // Before there is an environment, which keeps the log's checkpoint there when it is dropped.
+        if let Some(held) = &held {
+            runner.compare_held(held)?;
+        }
+        let runs = AtomicBool::new(false);
+        Ok(Self { runner, targets, config: config_path, policy_path, pins, ends, held, runs })
+    }
+
+    /// Keeps the log's latest checkpoint elsewhere, where that is configured. It is never behind what was compared when the
+    /// environment was opened.
+    fn keep_checkpoint(&self) {
+        let Some(held) = &self.held else { return };
+        let kept = crate::files::replace_lazily(&self.runner.log_dir().join(countersign_record::CHECKPOINT), held);
+        if let Err(error) = kept {
+            crate::output::note(&format!("the audit log's checkpoint is not kept in `{}`: {error}", shown(held)));
+        }
     }
 
     /// From now on what asks the process to end rolls its run back.
     pub(crate) fn roll_back_on_signals(&self) -> anyhow::Result<()> {
+        self.runs.store(true, Ordering::Relaxed);
         crate::signals::roll_back(&self.ends.interrupted, &self.ends.under_way)
     }
 
@@ -165,6 +189,21 @@ impl Environment {
             Some(key) => Reader::Key(self.runner.policy().principal(load_key(key)?.fingerprint())),
             None => Reader::Operator(format!("uid:{}", rustix::process::getuid().as_raw())),
         })
+    }
+}
+
+impl Drop for Environment {
+    /// Nothing that is decided waits for this, and the next command does what this one could not.
+    fn drop(&mut self) {
+        publish_log(&self.runner, !self.runs.load(Ordering::Relaxed));
+        self.keep_checkpoint();
+    }
+}
+
+/// Makes the audit log's files say what was recorded, also by another command that perhaps died.
+fn publish_log(runner: &Runner, sync: bool) {
+    if let Err(error) = runner.publish_log(sync) {
+        crate::output::note(&format!("the audit log's files are not up to date: {error}"));
     }
 }
 

@@ -69,7 +69,7 @@ const fn key(error: &KeyError) -> &'static str {
             "nothing is signed here, which is all that hardware does: name a key that is a file, or none"
         }
         KeyError::NeedsPassphrase | KeyError::WrongPassphrase => "run it on a terminal and give the key's passphrase",
-        KeyError::Random | KeyError::Unwritable => "try again",
+        KeyError::Random | KeyError::Unwritable | KeyError::NotANote => "try again",
         KeyError::TooLarge { .. } | KeyError::NotAKey { .. } => "name a key file as `ssh-keygen -t ed25519` writes it",
     }
 }

@@ -1,6 +1,7 @@
 //! One file per command, named after its verb.
 
 pub(crate) mod approve;
+pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod completions;
 pub(crate) mod confirm;

@@ -1,4 +1,5 @@
 use clap::Args;
+use countersign_record::Entry;
 
 use crate::cli::Global;
 use crate::output::{CommandResult, Done};
@@ -18,7 +19,16 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let review = Papers::to_review(global, &arguments.proposal, &arguments.pins)?.review()?;
+    let papers = Papers::to_review(global, &arguments.proposal, &arguments.pins)?;
+    let review = papers.review()?;
+    if let Papers::Here(environment, stored) = &papers {
+        let entry = Entry::new("review").with("proposal", stored.proposal.digest());
+        let entry = entry.with("principal", environment.reader(None)?.name());
+        // To look is refused to nobody whose disk is full.
+        if let Err(error) = environment.runner.log(&entry) {
+            crate::output::note(&format!("the audit log was not told of this review: {error}"));
+        }
+    }
     let json = render::review::json(&review)?;
     Ok(Done::new(render::review::text(&review, &arguments.proposal, crate::time::now()), json))
 }

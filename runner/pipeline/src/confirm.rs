@@ -1,7 +1,8 @@
 //! A person's word on a run that waits for it: whose counts, how it is signed, kept and read again.
 
+use countersign_model::Digest;
 use countersign_model::documents::namespace;
-use countersign_record::{KeptConfirmation, RunRecord, RunState};
+use countersign_record::{Entry, KeptConfirmation, RunRecord, RunState};
 use countersign_trust::{
     Case, Contains, Policy, Risk, Signatory, WaitingRun, draft_confirmation, may_confirm, moment, verify_confirmation,
 };
@@ -81,8 +82,10 @@ pub fn say(
     // It is taken only as whoever waits will read it.
     verify_confirmation(&document, signature.as_bytes(), &waiting).map_err(refused)?;
     // To sign may have taken its time: a passphrase was typed, or an agent asked.
+    let entry = Entry::new("confirmation").of_run(&run.id).with("person", signer.name()).with_flag("keeps", keeps);
+    let entry = entry.with_some("reason", reason).with("document", Digest::of(&document));
     let kept = KeptConfirmation { document, signature };
-    if !runner.state().runs().add_confirmation(&run.id, &kept, runner.decisive()?)? {
+    if !runner.state().runs().add_confirmation(&run.id, &kept, runner.decisive()?, &[entry])? {
         let run = runner.state().runs().get(&run.id)?;
         return Err(match waits(&run) {
             Err(error) => error,

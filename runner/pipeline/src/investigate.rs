@@ -4,6 +4,7 @@ use countersign_gate::{Allowance, Bounds, Denials, Gate, GatePort, Step, Work};
 use countersign_model::documents::{Denial, EvidenceReference, RoleGrants};
 use countersign_model::text::excerpt;
 use countersign_model::{Reply, Role};
+use countersign_record::Entry;
 use countersign_sandbox::{Finding, Output};
 use countersign_trust::Activity;
 use serde_json::{Map, Value};
@@ -142,5 +143,15 @@ pub fn investigate(
         Work::Observe { denied } => denied.list().to_vec(),
         _ => Vec::new(),
     };
-    Ok(Investigated { findings, failure, evidence: recorded.references(), denied })
+    let evidence = recorded.references();
+    let entry = Entry::new("investigation")
+        .with("bundle", bundle.digest())
+        .with("target", name)
+        .with("principal", reader.name())
+        .with_number("reads", evidence.len() as u64)
+        .with_number("denied", denied.len() as u64)
+        .with_number("findings", findings.len() as u64)
+        .with_flag("failed", failure.is_some());
+    runner.state().audit().record(&entry)?;
+    Ok(Investigated { findings, failure, evidence, denied })
 }

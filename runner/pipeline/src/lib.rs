@@ -6,6 +6,7 @@
 
 mod approval;
 mod approve;
+mod audit;
 mod before;
 mod cautions;
 mod check;
@@ -60,6 +61,7 @@ mod withhold;
 mod witness;
 
 pub use approve::{ApprovalTerms, Approved, deny, draft_approval, given_approval, keep_approval, sign_approval};
+pub use audit::{log_origin, log_verifier};
 pub use before::Before;
 pub use cautions::cautions;
 pub use confirm::{Said, Word, awaits_word, say};

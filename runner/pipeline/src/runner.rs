@@ -90,10 +90,12 @@ impl Runner {
         let key = state.read_private(Path::new("runner.key"), 64 * 1024)?;
         let key = SigningKey::from_openssh(&String::from_utf8_lossy(&key), &mut || None)
             .map_err(|error| PipelineError::failed(format!("the runner's key cannot be used: {error}")))?;
+        let key = Arc::new(key);
+        let state = state.logging(crate::audit::log_key(&key, setup.clock))?;
         let workers = Workers::new(setup.worker, setup.confinement, Some(&state.cache()));
         Ok(Self {
             state: Arc::new(state),
-            key: Arc::new(key),
+            key,
             workers,
             registry: setup.registry,
             targets: setup.targets,
@@ -336,7 +338,8 @@ impl Runner {
         };
         let undoes = drafted.document.undoes.as_ref().map(|undoes| undoes.run.as_str());
         let lineage = Lineage { revises: drafted.document.revises.as_ref(), undoes };
-        self.state.proposals().add_after(new, lineage).map_err(|error| match error {
+        let entry = crate::audit::proposed(&proposal, lineage);
+        self.state.proposals().add_after(new, lineage, &[entry]).map_err(|error| match error {
             // Somebody was faster: a decision, not a defect.
             error @ RecordError::Superseded { .. } => {
                 PipelineError::refused(error.to_string()).with_hint(error.hint().unwrap_or_default())
@@ -385,7 +388,11 @@ impl Runner {
         proposal: &Digest,
         signed: &[(&[u8], &str)],
     ) -> Result<Vec<KeptFiles>, PipelineError> {
-        Ok(self.state.approvals().add_all(proposal, signed)?)
+        let entries: Vec<_> = signed
+            .iter()
+            .map(|(manifest, signature)| crate::audit::approved(self, proposal, manifest, signature))
+            .collect();
+        Ok(self.state.approvals().add_all(proposal, signed, &entries)?)
     }
 
     /// Every approval of a proposal as it is on disk, for the decider to verify.
@@ -415,7 +422,8 @@ impl Runner {
 
     pub(crate) fn keep_denial(&self, proposal: &Digest, denial: &SignedDenial) -> Result<(), PipelineError> {
         let signature = String::from_utf8_lossy(&denial.signature);
-        self.state.approvals().add_denial(proposal, &denial.document, &signature)?;
+        let entry = crate::audit::denied(self, proposal, &denial.document, &denial.signature);
+        self.state.approvals().add_denial(proposal, &denial.document, &signature, &[entry])?;
         Ok(())
     }
 }

@@ -19,11 +19,12 @@ pub struct Whole {
 pub type Each<'a> = dyn FnMut(u64, &[u8]) -> Result<(), String> + 'a;
 
 /// Verifies every entry and every hash of a log against its signed checkpoint, and the checkpoint against those that are held
-/// elsewhere. `each` is given every entry with its place, in order. Takes the memory of one bundle and of one tile a level,
-/// however many entries there are.
+/// elsewhere. `each` is given every entry with its place, in order, until it fails; nothing is verified yet then. Takes the
+/// memory of one bundle and of one tile a level, however many entries there are.
 ///
 /// # Errors
-/// The first thing that is not as it should be. Where `each` fails, [`ProofError::BadEntry`] with what it says.
+/// The first thing that is not as it should be. Where all that was signed is, and `each` failed, [`ProofError::BadEntry`] with
+/// what it said.
 pub fn verify_log(
     source: &dyn Source,
     log: &VerifierKey,
@@ -52,12 +53,15 @@ pub fn verify_log(
         Ok(())
     };
     reached(&climb, 0)?;
-    let mut at = 0_u64;
+    // What an entry says counts once it is known to be what was signed.
+    let (mut at, mut bad) = (0_u64, None);
     while at < size {
         let (_, entries) = source::bundle(source, at / WIDTH, WIDTH.min(size.saturating_sub(at)))?;
         climb.files = climb.files.saturating_add(1);
         for entry in entries {
-            each(at, &entry).map_err(|why| ProofError::BadEntry { index: at, why })?;
+            if bad.is_none() {
+                bad = each(at, &entry).map_err(|why| ProofError::BadEntry { index: at, why }).err();
+            }
             climb.take(0, leaf_hash(&entry))?;
             at = at.saturating_add(1);
             reached(&climb, at)?;
@@ -67,7 +71,7 @@ pub fn verify_log(
     if climb.root() != root {
         return Err(ProofError::WrongRoot { size });
     }
-    Ok(Whole { opened, files: climb.files })
+    bad.map_or(Ok(Whole { opened, files: climb.files }), Err)
 }
 
 /// The hashes that no full tile holds yet, of each level, and each tile compared as it is reached.

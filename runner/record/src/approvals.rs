@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use crate::error::shown;
 use crate::names::proposal_name;
 use crate::rows::{self, MAX_DOCUMENT, MAX_SIGNATURE};
-use crate::{RecordError, State};
+use crate::{Entry, RecordError, State};
 
 /// The most signatures of one manifest that are kept and read.
 pub const MAX_SIGNATURES: usize = 64;
@@ -65,18 +65,27 @@ impl Approvals<'_> {
     }
 
     /// Keeps signatures, each with its manifest: all of them, or none where any cannot be kept. Gives for each the
-    /// files of both. Where the power fails meanwhile, no manifest counts that was new; a signature on one that was
+    /// files of both. Each that is new puts the entry of its place into the audit log. Where the power fails meanwhile, no manifest counts that was new; a signature on one that was
     /// there may.
     ///
     /// # Errors
     /// As for [`Approvals::add_manifest`] and [`Approvals::add_signature`].
-    pub fn add_all(&self, proposal: &Digest, signed: &[(&[u8], &str)]) -> Result<Vec<KeptFiles>, RecordError> {
+    pub fn add_all(
+        &self,
+        proposal: &Digest,
+        signed: &[(&[u8], &str)],
+        entries: &[Entry],
+    ) -> Result<Vec<KeptFiles>, RecordError> {
         let mut fresh = Vec::new();
         let kept = self.0.write(RECORD_MANIFEST, |tx| {
             let mut kept = Vec::new();
-            for (manifest, armored) in signed {
+            for (place, (manifest, armored)) in signed.iter().enumerate() {
                 let digest = self.index(tx, proposal, manifest)?;
                 let (signature, new) = self.sign(&digest, armored)?;
+                if let (true, Some(entry)) = (new, entries.get(place)) {
+                    let failed = |error| RecordError::database(RECORD_MANIFEST, error);
+                    self.0.log().append(tx, entry).map_err(failed)?;
+                }
                 fresh.extend(new.then(|| signature.clone()));
                 kept.push(KeptFiles { manifest: self.path(&digest, "json"), signature });
             }
@@ -186,11 +195,18 @@ impl Approvals<'_> {
         Ok(Approval { digest, path, manifest, signatures })
     }
 
-    /// Records a denial durably and gives the digest of its document. The same one twice is recorded once.
+    /// Records a denial durably and gives the digest of its document. The same one twice is recorded once, and
+    /// these entries of the audit log with it.
     ///
     /// # Errors
     /// [`RecordError::NotFound`] where there is no such proposal.
-    pub fn add_denial(&self, proposal: &Digest, document: &[u8], armored: &str) -> Result<Digest, RecordError> {
+    pub fn add_denial(
+        &self,
+        proposal: &Digest,
+        document: &[u8],
+        armored: &str,
+        entries: &[Entry],
+    ) -> Result<Digest, RecordError> {
         rows::bounded("bytes of a denial", document.len(), MAX_DOCUMENT)?;
         rows::bounded("bytes of a signature", armored.len(), MAX_SIGNATURE)?;
         let digest = Digest::of(document);
@@ -198,8 +214,11 @@ impl Approvals<'_> {
             self.room(tx, "denials", proposal)?;
             let sql = "INSERT INTO denials (digest, proposal, document, signature) VALUES (?1, ?2, ?3, ?4)
                        ON CONFLICT DO NOTHING";
-            tx.execute(sql, params![digest.to_string(), proposal.to_string(), document, armored])
-                .map_err(|error| RecordError::database("record the denial", error))?;
+            let failed = |error| RecordError::database("record the denial", error);
+            let values = params![digest.to_string(), proposal.to_string(), document, armored];
+            if tx.execute(sql, values).map_err(failed)? == 1 {
+                self.0.log().append_all(tx, entries).map_err(failed)?;
+            }
             Ok(digest)
         })
     }

@@ -6,8 +6,10 @@ use countersign_model::documents::GuardState;
 use countersign_model::{Digest, Plan, text};
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use crate::audit::entries;
 use crate::blobs::RunBlobs;
 use crate::holds::{self, Holder, Wanted};
+use crate::journal::Held;
 use crate::lock::TargetLock;
 use crate::names::{proposal_name, random_hex};
 use crate::proposals::revision;
@@ -189,7 +191,10 @@ impl Runs<'_> {
                 let (proposal, manifest) = (start.proposal.to_string(), start.manifest.to_string());
                 let at = rows::time(start.at);
                 let values = params![id, proposal, manifest, start.target, approvers, start.independent, at, plan, guards];
-                tx.execute(sql, values).map_err(|error| RecordError::database("begin the run", error))?;
+                let entry = entries::authorized(&id, start);
+                tx.execute(sql, values)
+                    .and_then(|_| self.0.log().append(tx, &entry))
+                    .map_err(|error| RecordError::database("begin the run", error))?;
                 Ok(Some(id))
             }
         })
@@ -197,7 +202,8 @@ impl Runs<'_> {
         match (begun, lock) {
             (Ok(Some(id)), Some(lock)) => {
                 let images = RunBlobs::new(connection, self.0.blobs());
-                Ok(Journal::new(id, start.target.to_owned(), images, Arc::clone(durable), (reserve, lock)))
+                let held = Held { reserve, log: Arc::clone(self.0.log()), _lock: lock };
+                Ok(Journal::new(id, start.target.to_owned(), images, Arc::clone(durable), held))
             }
             (begun, lock) => {
                 // Where nobody knows whether it was recorded, it may be whoever recovers who needs it.
@@ -328,7 +334,11 @@ impl Runs<'_> {
             let (proposal, reason) = (refusal.proposal.to_string(), text::excerpt(refusal.reason, MAX_TEXT));
             let values = params![id, proposal, refusal.target, rows::time(refusal.at), reason];
             match tx.execute(sql, values).map_err(|error| RecordError::database(action, error))? {
-                1 => Ok(id),
+                1 => {
+                    let entry = entries::refused(&id, &refusal);
+                    self.0.log().append(tx, &entry).map_err(|error| RecordError::database(action, error))?;
+                    Ok(id)
+                }
                 _ => Err(RecordError::NotFound { noun: "proposal", name: proposal_name(refusal.proposal) }),
             }
         })

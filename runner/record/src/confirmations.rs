@@ -8,7 +8,7 @@ use rusqlite::params;
 use crate::rows::{self, MAX_DOCUMENT, MAX_SIGNATURE};
 use crate::state::FILE_MODE;
 use crate::watch::{TOLD, WAITING};
-use crate::{RecordError, Runs, State};
+use crate::{Entry, RecordError, Runs, State};
 
 /// The most words on one run that are kept.
 const MAX_PER_RUN: usize = 16;
@@ -24,11 +24,18 @@ pub struct KeptConfirmation {
 
 impl Runs<'_> {
     /// Keeps a person's word durably, while the run waits for one: from here on it counts, whatever happens to the
-    /// process that waits. `now` is in milliseconds since 1970-01-01 UTC. Gives whether the run waited still.
+    /// process that waits, and these entries are in the audit log. `now` is in milliseconds since 1970-01-01 UTC. Gives
+    /// whether the run waited still.
     ///
     /// # Errors
     /// Where it could not be recorded, or was said too often already.
-    pub fn add_confirmation(&self, run: &str, word: &KeptConfirmation, now: u64) -> Result<bool, RecordError> {
+    pub fn add_confirmation(
+        &self,
+        run: &str,
+        word: &KeptConfirmation,
+        now: u64,
+        entries: &[Entry],
+    ) -> Result<bool, RecordError> {
         rows::bounded("bytes of a confirmation", word.document.len(), MAX_DOCUMENT)?;
         rows::bounded("bytes of a signature", word.signature.len(), MAX_SIGNATURE)?;
         let action = "record the confirmation";
@@ -42,7 +49,11 @@ impl Runs<'_> {
                        SELECT id, ?2, ?3, ?4 FROM runs
                        WHERE id = ?1 AND outcome IS NULL AND rollback IS NULL AND kept IS NULL AND waiting_until > ?5";
             let values = params![run, rows::limit(size), word.document, word.signature, rows::time(now)];
-            Ok(tx.execute(sql, values).map_err(failed)? == 1)
+            let kept = tx.execute(sql, values).map_err(failed)? == 1;
+            if kept {
+                self.0.log().append_all(tx, entries).map_err(failed)?;
+            }
+            Ok(kept)
         })
     }
 

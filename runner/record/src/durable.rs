@@ -291,6 +291,20 @@ impl Durable {
         })
     }
 
+    /// Like [`Durable::replace`], and durable only some time later: for what can be made again from what is.
+    ///
+    /// # Errors
+    /// Where it cannot be written; the earlier file stays then.
+    pub(crate) fn replace_lazily(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), RecordError> {
+        self.check()?;
+        let temporary = parent(path)?.join(format!("{STAGED}{}", crate::names::random_hex()?));
+        self.disk.create(&temporary, bytes, mode).map_err(|error| RecordError::file("write", path, error))?;
+        self.disk.rename(&temporary, path, true).map_err(|error| {
+            self.tidy(&temporary);
+            RecordError::file("rename", path, error)
+        })
+    }
+
     /// Writes a reader's bytes to a file in this folder that nobody finds before it is published, and syncs it.
     ///
     /// # Errors

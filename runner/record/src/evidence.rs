@@ -71,6 +71,7 @@ impl EvidenceStore<'_> {
             let (at, text) = (rows::time(new.at), digest.to_string());
             let values = params![new.id, text, new.target, new.principal, at, new.record, new.signature];
             if tx.execute(sql, values).map_err(failed)? == 1 {
+                self.0.log().append(tx, &crate::audit::entries::read(&new)).map_err(failed)?;
                 return Ok(digest);
             }
             let sql = "SELECT digest FROM evidence WHERE id = ?1 AND record = ?2";

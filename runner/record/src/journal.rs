@@ -12,13 +12,14 @@ use countersign_model::{Change, Reversibility, Role, text};
 use rusqlite::{Transaction, params};
 use serde_json::Value;
 
+use crate::audit::{Log, entries};
 use crate::blobs::{RunBlobs, write_images};
 use crate::changes::{self, MAX_CHANGE};
 use crate::lock::TargetLock;
 use crate::reserve::Reserve;
 use crate::rows::{self, MAX_NAME, MAX_TEXT};
 use crate::state::transact;
-use crate::{ChangeState, Durable, JournaledChange, RecordError, RunRecord};
+use crate::{ChangeState, Durable, Entry, JournaledChange, RecordError, RunRecord};
 
 mod ending;
 
@@ -62,9 +63,15 @@ pub struct Journal {
     failure: Option<Failure>,
     /// It was decided that what was changed stays: a commit that finds no room is not rolled back then.
     kept: bool,
-    reserve: Reserve,
+    held: Held,
+}
+
+/// What a journal holds until it is dropped.
+pub(crate) struct Held {
+    pub(crate) reserve: Reserve,
+    pub(crate) log: Arc<Log>,
     // Last, so that it is dropped last.
-    _lock: TargetLock,
+    pub(crate) _lock: TargetLock,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +105,13 @@ enum Mark {
     State { seq: u32, state: ChangeState, note: Option<String> },
     Event { position: u32, after: u32, kind: String, body: String },
     Rollback { reason: String },
+    Entry(Entry),
 }
 
 impl Mark {
-    fn write(&self, tx: &Transaction<'_>, run: &str) -> rusqlite::Result<()> {
+    fn write(&self, tx: &Transaction<'_>, run: &str, log: &Log) -> rusqlite::Result<()> {
         let written = match self {
+            Self::Entry(entry) => return log.append(tx, entry).map(drop),
             Self::State { seq, state, note } => tx.execute(
                 "UPDATE changes SET state = ?3, note = ?4 WHERE run = ?1 AND seq = ?2",
                 params![run, seq, state.name(), note],
@@ -133,13 +142,7 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(
-        run: String,
-        target: String,
-        images: RunBlobs,
-        durable: Arc<Durable>,
-        (reserve, lock): (Reserve, TargetLock),
-    ) -> Self {
+    pub(crate) fn new(run: String, target: String, images: RunBlobs, durable: Arc<Durable>, held: Held) -> Self {
         Self {
             run,
             target,
@@ -151,8 +154,7 @@ impl Journal {
             phase: Phase::Forward,
             failure: None,
             kept: false,
-            reserve,
-            _lock: lock,
+            held,
         }
     }
 
@@ -162,7 +164,7 @@ impl Journal {
         target: String,
         images: RunBlobs,
         durable: Arc<Durable>,
-        held: (Reserve, TargetLock),
+        held: Held,
         before: Before,
     ) -> Self {
         let Before { rolling_back, kept, events, changes } = before;
@@ -182,7 +184,7 @@ impl Journal {
         position: u32,
         images: RunBlobs,
         durable: Arc<Durable>,
-        held: (Reserve, TargetLock),
+        held: Held,
         changes: Vec<JournaledChange>,
     ) -> Self {
         let journal = Self::new(run.id.clone(), run.target.clone(), images, durable, held);
@@ -267,7 +269,8 @@ impl Journal {
         }
         let images = self.images.take_pending();
         let run = self.run.clone();
-        self.commit("record an intent", |tx| {
+        let entry = entries::intended(&run, seq, role, change, resolution);
+        self.commit_logged("record an intent", &[entry], |tx| {
             write_images(tx, &images)?;
             let sql = "INSERT INTO changes (run, seq, role, change, state, resolution) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
             let state = ChangeState::Intended.name();
@@ -389,6 +392,7 @@ impl Journal {
             self.failure = None;
         }
         self.riding.push(Mark::Rollback { reason: text::excerpt(reason, MAX_TEXT) });
+        self.riding.push(Mark::Entry(Entry::new("rollback").of_run(&self.run).with("reason", reason)));
         Ok(())
     }
 
@@ -403,14 +407,25 @@ impl Journal {
         action: &'static str,
         write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), RecordError> {
+        self.commit_logged(action, &[], write)
+    }
+
+    /// The same with these entries of the audit log.
+    fn commit_logged(
+        &mut self,
+        action: &'static str,
+        entries: &[Entry],
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), RecordError> {
         self.durable.check()?;
         if let Some(Failure { why, is_final: true, .. }) = &self.failure {
             return Err(RecordError::JournalStopped { run: self.run.clone(), why: why.clone() });
         }
-        let (riding, run) = (&self.riding, &self.run);
+        let (riding, run, log) = (&self.riding, &self.run, &self.held.log);
         transact(&mut self.images.connection, action, |tx| {
-            let marks = riding.iter().try_for_each(|mark| mark.write(tx, run));
-            marks.and_then(|()| write(tx)).map_err(|error| RecordError::database(action, error))
+            let marks = riding.iter().try_for_each(|mark| mark.write(tx, run, log));
+            let logged = || log.append_all(tx, entries);
+            marks.and_then(|()| write(tx)).and_then(|()| logged()).map_err(|error| RecordError::database(action, error))
         })?;
         self.riding.clear();
         Ok(())
@@ -419,7 +434,7 @@ impl Journal {
     /// Gives what was set aside to what is written from now on. Whether it could: undoing does not wait for it. Where nothing
     /// more is written it stays, for whoever recovers.
     fn give_back(&self) -> bool {
-        self.durable.check().is_ok() && self.reserve.give_back().is_ok()
+        self.durable.check().is_ok() && self.held.reserve.give_back().is_ok()
     }
 
     /// The first error ends the journal.

@@ -15,6 +15,7 @@
 //! | `recovery.rs` | [`TakenOver`] and [`Unsettled`]: what is left of runs whose process died |
 //! | `resolutions.rs` | [`Resolving`]: what runs left otherwise than before, and what people said of it |
 //! | `journal.rs`, `changes.rs` | [`Journal`]: the write-ahead record of one run's changes |
+//! | `audit.rs`, `audit/` | [`Audit`]: the log of everything decided and done, and its files |
 //! | `journal/waiting.rs`, `confirmations.rs`, `watch.rs` | runs that wait for a person's word, and how they are told |
 //!
 //! Two rules hold everywhere. Bytes that were signed are returned exactly as they were given. And what
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod approvals;
+mod audit;
 mod begin;
 mod blobs;
 mod changes;
@@ -54,6 +56,7 @@ mod unfinished;
 mod watch;
 
 pub use approvals::{Approval, Approvals, Denial, KeptFiles, MAX_SIGNATURES};
+pub use audit::{AUDIT, Audit, CHECKPOINT, Entry, LogHead, LogKey, LoggedEntry, Published, WITNESSED};
 pub use begin::{BeginError, Hold, Refusal, RunStart};
 pub use blobs::{FileBlobs, INLINE_LIMIT, MAX_BLOB, MAX_STREAM, RunBlobs};
 pub use changes::{ChangeState, JournaledChange};

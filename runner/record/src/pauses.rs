@@ -2,7 +2,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_SIGNATURE, MAX_TEXT};
-use crate::{RecordError, State};
+use crate::{Entry, RecordError, State};
 
 /// Who may stop new runs, and whether they did; see [`State::pauses`].
 pub struct Pauses<'a>(pub(crate) &'a State);
@@ -47,6 +47,9 @@ impl Pauses<'_> {
         rows::bounded("bytes of a word on a pause", new.document.len(), MAX_DOCUMENT)?;
         rows::bounded("bytes of a signature", new.signature.len(), MAX_SIGNATURE)?;
         let action = "record the pause";
+        let kind = if new.paused { "pause" } else { "pause-lifted" };
+        let entry = Entry::new(kind).with("person", new.by).with("reason", new.reason);
+        let entry = entry.with("document", countersign_model::Digest::of(new.document));
         self.0.write(action, |tx| {
             let add = || {
                 let before = paused(tx)?;
@@ -54,6 +57,7 @@ impl Pauses<'_> {
                            VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
                 let at = rows::time(new.at);
                 tx.execute(sql, params![new.paused, new.by, new.reason, at, new.document, new.signature])?;
+                self.0.log().append(tx, &entry)?;
                 Ok(before)
             };
             add().map_err(|error| RecordError::database(action, error))

@@ -3,7 +3,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::names::{Names, proposal_name};
 use crate::rows::{self, MAX_DOCUMENT, MAX_LISTED, MAX_SIGNATURE};
-use crate::{RecordError, State};
+use crate::{Entry, RecordError, State};
 
 /// Proposals, signed by their proposers; see [`State::proposals`].
 pub struct Proposals<'a>(pub(crate) &'a State);
@@ -105,15 +105,20 @@ impl Proposals<'_> {
     /// # Errors
     /// [`RecordError::NotFound`] where its evidence is not recorded.
     pub fn add(&self, new: NewProposal<'_>) -> Result<Digest, RecordError> {
-        self.add_after(new, Lineage::default())
+        self.add_after(new, Lineage::default(), &[])
     }
 
     /// Like [`Proposals::add`], of a proposal that follows from another or from a run. From here on the other one is
-    /// superseded.
+    /// superseded. These entries of the audit log are recorded with it.
     ///
     /// # Errors
     /// [`RecordError::Superseded`] where the other one is already; [`RecordError::NotFound`] where there is none.
-    pub fn add_after(&self, new: NewProposal<'_>, lineage: Lineage<'_>) -> Result<Digest, RecordError> {
+    pub fn add_after(
+        &self,
+        new: NewProposal<'_>,
+        lineage: Lineage<'_>,
+        entries: &[Entry],
+    ) -> Result<Digest, RecordError> {
         rows::bounded("bytes of a proposal", new.document.len(), MAX_DOCUMENT)?;
         rows::bounded("bytes of a signature", new.signature.len(), MAX_SIGNATURE)?;
         rows::bounded("pieces of evidence", new.evidence.len(), MAX_LISTED)?;
@@ -138,6 +143,7 @@ impl Proposals<'_> {
                 for id in new.evidence {
                     link(tx, &text, id)?;
                 }
+                self.0.log().append_all(tx, entries).map_err(failed)?;
             }
             Ok(digest)
         })

@@ -7,13 +7,13 @@ use countersign_model::{Outcome, Plan, text};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::blobs::RunBlobs;
-use crate::journal::Before;
+use crate::journal::{Before, Held};
 use crate::lock::TargetLock;
 use crate::reserve::{Needed, Reserve};
 use crate::rows::{self, MAX_LISTED};
 use crate::runs::waiting;
 use crate::state::transact;
-use crate::{Journal, JournaledChange, RecordError, RunRecord, RunState, Runs, changes, holds, schema};
+use crate::{Entry, Journal, JournaledChange, RecordError, RunRecord, RunState, Runs, changes, holds, schema};
 
 // `settled = 0` is what the index is by.
 const OPEN: &str = "WHERE settled = 0 AND outcome IS NULL ORDER BY started, id LIMIT ?1";
@@ -149,7 +149,10 @@ impl Runs<'_> {
         // The rows of what it holds are there still. Who holds it now is only told, and a full disk is no reason not to
         // undo: what is set aside is given back when the rollback begins.
         let marked = transact(&mut connection, "note who recovers", |tx| {
-            holds::mark(tx, &found.target).map_err(|error| RecordError::database("note who recovers", error))
+            let failed = |error| RecordError::database("note who recovers", error);
+            holds::mark(tx, &found.target).map_err(failed)?;
+            let entry = Entry::new("recovery").of_run(&found.id).with("target", &found.target);
+            self.0.log().append(tx, &entry).map(drop).map_err(failed)
         });
         marked.or_else(|error| if error.is_full() { Ok(()) } else { Err(error) })?;
         let (plan, guards) = (self.plan(&found.id)?, self.guards(&found.id)?);
@@ -159,7 +162,7 @@ impl Runs<'_> {
         let json = [serde_json::to_string(&plan), serde_json::to_string(&guards)];
         let json = json.iter().flatten().map(String::len).sum();
         let reserve = Reserve::new(self.0.dir(), &found.target, Needed::of(&plan, json), durable);
-        let held = (reserve, lock);
+        let held = Held { reserve, log: Arc::clone(self.0.log()), _lock: lock };
         let journal = Journal::again(found.id.clone(), found.target.clone(), images, Arc::clone(durable), held, before);
         Ok(Some(TakenOver { run: found, journal, plan, guards }))
     }

@@ -21,8 +21,9 @@ use crate::{Durable, RecordError, Runs, schema};
 
 /// What every rollback may write: why it is, three times over with its run's row, and its report.
 const FIXED: u64 = 1024 * 1024;
-/// What is written of one change besides its JSON: a page for each of its marks, its note, what the report says of it.
-const PER_CHANGE: u64 = 16 * 1024;
+/// What is written of one change besides its JSON: a page for each of its marks, its note, what the report says of it, and its
+/// entry in the audit log with that of the index.
+const PER_CHANGE: u64 = 32 * 1024;
 /// How often the plan and the guards are written at most: with the run's row, which holds both, when the rollback is
 /// marked, when the run ends and when it is settled; in the report; and change by change, in intents and marks.
 const WRITINGS: u64 = 12;

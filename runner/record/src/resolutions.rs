@@ -6,11 +6,12 @@ use countersign_model::documents::OpenSubject;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::blobs::RunBlobs;
+use crate::journal::Held;
 use crate::lock::TargetLock;
 use crate::reserve::{Needed, Reserve};
 use crate::rows::{self, MAX_DOCUMENT, MAX_LISTED, MAX_NAME, MAX_SIGNATURE, bad_column};
 use crate::state::transact;
-use crate::{Hold, Journal, JournaledChange, RecordError, RunRecord, Runs, changes, schema};
+use crate::{Entry, Hold, Journal, JournaledChange, RecordError, RunRecord, Runs, changes, schema};
 
 /// The most resolutions of one run, those that failed among them.
 const MAX_RESOLUTIONS: u32 = 1_000;
@@ -129,11 +130,15 @@ impl Runs<'_> {
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
             let values = params![run.id, position, new.subject, new.person, new.document, new.signature];
             tx.execute(sql, values).map_err(failed)?;
+            let entry = Entry::new("resolution").of_run(&run.id).with_number("resolution", position.into());
+            let entry = entry.with("subject", new.subject).with("person", new.person);
+            let entry = entry.with("document", countersign_model::Digest::of(new.document));
+            self.0.log().append(tx, &entry).map_err(failed)?;
             Ok((position, open, changes::of_run(tx, &run.id).map_err(failed)?))
         })
         .inspect_err(|error| durable.stop_if_final(error))?;
         let images = RunBlobs::new(connection, self.0.blobs());
-        let held = (Reserve::new(self.0.dir(), &run.target, Needed::default(), durable), hold.0);
+        let held = self.held(run, hold.0);
         let journal = Journal::resolving(run, position, images, Arc::clone(durable), held, changes);
         Ok(Resolving { journal, open, position })
     }
@@ -167,9 +172,16 @@ impl Runs<'_> {
         })?;
         let Some((position, open, changes, lock)) = taken else { return Ok(None) };
         let images = RunBlobs::new(connection, self.0.blobs());
-        let held = (Reserve::new(self.0.dir(), &run.target, Needed::default(), durable), lock);
+        let held = self.held(run, lock);
         let journal = Journal::resolving(run, position, images, Arc::clone(durable), held, changes);
         Ok(Some(Resolving { journal, open, position }))
+    }
+}
+
+impl Runs<'_> {
+    fn held(&self, run: &RunRecord, lock: TargetLock) -> Held {
+        let reserve = Reserve::new(self.0.dir(), &run.target, Needed::default(), self.0.durable());
+        Held { reserve, log: Arc::clone(self.0.log()), _lock: lock }
     }
 }
 

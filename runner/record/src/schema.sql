@@ -189,3 +189,37 @@ CREATE TABLE events (
     body TEXT NOT NULL,                                 -- JSON
     PRIMARY KEY (run, position)
 ) STRICT, WITHOUT ROWID;
+
+-- The audit log: a Merkle tree over `log_entries`, by RFC 6962. Rows are only ever added.
+CREATE TABLE log_entries (
+    position INTEGER PRIMARY KEY CHECK (position >= 0),
+    leaf BLOB NOT NULL CHECK (length(leaf) = 32),
+    entry BLOB NOT NULL CHECK (length(entry) <= 65535),
+    run TEXT
+) STRICT;
+CREATE INDEX log_entries_by_run ON log_entries (run, position) WHERE run IS NOT NULL;
+
+-- The roots of full tiles, by the level of the tile that each stands in.
+CREATE TABLE log_nodes (
+    level INTEGER NOT NULL CHECK (level > 0),
+    position INTEGER NOT NULL CHECK (position >= 0),
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (level, position)
+) STRICT, WITHOUT ROWID;
+
+-- The tree's right edge, its newest signed checkpoint, and how many entries stand in full files that were synced.
+CREATE TABLE log_head (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    size INTEGER NOT NULL,
+    edge BLOB NOT NULL,
+    checkpoint TEXT,
+    latest INTEGER NOT NULL DEFAULT 0,                  -- the time of the latest entry
+    synced INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO log_head (one, size, edge) VALUES (1, 0, x'');
+
+-- What was logged last of what is logged when it changes.
+CREATE TABLE log_latest (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use countersign_model::{Digest, Image};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
+use crate::audit::{AUDIT, Log};
 use crate::error::shown;
 use crate::images::{Found, ImagesPlace, ImagesUse, Needs, Room};
 use crate::schema;
@@ -24,7 +25,7 @@ use crate::{
 pub(crate) const DATABASE: &str = "countersign.db";
 pub(crate) const DIR_MODE: u32 = 0o700;
 pub(crate) const FILE_MODE: u32 = 0o600;
-const FOLDERS: [&str; 7] = ["blobs", "blobs/sha256", "bundles", "approvals", "cache", "locks", WAITING];
+const FOLDERS: [&str; 8] = ["blobs", "blobs/sha256", "bundles", "approvals", AUDIT, "cache", "locks", WAITING];
 
 /// An open state directory. It may be shared between threads; each operation is one transaction.
 ///
@@ -36,6 +37,7 @@ const FOLDERS: [&str; 7] = ["blobs", "blobs/sha256", "bundles", "approvals", "ca
 /// | `blobs/scratch/` | contents of rehearsals, there or in that place, while the process runs that put them |
 /// | `bundles/HEX/` | bundles that were proposed |
 /// | `approvals/` | manifests and signatures; they are the truth, the database indexes them |
+/// | `audit/` | the audit log's files, made from the database |
 /// | `cache/` | compiled steps; may be removed |
 /// | `locks/` | one lock per target, and beside it what is set aside for the rollback of its run; what else a run holds is in the database |
 /// | `waiting/` | a file whose closing tells runs that wait for a person's word that one was kept |
@@ -46,6 +48,7 @@ pub struct State {
     connection: Arc<Mutex<Connection>>,
     room: Arc<Room>,
     scratch: Arc<Scratch>,
+    log: Arc<Log>,
 }
 
 impl fmt::Debug for State {
@@ -144,7 +147,7 @@ impl State {
         let room = Arc::new(Room::new(dir, Arc::clone(&connection), &durable, &ImagesPlace::UNBOUNDED)?);
         let durable = Arc::new(durable);
         let scratch = Arc::new(Scratch::new(Arc::clone(&room), Arc::clone(&durable)));
-        Ok(Self { dir: dir.clone(), durable, connection, room, scratch })
+        Ok(Self { dir: dir.clone(), durable, connection, room, scratch, log: Arc::default() })
     }
 
     /// The same with another place for images, which is made where it is missing, and bounds to what they take.
@@ -317,6 +320,10 @@ impl State {
     /// Whether images are kept in the file system of the state.
     pub(crate) fn has_images(&self) -> Result<bool, RecordError> {
         self.room.is_of_the_state()
+    }
+
+    pub(crate) const fn log(&self) -> &Arc<Log> {
+        &self.log
     }
 
     pub(crate) fn database(&self) -> PathBuf {

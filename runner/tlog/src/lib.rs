@@ -23,4 +23,4 @@ pub use checkpoint::{MAX_ORIGIN, checkpoint_text, sign_checkpoint};
 pub use edge::{BadEdge, Edge, Node};
 pub use hash::{Hash, leaf_hash, node_hash};
 pub use note::{BadName, NoteSigner, key_id, sign_note, valid_name, verifier_key};
-pub use tiles::{BUNDLE_WIDTH, File, FileKind, MAX_ENTRY, TooLong, bundle, files_after, path, tile};
+pub use tiles::{BUNDLE_WIDTH, File, FileKind, MAX_ENTRY, TooLong, bundle, files_after, partial_files, path, tile};

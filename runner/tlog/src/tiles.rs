@@ -86,6 +86,20 @@ pub fn files_after(from: u64, to: u64) -> impl Iterator<Item = File> {
     })
 }
 
+/// The partial files of a log of this size: what its right edge is in.
+pub fn partial_files(size: u64) -> impl Iterator<Item = File> {
+    let kinds = std::iter::once(FileKind::Bundle).chain((0..=MAX_LEVEL).map(FileKind::Tile));
+    kinds.filter_map(move |kind| {
+        let height = match kind {
+            FileKind::Bundle => 0,
+            FileKind::Tile(level) => u32::from(level).saturating_mul(8),
+        };
+        let hashes = size.checked_shr(height).unwrap_or(0);
+        let width = (hashes % BUNDLE_WIDTH) as u16;
+        (width > 0).then_some(File { kind, index: hashes / BUNDLE_WIDTH, width })
+    })
+}
+
 /// A tile's bytes.
 #[must_use]
 pub fn tile(hashes: &[Hash]) -> Vec<u8> {

@@ -57,6 +57,9 @@ pub enum KeyError {
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     Random,
+    /// The bytes are no text of a note.
+    #[error("a note has no control characters other than line feeds, so this is none")]
+    NotANote,
     /// It cannot be written.
     #[error("the key cannot be written in OpenSSH's format")]
     Unwritable,
@@ -142,6 +145,18 @@ impl SigningKey {
         let Ok(mut keyed) = Hmac::<Sha256>::new_from_slice(seed.as_slice()) else { return Digest::of(b"") };
         keyed.update(message.as_bytes());
         Digest::from_bytes(keyed.finalize().into_bytes().into())
+    }
+
+    /// A pure Ed25519 signature of the text of a note, as C2SP's `signed-note` has it. It never passes for one over anything
+    /// else that this key signs, which is in SSH's format and has bytes that no note has.
+    ///
+    /// # Errors
+    /// [`KeyError::NotANote`] where the text has a control character other than line feeds.
+    pub fn sign_note(&self, text: &[u8]) -> Result<[u8; 64], KeyError> {
+        if text.iter().any(|byte| *byte < 0x20 && *byte != b'\n') {
+            return Err(KeyError::NotANote);
+        }
+        Ok(ed25519_dalek::Signer::sign(&self.key, text).to_bytes())
     }
 
     /// Its public half.

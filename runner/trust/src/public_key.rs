@@ -194,6 +194,15 @@ impl PublicKey {
         format!("{} {}", self.kind, Base64::encode_string(&self.to_wire()))
     }
 
+    /// The 32 bytes of a key of the kind `ssh-ed25519`, as RFC 8032 has them; none of another kind.
+    #[must_use]
+    pub fn ed25519(&self) -> Option<[u8; 32]> {
+        match &self.point {
+            Point::Ed25519(key) if self.kind == KeyKind::Ed25519 => Some(key.to_bytes()),
+            _ => None,
+        }
+    }
+
     /// The key as SSH's wire format has it: its kind, its point and, for hardware, its application, each with a length.
     #[must_use]
     pub fn to_wire(&self) -> Vec<u8> {

@@ -6,9 +6,10 @@ use rusqlite::params;
 use serde_json::Value;
 
 use super::{Journal, MAX_NOTE, Phase, exactly_one};
+use crate::audit::entries;
 use crate::recovery::settle;
 use crate::rows::{self, MAX_DOCUMENT, MAX_TEXT};
-use crate::{ChangeState, RecordError};
+use crate::{ChangeState, Entry, RecordError};
 
 impl Journal {
     /// Records durably how the run ended. The last thing that a journal does; the target stays held until it is dropped.
@@ -52,7 +53,8 @@ impl Journal {
             self.give_back();
         }
         let nothing_kept = self.changes.is_empty();
-        let result = self.commit("record the outcome", |tx| {
+        let entry = entries::ended(&run, outcome, &reason, &self.changes, open.len(), &report);
+        let result = self.commit_logged("record the outcome", &[entry], |tx| {
             let sql = "UPDATE runs SET outcome = ?2, reason = ?3, report = ?4, finished = ?5, settled = ?6
                        WHERE id = ?1 AND outcome IS NULL";
             exactly_one(tx.execute(sql, params![run, outcome.name(), reason, report, rows::time(at), nothing_kept])?)?;
@@ -65,7 +67,7 @@ impl Journal {
         self.ended_by(result)?;
         self.phase = Phase::Finished;
         // What cannot be removed now is removed by whoever recovers next.
-        let _ = self.reserve.remove();
+        let _ = self.held.reserve.remove();
         Ok(())
     }
 
@@ -92,8 +94,10 @@ impl Journal {
         };
         let run = self.run.clone();
         let note = failed.map(|why| text::excerpt(why, MAX_NOTE));
-        let result = self.commit("record a resolution", |tx| {
-            let outcome = if note.is_some() { "failed" } else { "closed" };
+        let outcome = if note.is_some() { "failed" } else { "closed" };
+        let entry = Entry::new("resolved").of_run(&run).with_number("resolution", position.into());
+        let entry = entry.with("outcome", outcome).with_some("reason", note.as_ref());
+        let result = self.commit_logged("record a resolution", &[entry], |tx| {
             let sql =
                 "UPDATE resolutions SET outcome = ?3, note = ?4 WHERE run = ?1 AND position = ?2 AND outcome IS NULL";
             exactly_one(tx.execute(sql, params![run, position, outcome, note])?)?;

@@ -3,11 +3,13 @@
 //! Who was first is decided by the database alone: a word is only kept while the run waits (`confirmations.rs`), and
 //! the waiting only ends by a decision that knows every word that was kept.
 
+use std::sync::Arc;
+
 use rusqlite::params;
 
 use super::{Journal, Phase, exactly_one};
-use crate::RecordError;
 use crate::rows::{self, MAX_TEXT};
+use crate::{Entry, RecordError};
 use countersign_model::text;
 
 /// What a run that waited comes to.
@@ -31,7 +33,8 @@ impl Journal {
             return Err(self.rule("a run that is rolled back waits for nobody".to_owned()));
         }
         let run = self.run.clone();
-        let result = self.commit("record that a run waits", |tx| {
+        let entry = Entry::new("waiting").of_run(&run).with_number("until", until);
+        let result = self.commit_logged("record that a run waits", &[entry], |tx| {
             let sql = "UPDATE runs SET waiting_since = ?2, waiting_until = ?3
                        WHERE id = ?1 AND outcome IS NULL AND waiting_until IS NULL";
             exactly_one(tx.execute(sql, params![run, rows::time(since), rows::time(until)])?)
@@ -66,6 +69,12 @@ impl Journal {
 
     fn try_end_waiting(&mut self, decided: Decided<'_>, heard: usize) -> Result<bool, RecordError> {
         let (run, mut ended) = (self.run.clone(), false);
+        let (what, why) = match decided {
+            Decided::Keep(why) => ("keep", why),
+            Decided::RollBack(why) => ("roll-back", why),
+        };
+        let entry = Entry::new("decided").of_run(&run).with("decision", what).with("reason", why);
+        let log = Arc::clone(&self.held.log);
         self.commit("record what a run that waited comes to", |tx| {
             let sql = "SELECT count(*) FROM confirmations WHERE run = ?1";
             let kept = tx.query_row(sql, [&run], |row| rows::get_count(row, 0))?;
@@ -77,6 +86,7 @@ impl Journal {
                 Decided::RollBack(why) => ("UPDATE runs SET rollback = ?2 WHERE id = ?1 AND kept IS NULL", why),
             };
             ended = true;
+            log.append(tx, &entry)?;
             exactly_one(tx.execute(sql, params![run, text::excerpt(why, MAX_TEXT)])?)
         })?;
         Ok(ended)

@@ -98,7 +98,7 @@ fn proposals_wait_until_somebody_acts() {
     assert_eq!((pending(8_999), pending(9_499), pending(9_500)), (1, 1, 0), "until no approval can be good any more");
     let (second, _) = approve(&run.state, b"second");
     assert_eq!(pending(0), 2);
-    run.state.approvals().add_denial(&second, b"no", "signed").expect("denied");
+    run.state.approvals().add_denial(&second, b"no", "signed", &[]).expect("denied");
     assert_eq!(pending(0), 1);
     let refusal =
         countersign_record::Refusal { proposal: &run.proposal, target: "web-1", reason: "drifted", at: 3_000 };
@@ -191,7 +191,7 @@ fn approvals_have_bounds_and_belong_together() {
     let unknown = Digest::of(b"unknown");
     assert!(matches!(approvals.add_manifest(&unknown, b"m"), Err(RecordError::NotFound { .. })));
     assert!(matches!(approvals.add_signature(&unknown, "s"), Err(RecordError::NotFound { .. })));
-    assert!(matches!(approvals.add_denial(&unknown, b"d", "s"), Err(RecordError::NotFound { .. })));
+    assert!(matches!(approvals.add_denial(&unknown, b"d", "s", &[]), Err(RecordError::NotFound { .. })));
     assert!(!run.path().join("approvals").join(format!("{}.json", Digest::of(b"m").hex())).exists());
 
     let manifest = approvals.add_manifest(&run.proposal, b"m").expect("a second manifest");
@@ -206,8 +206,8 @@ fn approvals_have_bounds_and_belong_together() {
     let error = approvals.add_signature(&manifest, "one more").expect_err("no room").to_string();
     assert!(error.contains("65 are more than the 64 that are kept"), "{error}");
 
-    let digest = approvals.add_denial(&run.proposal, b"no", "signed").expect("denied");
-    approvals.add_denial(&run.proposal, b"no", "signed").expect("again");
+    let digest = approvals.add_denial(&run.proposal, b"no", "signed", &[]).expect("denied");
+    approvals.add_denial(&run.proposal, b"no", "signed", &[]).expect("again");
     let denials = approvals.denials_of(&run.proposal).expect("read");
     assert_eq!(denials.len(), 1);
     assert_eq!(

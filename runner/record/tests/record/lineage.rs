@@ -7,11 +7,11 @@ use serde_json::json;
 use crate::support::{TARGET, begin, fixture, new_proposal};
 
 fn revise(state: &State, document: &[u8], old: &Digest) -> Result<Digest, RecordError> {
-    state.proposals().add_after(new_proposal(document, &[]), Lineage { revises: Some(old), undoes: None })
+    state.proposals().add_after(new_proposal(document, &[]), Lineage { revises: Some(old), undoes: None }, &[])
 }
 
 fn undo(state: &State, document: &[u8], run: &str) -> Result<Digest, RecordError> {
-    state.proposals().add_after(new_proposal(document, &[]), Lineage { revises: None, undoes: Some(run) })
+    state.proposals().add_after(new_proposal(document, &[]), Lineage { revises: None, undoes: Some(run) }, &[])
 }
 
 fn approved(state: &State, proposal: &Digest) -> Digest {

@@ -9,6 +9,7 @@
     reason = "helpers of tests may fail like tests, and children talk to their parent on stdout"
 )]
 
+mod audit;
 mod clock;
 mod directory;
 mod disk;

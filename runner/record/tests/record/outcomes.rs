@@ -52,9 +52,9 @@ fn a_refusal_spends_no_use() {
 fn a_denial_that_was_kept_lets_no_run_begin() {
     let run = fixture();
     let (other, _) = approve(&run.state, b"other");
-    run.state.approvals().add_denial(&other, b"no", "signed").expect("denied");
+    run.state.approvals().add_denial(&other, b"no", "signed", &[]).expect("denied");
     run.begin(2).expect("another proposal's denial").finish(Outcome::Committed, "ok", &json!({}), 3_000).expect("ends");
-    run.state.approvals().add_denial(&run.proposal, b"no, not this", "signed").expect("denied");
+    run.state.approvals().add_denial(&run.proposal, b"no, not this", "signed", &[]).expect("denied");
     let error = run.begin(2).expect_err("denied");
     assert!(matches!(error, BeginError::Denied), "{error}");
     assert_eq!(run.state.runs().uses(&run.manifest, TARGET).expect("counted"), 1);

@@ -44,7 +44,7 @@ fn words_are_kept_while_it_waits_and_no_longer() {
     let runs = run.state.runs();
     let mut journal = run.begin(9).expect("begins");
     let id = journal.run().to_owned();
-    let kept = |text: &str, now| runs.add_confirmation(&id, &word(text), now).expect("it can be told");
+    let kept = |text: &str, now| runs.add_confirmation(&id, &word(text), now, &[]).expect("it can be told");
     assert!(!kept("too early", 2_500), "it does not wait yet");
     journal.wait(3_000, 5_000).expect("it waits");
     assert!(!kept("too late", 5_000));
@@ -63,7 +63,7 @@ fn no_word_is_overheard() {
     let runs = run.state.runs();
     let mut journal = waiting(&run);
     let id = journal.run().to_owned();
-    assert!(runs.add_confirmation(&id, &word("keep"), 4_000).expect("kept"));
+    assert!(runs.add_confirmation(&id, &word("keep"), 4_000, &[]).expect("kept"));
     // Whoever looked before it was kept decides nothing by that look.
     for decided in [Decided::RollBack("nobody said anything"), Decided::Keep("silence keeps")] {
         assert!(!journal.end_waiting(decided, 0).expect("it can be told"));

@@ -54,3 +54,20 @@ fn entries_stand_after_their_lengths() {
     assert_eq!(bundle(&[vec![0; MAX_ENTRY]]).unwrap().len(), MAX_ENTRY + 2);
     assert_eq!(bundle(&[vec![0; MAX_ENTRY + 1]]), Err(TooLong { size: MAX_ENTRY + 1 }));
 }
+
+/// What is full is left alone; the right edge is always there.
+#[test]
+fn the_right_edge_is_in_partial_files() {
+    let paths = |size| partial_files(size).map(|file| path(&file)).collect::<Vec<_>>();
+    assert_eq!(paths(0), [""; 0]);
+    assert_eq!(paths(3), ["tile/entries/000.p/3", "tile/0/000.p/3"]);
+    assert_eq!(paths(256), ["tile/1/000.p/1"]);
+    assert_eq!(paths(513), ["tile/entries/002.p/1", "tile/0/002.p/1", "tile/1/000.p/2"]);
+    assert_eq!(paths(65_536), ["tile/2/000.p/1"]);
+    for size in [1, 255, 256, 300, 65_535, 65_537, 70_000] {
+        let mut all: Vec<_> = files_after(0, size).filter(|file| !file.is_full()).collect();
+        let mut edge: Vec<_> = partial_files(size).collect();
+        (all.sort(), edge.sort());
+        assert_eq!(edge, all, "{size}");
+    }
+}
