@@ -103,12 +103,12 @@ impl Logged {
         let entry =
             Entry::new("bench").with("subject", "/etc/app.conf").with_keyed("after", Some(&Digest::of(b"after")));
         each_passing(APPENDS, || {
-            (0..APPENDS).for_each(|_| drop(self.state.audit().record(&entry).expect("recorded")));
+            (0..APPENDS).for_each(|_| _ = self.state.audit().record(&entry).expect("recorded"));
         })
     }
 
     fn fill(&self) {
-        (0..20).for_each(|_| drop(self.append()));
+        (0..20).for_each(|_| _ = self.append());
     }
 
     fn head(&self) -> Checkpoint {
