@@ -271,16 +271,16 @@ fn a_file_is_taken_whole_or_not_at_all() {
     again.env("COUNTERSIGN_TEST_NOW", later).ran().expect(0);
     // Under the policy of the host as it is now, the approver has no say any more.
     way.incident.state.keygen("bob");
-    let bob = fs::read_to_string(way.incident.state.path("bob.pub")).expect("bob's key");
-    let before = fs::read(way.incident.state.config()).expect("a configuration");
-    let policy = fs::read(way.incident.state.path("state/trust-policy.toml")).expect("a policy");
-    way.incident.state.policy(|policy| {
-        let alice = fs::read_to_string(way.incident.state.path("alice.pub")).expect("alice's key");
-        policy.replace(alice.split(' ').nth(1).expect("base64"), bob.split(' ').nth(1).expect("base64"))
-    });
+    let listed = |from: &str, to: &str| {
+        let key = |name: &str| {
+            let line = fs::read_to_string(way.incident.state.path(&format!("{name}.pub"))).expect("their key");
+            line.split(' ').nth(1).expect("base64").to_owned()
+        };
+        way.incident.state.policy(|policy| policy.replace(&key(from), &key(to)));
+    };
+    listed("alice", "bob");
     way.incident.state.run(&["import", text(&file)]).expect(3).says("does not list");
-    fs::write(way.incident.state.config(), before).expect("it can be put back");
-    fs::write(way.incident.state.path("state/trust-policy.toml"), policy).expect("it can be put back");
+    listed("bob", "alice");
 
     let mut entries = unpack(&fs::read(&file).expect("it is there"));
     let last = entries.keys().rfind(|name| name.starts_with("approvals/") && name.ends_with(".sig"));

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::row::{NOON, Row};
+use crate::row::{NOON, Row, at_noon};
 use crate::support::place::{Place, name, two_faced};
 use crate::support::{Ran, Runs};
 
@@ -21,7 +21,7 @@ fn approved(place: &Place) -> String {
 
 #[test]
 fn set_back_an_expired_approval_does_not_revive() {
-    let place = Place::new();
+    let place = at_noon();
     let proposal = approved(&place);
     let (before, run) = (place.standing(), || place.command(&["run", &proposal]));
     at(NOON + HOUR + 10_000, &mut run()).row(3, "the approval expired");
@@ -44,7 +44,7 @@ fn set_back_an_expired_approval_does_not_revive() {
 /// What any command saw counts, not only what was refused.
 #[test]
 fn set_back_after_a_command_that_only_looks() {
-    let place = Place::new();
+    let place = at_noon();
     let proposal = approved(&place);
     at(NOON + 2 * HOUR, &mut place.command(&["pending"])).expect(0);
     at(NOON + MINUTE, &mut place.command(&["run", &proposal])).row(3, "the clock says");
@@ -52,7 +52,7 @@ fn set_back_after_a_command_that_only_looks() {
 
 #[test]
 fn set_forward_approvals_expire_and_nothing_else_breaks() {
-    let place = Place::new();
+    let place = at_noon();
     let proposal = approved(&place);
     at(NOON + 20 * 365 * 24 * HOUR, &mut place.command(&["run", &proposal])).row(3, "expired");
     at(u64::MAX, &mut place.command(&["run", &proposal])).row(3, "expired");
@@ -62,7 +62,7 @@ fn set_forward_approvals_expire_and_nothing_else_breaks() {
 /// Steps and schedules count by a clock that does not jump, and so does not stand still either.
 #[test]
 fn that_stands_still_ends_a_check_all_the_same() {
-    let place = Place::new();
+    let place = at_noon();
     let proposal = approved(&place);
     place.put("mood", "bad");
     let before = place.standing();
@@ -75,8 +75,11 @@ fn that_stands_still_ends_a_check_all_the_same() {
 
 #[test]
 fn set_back_before_the_epoch() {
-    let place = Place::new();
-    at(0, &mut place.proposing(two_faced())).expect(0);
+    let place = at_noon();
+    // No policy is taken that was made later than it is.
+    at(0, &mut place.proposing(two_faced()))
+        .row(1, "it was issued at 2033-05-18T00:00:00Z, and it is 1970")
+        .says("the clock");
     let proposal = approved(&place);
     at(0, &mut place.command(&["run", &proposal])).row(3, "the clock says 1970-01-01T00:00:00Z");
 }

@@ -66,7 +66,7 @@ fn a_trust_policy() {
     // What nobody signed, of the same serial or of the next.
     fs::write(&config, &configured).expect("it can be written");
     for (changed, says) in [
-        (good.replace("people = 1", "people = 2"), "another policy with that serial was accepted here"),
+        (good.replace("max-uses = 1", "max-uses = 2"), "another policy with that serial was accepted here"),
         (
             good.replace("serial = 1\n", "serial = 2\n"),
             "1 of the roots of the policy in force must sign it, and 0 have",

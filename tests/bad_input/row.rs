@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::Ran;
+use crate::support::place::Place;
 
 /// A moment in 2033, for tests that pin the clock: later than any real one.
 pub const NOON: u64 = 2_000_000_000_000;
@@ -68,4 +69,18 @@ pub fn huge(path: &Path) {
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// A place whose trust policy was made on that day, and is good for nearly three years.
+pub fn at_noon() -> Place {
+    let place = Place::new();
+    place.state.policy(|policy| {
+        let line = |line: &str| match line.split_once(" = ") {
+            Some(("issued", _)) => "issued = \"2033-05-18T00:00:00Z\"".to_owned(),
+            Some(("expires", _)) => "expires = \"2036-05-01T00:00:00Z\"".to_owned(),
+            _ => line.to_owned(),
+        };
+        policy.lines().map(|text| line(text) + "\n").collect()
+    });
+    place
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::row::{NOON, Row};
+use crate::row::{NOON, Row, at_noon};
 use crate::support::place::{Place, two_faced};
 use crate::support::{Ran, Runs, ssh_keygen};
 
@@ -136,7 +136,7 @@ fn an_approval_that_is_not_yet_valid() {
 
 #[test]
 fn an_expired_approval() {
-    let place = Place::new();
+    let place = at_noon();
     let at = |now: u64, command: &mut std::process::Command| command.env("COUNTERSIGN_TEST_NOW", now.to_string()).ran();
     let proposed = at(NOON, &mut place.proposing(two_faced())).expect(0).json();
     let proposal = crate::support::place::name(&proposed);
