@@ -113,10 +113,15 @@ fn a_policy_that_was_changed_since_decides_whose_word_counts() {
     let confirming = Confirming::approved(&place, &["--confirm-within", "30s"], &[]);
     let bob = std::fs::read_to_string(place.state.path("bob.pub")).expect("a key");
     word(&place, "confirm", &confirming.run, "bob").ran().expect(3).says("unlisted key");
-    place.state.policy(|policy| {
-        let policy = policy.replace("may = [\"approve\", \"operate\"]", "may = [\"operate\"]");
-        format!("{policy}\n[[people]]\nname = \"bob\"\nkeys = [\"{}\"]\nmay = [\"approve\"]\n", bob.trim())
-    });
+    // Whoever waits goes by what its configuration pinned when it began, and by what follows from that.
+    let policy = std::fs::read_to_string(place.state.path("state/trust-policy.toml")).expect("a policy");
+    let policy = policy.replace("serial = 1\n", "serial = 2\n");
+    let policy = policy.replace("may = [\"approve\", \"operate\"]", "may = [\"operate\"]");
+    let policy = format!("{policy}\n[[people]]\nname = \"bob\"\nkeys = [\"{}\"]\nmay = [\"approve\"]\n", bob.trim());
+    let next = place.state.path("next.toml");
+    std::fs::write(&next, policy).expect("it can be written");
+    place.command(&["trust", "sign", "--key"]).arg(place.state.path("alice")).arg(&next).ran().expect(0);
+    place.command(&["trust", "install"]).arg(&next).ran().expect(0);
     confirm(&place, &confirming.run).expect(3).says("person `alice` may not confirm a run");
     word(&place, "confirm", &confirming.run, "bob").ran().expect(0);
     ends(confirming, 0, "committed");
