@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use support::place::{Place, name, two_faced};
-use support::{Ran, Runs, State, ssh_keygen};
+use support::spoken::Spoken;
+use support::{Ran, Runs, State, eventually, ssh_keygen};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
@@ -205,6 +206,33 @@ fn explain_names_each_rule_and_what_is_missing() {
     let after = explain(&place, &proposal);
     assert_eq!((&after["may_run"], &after["why"]), (&json!(true), &Value::Null), "{after}");
     place.run(&proposal).expect(0);
+}
+
+/// What is revoked while a run is under way does not stay.
+#[test]
+fn a_run_whose_approval_is_revoked_meanwhile_is_rolled_back() {
+    let place = Place::new();
+    let (started, go) = (place.state.path("started"), place.state.path("go"));
+    place.state.configure(&format!(
+        "[[targets.place.validators]]\nname = \"waits\"\npaths = [\"{}/**\"]\ntimeout = 60\n\
+         command = [\"/bin/sh\", \"-c\", \"touch {}; while [ ! -e {} ]; do sleep 0.05; done\"]\n",
+        place.folder.display(),
+        started.display(),
+        go.display()
+    ));
+    let proposal = place.approved();
+    let before = place.standing();
+    let run = Spoken::start(&mut place.command(&["--json", "run", &proposal]));
+    eventually("the validator's start", || started.exists().then_some(()));
+    let revoked = "\n[[revocations]]\nprincipal = \"agent\"\nreason = \"its key is out\"\n";
+    let next = draft(&place.state, "next.toml", |text| serial(text, 2) + revoked);
+    sign(&place.state, &next, "alice").expect(0);
+    install(&place.state, &next).expect(0);
+    fs::write(&go, "").expect("it can be written");
+    let (code, report, said) = run.end();
+    assert_eq!((code, report["outcome"].as_str()), (Some(4), Some("rolled-back")), "{said}");
+    assert!(report["reason"].as_str().is_some_and(|why| why.contains("is revoked: its key is out")), "{report}");
+    assert_eq!(place.standing(), before);
 }
 
 /// A freeze keeps runs from beginning, and spends nothing.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use countersign_bundle::Bundle;
+use countersign_model::Digest;
 use countersign_model::documents::RehearsalDocument;
 use countersign_model::text::excerpt;
 use countersign_record::Unfinished;
@@ -222,6 +223,21 @@ pub(crate) fn still_authorized(
     let what = format!("the approval {} allows the run no more", before.manifest_digest().short());
     Err(PipelineError::refused(what)
         .with_hint("nothing changed and no use is spent; another approval allows it: run it again"))
+}
+
+/// Whether a run that is under way may go on by the approval that it began by, where another trust policy was accepted
+/// since: what was revoked meanwhile lets nothing stay.
+pub(crate) fn goes_on(runner: &Runner, proposal: &Digest, approval: &Digest) -> Result<(), PipelineError> {
+    if runner.has_newest_policy()? {
+        return Ok(());
+    }
+    let policy = runner.policy_now()?;
+    let stored = Stored::load(runner, &proposal.to_string())?;
+    let given = runner.approvals(proposal)?.into_iter().find(|given| Digest::of(&given.manifest) == *approval);
+    let given = given.ok_or_else(|| PipelineError::failed("the approval that the run began by is missing"))?;
+    let contains = containing(runner.registry());
+    countersign_trust::still_approved(&given, &stored.case(&policy, &contains))
+        .map_err(|refusal| refused(&refusal, &stored.proposal))
 }
 
 /// The decision itself, at this time.

@@ -27,6 +27,8 @@ pub fn remediate(runner: &Runner, order: &Order<'_>) -> Result<RunReport, Pipeli
     let mut run = Run::begin(runner, order, authorized, linked)?;
 
     let result = run.apply().and_then(|()| run.validate()).and_then(|()| run.await_success());
+    // What was revoked meanwhile does not stay.
+    let result = result.and_then(|()| run.goes_on());
     // Where it was signed or ordered so, what was changed stays only by a person's word.
     let result = result.and_then(|()| run.await_confirmation());
     match result {

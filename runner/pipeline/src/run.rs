@@ -308,6 +308,11 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whether what was signed lets the run stay, by the trust policy in force now.
+    pub(crate) fn goes_on(&self) -> Result<(), String> {
+        order::goes_on(self.runner, &self.terms().proposal, &self.approval.digest).map_err(|error| error.to_string())
+    }
+
     /// Runs the fix or the rollback step through the live gate.
     pub(crate) fn step(&self, role: Role) -> Result<countersign_sandbox::Ended, String> {
         self.linked.run(&self.gate, role, self.allowance(role)?, &self.context).map_err(|error| error.to_string())

@@ -8,7 +8,7 @@ use countersign_model::{Digest, Grant, Role};
 use serde_json::{Map, Value};
 
 use crate::approval::MAX_REASON;
-use crate::case::Case;
+use crate::case::{Case, revoked};
 use crate::denial::denied;
 use crate::manifest;
 use crate::policy::Policy;
@@ -169,6 +169,18 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
         }
         refusal => Err(refusal),
     }
+}
+
+/// Whether an approval by which a run began lets it go on, under the policy in force by now: nothing of it is revoked, a rule
+/// takes it in, and enough people's signatures count. Its window and its uses are not asked again.
+///
+/// # Errors
+/// Why not: then what the run changed is put back.
+pub fn still_approved(approval: &SignedApproval, case: &Case<'_>) -> Result<(), Refusal> {
+    let digest = Digest::of(&approval.manifest);
+    revoked("approval", &digest, case.policy.revocations().approval(&digest))?;
+    case.stands()?;
+    manifest::quorum(approval, case).map(drop)
 }
 
 /// Whether anything may be decided by this policy still.

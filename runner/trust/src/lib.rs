@@ -50,7 +50,9 @@ pub use acceptance::{
 pub use approval::{
     ApprovalDraft, DraftError, MAX_CONFIRMATION, MAX_REASON, MAX_ROLLBACK_OWNER, MIN_CONFIRMATION, draft,
 };
-pub use authorize::{Authorized, Request, SignedApproval, SignedDenial, authorize, not_frozen, unexpired};
+pub use authorize::{
+    Authorized, Request, SignedApproval, SignedDenial, authorize, not_frozen, still_approved, unexpired,
+};
 pub use case::{Case, may};
 pub use confirmation::{MAX_CONFIRMATION_DOCUMENT, WaitingRun, draft_confirmation, may_confirm, verify_confirmation};
 pub use demands::{Demands, Unmet};

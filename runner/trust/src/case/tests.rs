@@ -281,6 +281,34 @@ fn what_is_revoked_counts_no_more() {
     assert_eq!(policy.approvers().collect::<Vec<_>>(), ["alice", "carol"]);
 }
 
+/// A run that is under way goes no further by what was revoked meanwhile; its window and its uses are behind it.
+#[test]
+fn what_is_revoked_lets_no_run_go_on() {
+    let proposal = World::new().proposal().expect("one");
+    let approval = World::new().approval(&proposal);
+    let goes_on = |change: &dyn Fn(&mut World)| {
+        let mut world = World::new();
+        change(&mut world);
+        let policy = world.read_policy();
+        crate::still_approved(&approval, &world.case(&proposal, &policy))
+    };
+    assert_eq!(goes_on(&|_| ()), Ok(()));
+    let digests = [
+        ("proposal", proposal.digest()),
+        ("bundle", digest("bundle")),
+        ("approval", countersign_model::Digest::of(&approval.manifest)),
+    ];
+    for (what, digest) in digests {
+        let revoked = goes_on(&|w| w.add(&format!("[[revocations]]\n{what} = \"{digest}\"\nreason = \"lost\"\n")));
+        assert!(matches!(revoked, Err(Refusal::Revoked { .. })), "{what}");
+    }
+    for who in ["alice", "fixer"] {
+        let revoked = goes_on(&|w| w.add(&format!("[[revocations]]\nprincipal = \"{who}\"\nreason = \"lost\"\n")));
+        assert!(matches!(revoked, Err(Refusal::Revoked { .. })), "{who}");
+    }
+    assert!(goes_on(&|w| w.replace("people = 1", "people = 2")).is_err());
+}
+
 #[test]
 fn an_expired_policy_decides_nothing() {
     refuses!(Refusal::PolicyExpired { at, now } if *at == NOW && *now == NOW, |w| w.replace("2028-01-01T00:00:00Z", "2027-01-15T08:00:00Z"));
