@@ -21,6 +21,7 @@ mod lineage;
 #[path = "../../../../tests/support/mount.rs"]
 mod mount;
 mod outcomes;
+mod policies;
 mod power;
 mod processes;
 mod reserve;
