@@ -384,3 +384,46 @@ fn witnesses_cosign_one_history_and_no_other() {
     of(&state, &["audit", "witness", &one.url, "--key", &key]).expect(1).says("no witness's");
     audit(&place, &["verify"]).expect(0);
 }
+
+#[test]
+fn a_report_tells_who_approved_what_and_what_came_of_it_with_receipts() {
+    let place = Place::new();
+    let denied = place.propose();
+    let mut deny = place.command(&["deny", &denied, "--reason", "<script>alert(1)</script>", "--key"]);
+    deny.arg(place.state.path("alice")).ran().expect(0);
+    place.run(&denied).expect(3);
+    let approved = place.approved();
+    let run = place.run(&approved).expect(0).json()["run"].as_str().expect("a run").to_owned();
+    let report = audit(&place, &["report", "--since", "1h", "--format", "json"]).expect(0).json();
+
+    let changes = report["changes"].as_array().expect("a list");
+    let [change] = changes.as_slice() else { panic!("{changes:?}") };
+    assert_eq!((&change["run"], &change["outcome"]), (&json!(run), &json!("committed")));
+    assert_eq!((&change["approvers"], &change["proposer"]), (&json!(["alice"]), &json!("agent")));
+    assert_eq!(change["reasons"], json!([{ "person": "alice", "reason": "seen, agreed" }]));
+    assert!(change["evidence"].is_array() && change["receipt"].is_string(), "{change}");
+    assert_eq!((&report["denied"][0]["person"], &report["refused"][0]["target"]), (&json!("alice"), &json!("place")));
+    assert_eq!(report["open"], json!([]));
+    let agent = &report["agents"][0];
+    assert_eq!((&agent["proposer"], &agent["proposals"], &agent["committed"]), (&json!("agent"), &json!(2), &json!(1)));
+    assert!(agent["scopes"][0].as_str().is_some_and(|scope| scope.contains("may investigate and propose")), "{agent}");
+    let counts = &report["counts"];
+    assert_eq!((&counts["approvals"], &counts["denials"], &counts["runs"]), (&json!(1), &json!(1), &json!(1)));
+
+    // Each line's receipt stands alone.
+    let key = report["key"].as_str().expect("a key");
+    for line in [change, &report["denied"][0], &report["refused"][0], agent] {
+        let receipt = place.state.path("receipt");
+        fs::write(&receipt, line["receipt"].as_str().expect("a receipt")).expect("it can be written");
+        let checked =
+            audit(&place, &["check-receipt", receipt.to_str().expect("UTF-8"), "--key", key]).expect(0).json();
+        assert_eq!(checked["index"], line["index"]);
+    }
+
+    // Nothing before, and the page is no program.
+    let later = audit(&place, &["report", "--since", "2030-01-01T00:00:00Z", "--format", "json"]).expect(0).json();
+    assert_eq!((&later["changes"], &later["counts"]["runs"]), (&json!([]), &json!(0)));
+    let page = place.command(&["audit", "report", "--since", "1h", "--format", "html"]).ran().expect(0).stdout;
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    place.command(&["audit", "report", "--since", "yesterday", "--format", "html"]).ran().expect(2).says("30d");
+}

@@ -52,6 +52,16 @@ pub(crate) fn parse_duration_or_none(text: &str) -> Result<u64, String> {
     if text == "0s" { Ok(0) } else { parse_duration(text) }
 }
 
+/// A moment, such as `2026-11-01T00:00:00Z`, or how long ago it was, such as `30d`.
+pub(crate) fn parse_since(text: &str) -> Result<u64, String> {
+    if let Some(moment) = countersign_trust::parse_moment(text) {
+        return Ok(moment);
+    }
+    let ago =
+        parse_duration(text).map_err(|_| "expected a moment such as `2026-11-01T00:00:00Z`, or `30d`".to_owned())?;
+    Ok(now().saturating_sub(ago))
+}
+
 /// The same for how long a run waits for a confirmation.
 pub(crate) fn parse_confirmation(text: &str) -> Result<u64, String> {
     let within = parse_duration(text)?;

@@ -3,6 +3,7 @@
 mod check_receipt;
 mod export;
 mod prove;
+mod report;
 mod verify;
 mod witness;
 
@@ -25,7 +26,8 @@ Examples:
   countersign audit prove r-0123456789ab --out outcome.tlog-proof
   countersign audit check-receipt outcome.tlog-proof --key log.vkey
   countersign audit witness https://witness.example --key witness.vkey
-  countersign audit export --out audit.jsonl")]
+  countersign audit export --out audit.jsonl
+  countersign audit report --since 30d --format html --out report.html")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -43,6 +45,8 @@ enum Verb {
     Witness(witness::Arguments),
     /// Write every entry, a line of JSON each
     Export(export::Arguments),
+    /// Tell who approved what on which evidence, what came of it and what is open, each line with its receipt
+    Report(report::Arguments),
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
@@ -52,6 +56,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         Verb::CheckReceipt(arguments) => check_receipt::run(global, arguments),
         Verb::Witness(arguments) => witness::run(global, arguments),
         Verb::Export(arguments) => export::run(global, arguments),
+        Verb::Report(arguments) => report::run(global, arguments),
     }
 }
 

@@ -76,5 +76,5 @@ pub use signatory::{Signatory, SigningFault};
 pub use signer::{Presence, Signer};
 pub use sshsig::{MAX_SIGNATURE, SignatureError, ToSign, sign, verify};
 pub use starter::StarterPolicy;
-pub use text::{length, moment, time};
+pub use text::{length, moment, parse_moment, time};
 pub use wire::wire_string;

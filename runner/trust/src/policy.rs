@@ -290,6 +290,14 @@ impl Policy {
         keys.find(|principal| principal.revoked().is_none())
     }
 
+    /// The rules that name a person or an agent, each in words.
+    #[must_use]
+    pub fn rules_of(&self, name: &str) -> Vec<String> {
+        let who = self.book.principals().find(|principal| principal.name() == name);
+        let theirs = self.rules.iter().filter(|rule| who.is_some_and(|who| rule.names(who)));
+        theirs.map(|rule| format!("{}: {}", rule.name(), rule.says())).collect()
+    }
+
     pub(crate) fn rules(&self) -> &[Rule] {
         &self.rules
     }

@@ -16,7 +16,8 @@ pub fn moment(milliseconds: u64) -> String {
 }
 
 /// Reads what [`moment`] writes, and nothing else: one moment has one spelling.
-pub(crate) fn parse_moment(text: &str) -> Option<u64> {
+#[must_use]
+pub fn parse_moment(text: &str) -> Option<u64> {
     let parsed: jiff::Timestamp = text.parse().ok()?;
     let milliseconds = u64::try_from(parsed.as_millisecond()).ok()?;
     (moment(milliseconds) == text).then_some(milliseconds)
