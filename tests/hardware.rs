@@ -120,10 +120,10 @@ fn what_hardware_does_not_sign_is_said() {
     let other = text(&incident.state.path("agent")).to_owned();
     answers("kill $$").says("was ended before it signed");
     answers("exit 0").says("something that is no signature");
-    answers("head -c 20000 /dev/zero").says("something that is no signature");
-    answers("echo signed").says("no signature by the key");
-    answers(&format!("/usr/bin/ssh-keygen -Y sign -n approval@countersign -f {other}")).says("signed, and not");
-    answers("/usr/bin/ssh-keygen -Y sign -n denial@countersign -f \"$6\"").says("no signature by the key");
+    answers("head -c 20000 /dev/zero >\"$7.sig\"").says("something that is no signature");
+    answers("echo signed >\"$7.sig\"").says("no signature by the key");
+    answers(&format!("/usr/bin/ssh-keygen -Y sign -n approval@countersign -f {other} \"$7\"")).says("signed, and not");
+    answers("/usr/bin/ssh-keygen -Y sign -n denial@countersign -f \"$6\" \"$7\"").says("no signature by the key");
 
     incident.run(&proposal).expect(3);
     sign(&key, &dummy).ran().expect(0);
@@ -229,7 +229,10 @@ fn hardware_is_for_people() {
     review.expect(1).says("whose private half is in hardware");
     if let Some(dummy) = sk_dummy() {
         let handle = keygen(&state, "handle", "ed25519-sk", &dummy, &[]);
-        let read = state.run(&["read", "nowhere", "files.read /etc/hostname", "--key", text(&handle)]);
+        state.configure(
+            "[targets.here]\nrollback-owner = \"alice\"\n[targets.here.investigation]\nceiling = [\"files.read /etc/hostname\"]\n",
+        );
+        let read = state.run(&["read", "here", "files.read /etc/hostname", "--key", text(&handle)]);
         read.expect(1).says("whose private half is in hardware").says("hint: ");
     }
 }

@@ -1,15 +1,14 @@
 //! A key in hardware, with which OpenSSH's own `ssh-keygen` signs: it knows how to reach it, and asks for PIN and touch.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use countersign_trust::{MAX_SIGNATURE, PublicKey, Signatory, SigningFault};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::files::shown;
@@ -30,12 +29,12 @@ impl HardwareKey {
     }
 
     /// Whatever is asked for is asked for on standard error and on the terminal, or through `SSH_ASKPASS`, as
-    /// `ssh-keygen` does it. Its standard output, the signature, fits into a pipe, so it can be read once it has ended.
-    fn start(&self, namespace: &str, bytes: &[u8]) -> Result<Child, SigningFault> {
-        let document = document(bytes).map_err(|error| self.fault(format!("cannot be given the document: {error}")))?;
+    /// `ssh-keygen` does it. The document is a file: where there is no terminal a PIN is read from standard input, and would be
+    /// the document's first line.
+    fn start(&self, namespace: &str, document: &Path) -> Result<Child, SigningFault> {
         let mut command = Command::new("ssh-keygen");
-        command.args(["-Y", "sign", "-n", namespace, "-f"]).arg(&self.handle);
-        command.stdin(document).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.args(["-Y", "sign", "-n", namespace, "-f"]).arg(&self.handle).arg(document);
+        command.stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::inherit());
         command.spawn().map_err(|error| match error.kind() {
             ErrorKind::NotFound => SigningFault::new(
                 "`ssh-keygen`, which signs with hardware keys, is not installed or not in PATH",
@@ -61,7 +60,12 @@ impl Signatory for HardwareKey {
     }
 
     fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, SigningFault> {
-        let mut child = self.start(namespace, bytes)?;
+        let given = |error| self.fault(format!("cannot be given the document: {error}"));
+        // Only its owner looks into it, and it goes with what is in it.
+        let place = tempfile::Builder::new().prefix("countersign-sign-").tempdir().map_err(given)?;
+        let document = place.path().join("document");
+        std::fs::write(&document, bytes).map_err(given)?;
+        let mut child = self.start(namespace, &document)?;
         let ended =
             wait(&mut child, SIGN_TIME).map_err(|error| self.fault(format!("cannot be waited for: {error}")))?;
         let Some(status) = ended else {
@@ -72,16 +76,9 @@ impl Signatory for HardwareKey {
             Some(code) => return Err(self.fault(format!("signed nothing, exit code {code}, and says why above"))),
             None => return Err(self.fault("was ended before it signed")),
         }
-        signature(&mut child).ok_or_else(|| self.fault("answered with something that is no signature"))
+        signature(&document.with_extension("sig"))
+            .ok_or_else(|| self.fault("answered with something that is no signature"))
     }
-}
-
-/// The exact bytes, in memory alone, so that nothing waits for `ssh-keygen` to read them.
-fn document(bytes: &[u8]) -> std::io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create("document", MemfdFlags::CLOEXEC)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file)
 }
 
 /// Waits for its end; past its time it is killed, and there is none.
@@ -111,15 +108,10 @@ fn ended(child: &Child, time: Duration) -> std::io::Result<bool> {
     }
 }
 
-/// What it wrote, if that is text and no more than is read. It has ended, so whatever holds its output still is not waited
-/// for.
-fn signature(child: &mut Child) -> Option<String> {
-    let mut output = child.stdout.take()?;
-    rustix::io::ioctl_fionbio(&output, true).ok()?;
+/// What it wrote beside the document, if that is text and no more than is read.
+fn signature(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    let read = output.by_ref().take(MAX_SIGNATURE as u64 + 1).read_to_end(&mut bytes);
-    if read.is_err_and(|error| error.kind() != ErrorKind::WouldBlock) || bytes.len() > MAX_SIGNATURE {
-        return None;
-    }
-    String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
+    File::open(path).ok()?.take(MAX_SIGNATURE as u64 + 1).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    (!text.is_empty() && text.len() <= MAX_SIGNATURE).then_some(text)
 }
