@@ -206,8 +206,8 @@ fn pending_says_how_many_it_did_not_look_at() {
     let state = State::new();
     let database = rusqlite::Connection::open(state.path("state/countersign.db")).expect("the database");
     let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1003)
-               INSERT INTO proposals (digest, bundle, created, expires, document, signature)
-               SELECT printf('sha256:%064d', i), printf('sha256:%064d', 0), i, 9000000000000, x'7b7d', '' FROM n";
+               INSERT INTO proposals (digest, bundle, proposer, created, expires, document, signature)
+               SELECT printf('sha256:%064d', i), printf('sha256:%064d', 0), 'agent', i, 9000000000000, x'7b7d', '' FROM n";
     database.execute(sql, []).expect("proposals");
     let ran = state.run(&["--json", "pending"]).expect(0).says("3 later ones are left off");
     let listed = ran.json();

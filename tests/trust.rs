@@ -255,3 +255,21 @@ fn no_run_begins_in_a_freeze() {
     place.approve(&proposal);
     place.run(&proposal).expect(0);
 }
+
+/// An agent that floods its approvers is slowed down, and nobody else.
+#[test]
+fn who_proposes_too_often_waits_and_nobody_else_does() {
+    let place = Place::new();
+    place.state.policy(|policy| format!("{policy}\n[proposals]\nper-hour = 2\n"));
+    for _ in 0..2 {
+        place.propose();
+    }
+    let refused = place.proposing(two_faced()).ran().expect(3);
+    refused.says("agent `agent` has made 2 proposals within an hour, and may make no more").says("per-hour");
+    // Another agent goes on, and this one later.
+    let mut second = place.command(&["propose", "--target=place", "--hypothesis", "another", "--key"]);
+    second.arg(place.state.path("second")).arg(two_faced()).arg(place.argument()).ran().expect(0);
+    let mut later = place.proposing(two_faced());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+    later.env("COUNTERSIGN_TEST_NOW", (now + 3_700_000).to_string()).ran().expect(0);
+}

@@ -48,6 +48,7 @@ impl Ended {
             document: b"{}",
             signature: "signed",
             bundle: &Digest::of(b"bundle"),
+            proposer: "bench",
             created: 1,
             expires: 9,
             evidence: &[],

@@ -66,6 +66,7 @@ impl Run {
             document: b"{}",
             signature: "signed",
             bundle: &Digest::of(b"bundle"),
+            proposer: "bench",
             created: 1,
             expires: 9,
             evidence: &[],

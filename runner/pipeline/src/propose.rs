@@ -2,7 +2,7 @@ use countersign_bundle::Bundle;
 use countersign_model::documents::{DOCUMENT_VERSION, EvidenceReference, ProposalDocument, ProposedTarget, RoleGrants};
 use countersign_model::{Digest, Mode, Role};
 pub use countersign_record::proposal_name;
-use countersign_trust::{Activity, Principal};
+use countersign_trust::{Activity, Principal, PrincipalKind};
 use serde_json::{Map, Value};
 
 use crate::error::PipelineError;
@@ -13,6 +13,8 @@ use crate::target::{Target, normalize};
 use crate::undo::Undo;
 use crate::withhold::Since;
 
+/// In which proposals are counted, in milliseconds.
+const HOUR: u64 = 3_600_000;
 /// How long a proposal can be approved, in milliseconds: seven days.
 const OPEN_FOR: u64 = 7 * 24 * 3600 * 1000;
 /// The longest hypothesis, in bytes.
@@ -167,10 +169,24 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
     drafted(document, rehearsals)
 }
 
-/// Refuses who may not propose before anything is rehearsed for them.
+/// Refuses who may not propose, or has proposed too often, before anything is rehearsed for them.
 fn may_propose(runner: &Runner, fingerprint: &str) -> Result<Principal, PipelineError> {
-    countersign_trust::may_propose(runner.policy(), fingerprint)
-        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(PROPOSE)))
+    let proposer = countersign_trust::may_propose(runner.policy(), fingerprint)
+        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(PROPOSE)))?;
+    let most = runner.policy().proposals_per_hour();
+    let after = runner.decisive()?.saturating_sub(HOUR);
+    if runner.state().proposals().recent(counted_as(&proposer), after)? >= most {
+        let what = format!("{proposer} has made {most} proposals within an hour, and may make no more");
+        return Err(PipelineError::refused(what).with_hint(
+            "nothing changed; wait, or have the trust policy let more be made: `per-hour` under `[proposals]`",
+        ));
+    }
+    Ok(proposer)
+}
+
+/// Whom a proposal counts for. Keys that are not listed can be had without end, and are one.
+pub(crate) fn counted_as(proposer: &Principal) -> &str {
+    if proposer.kind() == PrincipalKind::Unlisted { "unlisted" } else { proposer.name() }
 }
 
 /// Plans how a committed run is undone, by this runner itself: its changes put back, last first, then its bundle's

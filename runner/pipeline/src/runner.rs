@@ -328,10 +328,12 @@ impl Runner {
         let read = drafted.rehearsals.iter().flat_map(|rehearsed| &rehearsed.document().evidence);
         let evidence: BTreeSet<String> =
             drafted.document.evidence.iter().chain(read).map(|reference| reference.id.clone()).collect();
+        let proposer = self.policy.principal(proposal.proposer().fingerprint());
         let new = NewProposal {
             document: &drafted.bytes,
             signature: &signature,
             bundle: &bundle.digest(),
+            proposer: crate::propose::counted_as(&proposer),
             created: drafted.document.created,
             expires: drafted.document.expires,
             evidence: &evidence.into_iter().collect::<Vec<_>>(),

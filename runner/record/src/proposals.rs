@@ -17,6 +17,8 @@ pub struct NewProposal<'a> {
     pub signature: &'a str,
     /// The bundle that it proposes.
     pub bundle: &'a Digest,
+    /// Whom it counts for, where there are too many: see [`Proposals::recent`].
+    pub proposer: &'a str,
     /// When it was made, in milliseconds since 1970-01-01 UTC.
     pub created: u64,
     /// From when on it can no longer be approved.
@@ -133,12 +135,13 @@ impl Proposals<'_> {
                     _ => {}
                 }
             }
-            let sql = "INSERT INTO proposals (digest, bundle, created, expires, document, signature, revises, undoes)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (digest) DO NOTHING";
+            let sql = "INSERT INTO proposals (digest, bundle, created, expires, document, signature, revises, undoes, proposer)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (digest) DO NOTHING";
             let (created, expires) = (rows::time(new.created), rows::time(new.expires));
             let (text, bundle) = (digest.to_string(), new.bundle.to_string());
             let revises = lineage.revises.map(ToString::to_string);
-            let values = params![text, bundle, created, expires, new.document, new.signature, revises, lineage.undoes];
+            let (document, undoes, proposer) = (new.document, lineage.undoes, new.proposer);
+            let values = params![text, bundle, created, expires, document, new.signature, revises, undoes, proposer];
             if tx.execute(sql, values).map_err(failed)? == 1 {
                 for id in new.evidence {
                     link(tx, &text, id)?;
@@ -146,6 +149,17 @@ impl Proposals<'_> {
                 self.0.log().append_all(tx, entries).map_err(failed)?;
             }
             Ok(digest)
+        })
+    }
+
+    /// How many were made for a proposer after a moment.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn recent(&self, proposer: &str, after: u64) -> Result<u64, RecordError> {
+        let sql = "SELECT count(*) FROM proposals WHERE proposer = ?1 AND created > ?2";
+        self.0.read("count proposals", |connection| {
+            connection.query_row(sql, params![proposer, rows::time(after)], |row| rows::get_count(row, 0))
         })
     }
 

@@ -32,6 +32,7 @@ CREATE TABLE rehearsals (
 CREATE TABLE proposals (
     digest TEXT PRIMARY KEY CHECK (length(digest) = 71),
     bundle TEXT NOT NULL CHECK (length(bundle) = 71),
+    proposer TEXT NOT NULL,                             -- whom it counts for, where there are too many
     created INTEGER NOT NULL,
     expires INTEGER NOT NULL,
     document BLOB NOT NULL,
@@ -40,6 +41,7 @@ CREATE TABLE proposals (
     undoes TEXT REFERENCES runs (id)                    -- the run that it undoes
 ) STRICT;
 CREATE INDEX proposals_by_time ON proposals (created);
+CREATE INDEX proposals_by_proposer ON proposals (proposer, created);
 CREATE UNIQUE INDEX one_revision_per_proposal ON proposals (revises) WHERE revises IS NOT NULL;
 
 -- What a proposal cites, and what was recorded in its rehearsals.

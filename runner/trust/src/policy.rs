@@ -52,6 +52,8 @@ const MAX_SERIAL: u64 = 1_000_000_000;
 const MAX_ORIGINS: usize = 32;
 /// The most runs that a policy may let one approval be good for.
 const MAX_USES: u32 = 1000;
+/// The most proposals that a policy may let somebody make in an hour.
+const MAX_PER_HOUR: u64 = 100_000;
 /// The longest time for which a policy is good, in days.
 const MAX_DAYS: u64 = 3 * 366;
 /// What rules call keys that are not listed.
@@ -69,6 +71,7 @@ pub struct Policy {
     threshold: usize,
     max_validity_ms: u64,
     max_uses: u32,
+    per_hour: u64,
     scoped: bool,
     demands: Demands,
     book: Book,
@@ -144,6 +147,9 @@ impl Policy {
 
         let max_uses = u32::try_from(file.approval.max_uses).ok().filter(|uses| (1..=MAX_USES).contains(uses));
         let max_uses = max_uses.ok_or(PolicyError::Uses(file.approval.max_uses))?;
+        if !(1..=MAX_PER_HOUR).contains(&file.proposals.per_hour) {
+            return Err(PolicyError::PerHour(file.proposals.per_hour));
+        }
         let max_validity = parse_duration(&file.approval.max_validity).map_err(PolicyError::Validity)?;
         Ok(Self {
             source: bytes.into(),
@@ -156,6 +162,7 @@ impl Policy {
             // At most a year: it fits.
             max_validity_ms: u64::try_from(max_validity.as_millis()).unwrap_or(0),
             max_uses,
+            per_hour: file.proposals.per_hour,
             scoped: file.approval.scoped,
             demands,
             book,
@@ -252,6 +259,12 @@ impl Policy {
     #[must_use]
     pub const fn allows_scoped(&self) -> bool {
         self.scoped
+    }
+
+    /// How many proposals one person or agent may make in an hour; at least 1.
+    #[must_use]
+    pub const fn proposals_per_hour(&self) -> u64 {
+        self.per_hour
     }
 
     /// What every signature must show of how it was made.

@@ -83,7 +83,7 @@ fn proposals_are_found_by_what_people_type() {
 
     // Two that begin alike, as nobody can make them with SHA-256.
     let twin = format!("{}{}", &hex[..20], "0".repeat(44));
-    let sql = "INSERT INTO proposals SELECT 'sha256:' || ?1, bundle, created, expires, document, signature, NULL, NULL FROM proposals";
+    let sql = "INSERT INTO proposals SELECT 'sha256:' || ?1, bundle, proposer, created, expires, document, signature, NULL, NULL FROM proposals";
     run.second().execute(sql, [&twin]).expect("a twin");
     let error = proposals.find(&hex[..20]).expect_err("ambiguous").to_string();
     assert!(error.contains(&hex) && error.contains(&twin), "{error}");

@@ -34,7 +34,15 @@ pub(crate) fn approve(state: &State, document: &[u8]) -> (Digest, Digest) {
 pub(crate) fn new_proposal<'a>(document: &'a [u8], evidence: &'a [String]) -> NewProposal<'a> {
     // Any digest is as good as another here.
     static BUNDLE: std::sync::LazyLock<Digest> = std::sync::LazyLock::new(|| Digest::of(b"bundle"));
-    NewProposal { document, signature: "signed", bundle: &BUNDLE, created: 1_000, expires: 9_000, evidence }
+    NewProposal {
+        document,
+        signature: "signed",
+        bundle: &BUNDLE,
+        proposer: "agent",
+        created: 1_000,
+        expires: 9_000,
+        evidence,
+    }
 }
 
 impl Fixture {

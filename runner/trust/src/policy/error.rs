@@ -1,6 +1,6 @@
 use countersign_model::toml::TomlError;
 
-use super::{MAX_NAME, MAX_TITLE, MAX_USES, POLICY_VERSION};
+use super::{MAX_NAME, MAX_PER_HOUR, MAX_TITLE, MAX_USES, POLICY_VERSION};
 use crate::duration::DurationError;
 use crate::key::KeyError;
 use crate::public_key::KeyKind;
@@ -129,6 +129,9 @@ pub enum PolicyError {
     /// `max-validity` is no length of time.
     #[error("`max-validity` is not taken: {0}")]
     Validity(DurationError),
+    /// `per-hour` is out of range.
+    #[error("`per-hour` is {0}, expected 1 to {MAX_PER_HOUR}")]
+    PerHour(u64),
     /// `max-uses` is out of range.
     #[error("`max-uses` is {0}, expected 1 to {MAX_USES}")]
     Uses(u64),

@@ -6,7 +6,7 @@ use countersign_model::{Digest, Grant};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{MAX_ORIGINS, MAX_SERIAL, MAX_USES, POLICY_VERSION};
+use super::{MAX_ORIGINS, MAX_PER_HOUR, MAX_SERIAL, MAX_USES, POLICY_VERSION};
 use crate::pattern::Pattern;
 use crate::principal::{Activity, Right};
 
@@ -30,6 +30,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) keys: Keys,
     pub(super) approval: Approval,
+    #[serde(default)]
+    pub(super) proposals: Proposals,
     #[serde(default)]
     pub(super) people: Vec<Person>,
     #[serde(default)]
@@ -66,6 +68,26 @@ pub(super) struct Keys {
     #[serde(default)]
     #[schemars(length(max = MAX_ORIGINS))]
     pub(super) origins: Vec<String>,
+}
+
+/// How often proposals are made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Proposals {
+    /// How many one person or agent may make in an hour; keys that are not listed make as many together.
+    #[serde(default = "per_hour")]
+    #[schemars(range(min = 1, max = MAX_PER_HOUR))]
+    pub(super) per_hour: u64,
+}
+
+const fn per_hour() -> u64 {
+    120
+}
+
+impl Default for Proposals {
+    fn default() -> Self {
+        Self { per_hour: per_hour() }
+    }
 }
 
 /// How far an approval reaches.

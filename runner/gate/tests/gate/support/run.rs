@@ -80,6 +80,7 @@ impl Run {
             document: b"{\"proposal\":1}",
             signature: "signed",
             bundle: &Digest::of(b"bundle"),
+            proposer: "agent",
             created: 1_000,
             expires: 9_000,
             evidence: &[],
