@@ -31,8 +31,14 @@ macro_rules! refuses {
 fn a_proposal_needs_one_rule_that_takes_in_all_of_it() {
     refuses!(Refusal::NoRule { who, target, why, .. } if who == "agent `fixer`" && target == "web-1" && why.contains("other targets"),
         |w| w.replace("\"web-*\"", "\"web-2\""));
-    // On each of its targets, whichever is run.
+    // On each of its targets, whichever is run; and before anybody's word is asked for.
     refuses!(Refusal::NoRule { target, .. } if target == "web-2", |w| w.replace("\"web-*\"", "\"web-1\""));
+    let mut one = World::new();
+    let proposal = one.proposal().expect("a proposal");
+    one.replace("\"web-*\"", "\"web-1\"");
+    let policy = one.read_policy();
+    let stands = one.case(&proposal, &policy).stands();
+    assert!(matches!(&stands, Err(Refusal::NoRule { target, .. }) if target == "web-2"), "{stands:?}");
     refuses!(Refusal::NoRule { why, .. } if why.contains("no rule names them"), |w| w.replace("who = [\"*\"]", "who = [\"other\"]"));
     refuses!(Refusal::NoRule { why, .. } if why.contains("does not let them propose"), |w| {
         w.replace("may = [\"investigate\", \"propose\"]", "may = [\"investigate\"]");
