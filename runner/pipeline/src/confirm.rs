@@ -3,13 +3,12 @@
 use countersign_model::Digest;
 use countersign_model::documents::namespace;
 use countersign_record::{Entry, KeptConfirmation, RunRecord, RunState};
-use countersign_trust::{
-    Case, Contains, Policy, Risk, Signatory, WaitingRun, draft_confirmation, may_confirm, moment, verify_confirmation,
-};
+use countersign_trust::{Case, Signatory, WaitingRun, draft_confirmation, may_confirm, moment, verify_confirmation};
 
 use crate::approval::Approval;
 use crate::error::PipelineError;
 use crate::runner::Runner;
+use crate::stored::Stored;
 use crate::target::containing;
 
 /// What somebody who has a say in it said of a waiting run.
@@ -62,10 +61,11 @@ pub fn say(
     let run = runner.state().runs().get(name)?;
     let until = waits(&run)?;
     let approval = Approval::of_run(runner, &run)?;
-    let proposal = runner.proposal(&run.proposal.to_string())?;
+    let stored = Stored::load(runner, &run.proposal.to_string())?;
     let contains = containing(runner.registry());
     let policy = runner.policy_now()?;
-    let waiting = waiting_run(runner, &policy, (&run.id, &run.target), &approval, &proposal, &contains);
+    let case = stored.case(&policy, &contains);
+    let waiting = waiting_run(runner, case, (&run.id, &run.target), &approval);
     let signer = policy.principal(signatory.fingerprint());
     let refused = |refusal: countersign_trust::Refusal| {
         PipelineError::refused(refusal.to_string()).with_hint(refusal.hint("`countersign propose`"))
@@ -160,15 +160,15 @@ pub(crate) fn words(
     if kept.len() == heard {
         return Ok(None);
     }
-    let proposal = match runner.proposal(&approval.terms.proposal.to_string()) {
-        Ok(proposal) => proposal,
+    let stored = match Stored::load(runner, &approval.terms.proposal.to_string()) {
+        Ok(stored) => stored,
         // Whose word counts cannot be told then.
         Err(error) => return Ok(Some(kept.iter().map(|_| Err(error.to_string())).collect())),
     };
     let contains = containing(runner.registry());
     // As whoever said it asked, however long the run waits by now.
     let policy = runner.policy_now()?;
-    let waiting = waiting_run(runner, &policy, (run, target), approval, &proposal, &contains);
+    let waiting = waiting_run(runner, stored.case(&policy, &contains), (run, target), approval);
     let verified = |said: &KeptConfirmation| {
         verify_confirmation(&said.document, said.signature.as_bytes(), &waiting)
             .map(|(document, by)| Word { keeps: document.keeps, by: by.name().to_owned(), reason: document.reason })
@@ -179,21 +179,16 @@ pub(crate) fn words(
 
 fn waiting_run<'a>(
     runner: &'a Runner,
-    policy: &'a Policy,
+    case: Case<'a>,
     (run, target): (&'a str, &'a str),
     approval: &Approval,
-    proposal: &'a countersign_trust::Proposal,
-    contains: Contains<'a>,
 ) -> WaitingRun<'a> {
-    // How many must approve is not asked of a confirmation: one word decides.
-    let case = Case { proposal, policy, risk: Risk::default(), contains };
     WaitingRun { run, case, approval: approval.digest, target, runner: runner.fingerprint() }
 }
 
 /// The people whose word on a run counts.
 pub(crate) fn may_say(runner: &Runner, approval: &Approval) -> Vec<String> {
-    let Ok(proposal) = runner.proposal(&approval.terms.proposal.to_string()) else { return Vec::new() };
+    let Ok(stored) = Stored::load(runner, &approval.terms.proposal.to_string()) else { return Vec::new() };
     let contains = containing(runner.registry());
-    let case = Case { proposal: &proposal, policy: runner.policy(), risk: Risk::default(), contains: &contains };
-    case.approvers().into_iter().map(str::to_owned).collect()
+    stored.case(runner.policy(), &contains).approvers().into_iter().map(str::to_owned).collect()
 }

@@ -105,6 +105,7 @@ pub fn requested(
 pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, PipelineError> {
     filled("hypothesis", draft.hypothesis)?;
     let proposer = may_propose(runner, draft.proposer)?;
+    not_too_often(runner, &proposer)?;
     crate::approve::owned(draft.targets)?;
     let manifest = draft.bundle.manifest();
     let grants = requested(runner, draft.bundle, draft.arguments)?;
@@ -169,19 +170,23 @@ pub fn draft(runner: &Runner, draft: &ProposalDraft<'_>) -> Result<Drafted, Pipe
     drafted(document, rehearsals)
 }
 
-/// Refuses who may not propose, or has proposed too often, before anything is rehearsed for them.
+/// Refuses who may not propose before anything is rehearsed for them.
 fn may_propose(runner: &Runner, fingerprint: &str) -> Result<Principal, PipelineError> {
-    let proposer = countersign_trust::may_propose(runner.policy(), fingerprint)
-        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(PROPOSE)))?;
+    countersign_trust::may_propose(runner.policy(), fingerprint)
+        .map_err(|refusal| PipelineError::refused(refusal.to_string()).with_hint(refusal.hint(PROPOSE)))
+}
+
+/// Refuses who has proposed too often. What undoes a run is not refused so.
+fn not_too_often(runner: &Runner, proposer: &Principal) -> Result<(), PipelineError> {
     let most = runner.policy().proposals_per_hour();
     let after = runner.decisive()?.saturating_sub(HOUR);
-    if runner.state().proposals().recent(counted_as(&proposer), after)? >= most {
+    if runner.state().proposals().recent(counted_as(proposer), after)? >= most {
         let what = format!("{proposer} has made {most} proposals within an hour, and may make no more");
         return Err(PipelineError::refused(what).with_hint(
             "nothing changed; wait, or have the trust policy let more be made: `per-hour` under `[proposals]`",
         ));
     }
-    Ok(proposer)
+    Ok(())
 }
 
 /// Whom a proposal counts for. Keys that are not listed can be had without end, and are one.

@@ -58,14 +58,14 @@ pub fn draft_confirmation(
 /// Verifies a confirmation of this very run, or its contrary, and tells whose word it is.
 ///
 /// # Errors
-/// When the signature is not valid; its signer may not approve, proposed the run or answers for who did; or the document
-/// cannot be read or is of anything else.
+/// When the signature is not valid, or, where the run is to stay, not made as its quorums demand; its signer may not approve,
+/// proposed the run or answers for who did; or the document cannot be read or is of anything else.
 pub fn verify_confirmation(
     bytes: &[u8],
     signature: &[u8],
     run: &WaitingRun<'_>,
 ) -> Result<(ConfirmationDocument, Principal), Refusal> {
-    let (_, signer) = signed_by(run.case.policy, namespace::CONFIRMATION, bytes, signature)?;
+    let (made, signer) = signed_by(run.case.policy, namespace::CONFIRMATION, bytes, signature)?;
     may_confirm(&signer, &run.case)?;
     let document: ConfirmationDocument = strict::from_slice(bytes, MAX_CONFIRMATION_DOCUMENT)
         .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })?;
@@ -74,6 +74,10 @@ pub fn verify_confirmation(
     }
     if document.reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON) {
         return Err(Refusal::Senseless { on: ON, why: format!("its reason is longer than {MAX_REASON} bytes") });
+    }
+    // What stays is as much at stake as what is approved. That it is put back is in nobody's way.
+    if document.keeps {
+        run.case.demands().satisfied_by(&made).map_err(|unmet| Refusal::Unmet { on: ON, unmet })?;
     }
     let named = [
         ("run", document.run.as_str(), run.run),
