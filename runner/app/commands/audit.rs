@@ -3,6 +3,7 @@
 mod check_receipt;
 mod export;
 mod prove;
+mod prover;
 mod report;
 mod verify;
 mod witness;

@@ -1,11 +1,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use countersign_proof::{Checkpoint, Directory, MAX_NOTE, Receipt, Source, Tree};
-use countersign_record::{CHECKPOINT, WITNESSED};
 use serde_json::{Value, json};
 
-use super::unverified;
+use super::prover::Prover;
 use crate::cli::Global;
 use crate::environment::Environment;
 use crate::files::{shown, write_new_durably};
@@ -41,22 +39,9 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             return Err(hinted("neither a run nor an entry is named", "name a run; `countersign runs` lists them"));
         }
     };
-    // Of runs that were recovered just now as well.
-    runner.publish_log(true)?;
-    let log = runner.log_verifier()?;
-    let source = Directory::new(&runner.log_dir());
-    let failed = |error| unverified(format!("the entry {index} cannot be proven"), error);
-    let read = |name: &str| source.read(name, MAX_NOTE).ok().flatten();
-    // Cosignatures are not verified here: whoever checks the receipt knows which witnesses count.
-    let opens = |bytes: &Vec<u8>| Checkpoint::open(bytes, &log, &[]).is_ok_and(|opened| opened.checkpoint.size > index);
-    let note = read(WITNESSED).filter(opens).or_else(|| read(CHECKPOINT)).unwrap_or_default();
-    let opened = Checkpoint::open(&note, &log, &[]).map_err(failed)?;
-    let (entry, proof) = Tree::new(&source, &opened.checkpoint).inclusion(index).map_err(failed)?;
-    let size = opened.checkpoint.size;
-    let receipt = Receipt { entry, index, proof, checkpoint: note };
-    let bytes = receipt.to_bytes();
-    // Only what whoever gets it will accept is handed out.
-    receipt.verify(&log, &[]).map_err(failed)?;
+    let prover = Prover::of_entry(runner, index)?;
+    let bytes = prover.receipt(index)?;
+    let (log, size) = (&prover.log, prover.checkpoint.size);
     let json = json!({
         "index": index,
         "entries": size,

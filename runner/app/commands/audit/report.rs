@@ -6,12 +6,10 @@ mod html;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use countersign_proof::{Checkpoint, Directory, MAX_NOTE, Receipt, Source, Tree, VerifierKey};
-use countersign_record::CHECKPOINT;
 use serde_json::{Value, json};
 
 use self::collect::{Collected, Section};
-use super::unverified;
+use super::prover::Prover;
 use crate::cli::Global;
 use crate::environment::Environment;
 use crate::files::{shown, write_new_durably};
@@ -49,9 +47,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let runner = &environment.runner;
     let collected = Collected::of(runner, arguments.since)?;
-    // Of runs that were recovered just now as well.
-    runner.publish_log(true)?;
-    let prover = Prover::of(runner)?;
+    let prover = Prover::newest(runner)?;
     let sections = collected.sections(runner.policy());
     let report = report(&prover, &collected, &sections, arguments.since)?;
     let bytes = match arguments.format {
@@ -62,7 +58,8 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         return Ok(if global.json { Done::new("", report) } else { Done::bytes(std::io::Cursor::new(bytes)) });
     };
     write_new_durably(out, &bytes)?;
-    let text = format!("wrote    {}\nentries  {}\nkey      {}", shown(out), prover.size, prover.log.to_text());
+    let text =
+        format!("wrote    {}\nentries  {}\nkey      {}", shown(out), prover.checkpoint.size, prover.log.to_text());
     Ok(Done::new(text, report).acted())
 }
 
@@ -71,7 +68,7 @@ fn report(prover: &Prover, collected: &Collected, sections: &[Section], since: u
     let mut report = json!({
         "since": moment(since),
         "until": moment(now()),
-        "entries": prover.size,
+        "entries": prover.checkpoint.size,
         "key": prover.log.to_text(),
         "counts": collected.counts(),
     });
@@ -83,7 +80,8 @@ fn report(prover: &Prover, collected: &Collected, sections: &[Section], since: u
                 let mut object = line.fields.clone();
                 if let Some(index) = line.index {
                     object.insert("index".to_owned(), index.into());
-                    object.insert("receipt".to_owned(), prover.receipt(index)?.into());
+                    let receipt = prover.receipt(index)?;
+                    object.insert("receipt".to_owned(), String::from_utf8_lossy(&receipt).into());
                 }
                 Ok(Value::Object(object))
             })
@@ -93,34 +91,4 @@ fn report(prover: &Prover, collected: &Collected, sections: &[Section], since: u
         }
     }
     Ok(report)
-}
-
-/// Makes receipts of a log as it is now.
-struct Prover {
-    log: VerifierKey,
-    source: Directory,
-    note: Vec<u8>,
-    checkpoint: Checkpoint,
-    size: u64,
-}
-
-impl Prover {
-    fn of(runner: &countersign_pipeline::Runner) -> anyhow::Result<Self> {
-        let log = runner.log_verifier()?;
-        let source = Directory::new(&runner.log_dir());
-        let note = source.read(CHECKPOINT, MAX_NOTE).ok().flatten().unwrap_or_default();
-        let failed = |error| unverified("the log cannot be reported on".to_owned(), error);
-        let checkpoint = Checkpoint::open(&note, &log, &[]).map_err(failed)?.checkpoint;
-        let size = checkpoint.size;
-        Ok(Self { log, source, note, checkpoint, size })
-    }
-
-    fn receipt(&self, index: u64) -> anyhow::Result<String> {
-        let failed = |error| unverified(format!("the entry {index} cannot be proven"), error);
-        let (entry, proof) = Tree::new(&self.source, &self.checkpoint).inclusion(index).map_err(failed)?;
-        let receipt = Receipt { entry, index, proof, checkpoint: self.note.clone() };
-        let bytes = receipt.to_bytes();
-        receipt.verify(&self.log, &[]).map_err(failed)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
 }

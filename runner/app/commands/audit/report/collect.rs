@@ -49,6 +49,7 @@ impl Entry {
 }
 
 /// The entries that a report is about, and what they refer to.
+#[derive(Default)]
 pub(super) struct Collected {
     since: u64,
     /// By proposal; of any time, since a change may have been proposed long before.
@@ -56,23 +57,18 @@ pub(super) struct Collected {
     approvals: Vec<Entry>,
     denials: Vec<Entry>,
     refusals: Vec<Entry>,
+    /// Every run that ever began: one of before may be open still.
     began: Vec<Entry>,
     /// By run, the last.
     outcomes: BTreeMap<String, Entry>,
+    /// How many of what a run left were closed since, by run.
+    resolved: BTreeMap<String, u64>,
 }
 
 impl Collected {
     /// Reads the whole log.
     pub(super) fn of(runner: &Runner, since: u64) -> anyhow::Result<Self> {
-        let mut all = Self {
-            since,
-            proposals: BTreeMap::new(),
-            approvals: Vec::new(),
-            denials: Vec::new(),
-            refusals: Vec::new(),
-            began: Vec::new(),
-            outcomes: BTreeMap::new(),
-        };
+        let mut all = Self { since, ..Self::default() };
         let mut next = 0;
         loop {
             let entries = runner.logged_from(next)?;
@@ -92,7 +88,10 @@ impl Collected {
         match entry.text("kind") {
             "proposal" => _ = self.proposals.insert(entry.text("proposal").to_owned(), entry),
             "approval" => self.approvals.push(entry),
-            "authorized" if late => self.began.push(entry),
+            "authorized" => self.began.push(entry),
+            "resolved" if entry.text("outcome") == "closed" => {
+                *self.resolved.entry(entry.text("run").to_owned()).or_default() += 1;
+            }
             "outcome" => _ = self.outcomes.insert(entry.text("run").to_owned(), entry),
             "denial" if late => self.denials.push(entry),
             "refusal" if late => self.refusals.push(entry),
@@ -106,7 +105,7 @@ impl Collected {
             Section {
                 key: "changes",
                 title: "Approved changes",
-                lines: self.began.iter().map(|run| self.change(run)).collect(),
+                lines: self.late_runs().map(|run| self.change(run)).collect(),
             },
             Section {
                 key: "refused",
@@ -146,11 +145,18 @@ impl Collected {
         line
     }
 
-    /// Runs without an outcome, and those that left something that a person has to close.
+    /// The runs that began or ended in the time of the report.
+    fn late_runs(&self) -> impl Iterator<Item = &Entry> {
+        let ended = |run: &Entry| self.outcomes.get(run.text("run")).is_some_and(|end| end.at() >= self.since);
+        self.began.iter().filter(move |run| run.at() >= self.since || ended(run))
+    }
+
+    /// Runs without an outcome, and those that left something that no person has closed yet, whenever they began.
     fn open(&self) -> Vec<Line> {
         let unfinished = self.began.iter().filter(|run| !self.outcomes.contains_key(run.text("run")));
         let left = self.outcomes.values().filter(|outcome| {
-            outcome.at() >= self.since && ["in-doubt", "rollback-incomplete"].contains(&outcome.text("outcome"))
+            let open = outcome.body.get("open").and_then(Value::as_u64).unwrap_or_default();
+            open > self.resolved.get(outcome.text("run")).copied().unwrap_or_default()
         });
         let unfinished = unfinished.map(|run| run.line(&["run", "target"]));
         unfinished.chain(left.map(|outcome| outcome.line(&["run", "outcome", "reason", "open"]))).collect()
@@ -166,7 +172,7 @@ impl Collected {
             let of =
                 |entry: &&Entry| proposals.iter().any(|proposal| proposal.text("proposal") == entry.text("proposal"));
             let ended = |outcome: &str| {
-                let runs = self.began.iter().filter(of);
+                let runs = self.late_runs().filter(of);
                 let ends = runs.filter_map(|run| self.outcomes.get(run.text("run")));
                 ends.filter(|end| end.text("outcome") == outcome).count()
             };
@@ -175,7 +181,7 @@ impl Collected {
                 "scopes": policy.rules_of(proposer),
                 "proposals": proposals.len(),
                 "denied": self.denials.iter().filter(of).count(),
-                "runs": self.began.iter().filter(of).count(),
+                "runs": self.late_runs().filter(of).count(),
                 "committed": ended("committed"),
                 "rolled_back": ended("rolled-back"),
             });
@@ -197,7 +203,7 @@ impl Collected {
             .collect();
         waited.sort_unstable();
         let ended = |outcome: &str| {
-            let ends = self.began.iter().filter_map(|run| self.outcomes.get(run.text("run")));
+            let ends = self.late_runs().filter_map(|run| self.outcomes.get(run.text("run")));
             ends.filter(|end| end.text("outcome") == outcome).count()
         };
         json!({
@@ -205,7 +211,7 @@ impl Collected {
             "approvals": approvals.len(),
             "denials": self.denials.len(),
             "refusals": self.refusals.len(),
-            "runs": self.began.len(),
+            "runs": self.late_runs().count(),
             "committed": ended("committed"),
             "rolled_back": ended("rolled-back"),
             "rollback_incomplete": ended("rollback-incomplete"),
@@ -213,5 +219,43 @@ impl Collected {
             "median_seconds_to_approve": waited.get(waited.len() / 2),
             "longest_seconds_to_approve": waited.last(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    /// What is open is open whenever it began, until somebody closes the last of it.
+    #[test]
+    fn what_is_open_is_told_however_old_it_is() {
+        let mut all = Collected { since: 100, ..Collected::default() };
+        let mut index = 0;
+        let mut take = |all: &mut Collected, body: Value| {
+            all.take(Entry { index, body });
+            index += 1;
+        };
+        let open = |all: &Collected| {
+            let of = |line: Line| line.fields.get("run").and_then(Value::as_str).map(str::to_owned);
+            all.open().into_iter().filter_map(of).collect::<Vec<_>>()
+        };
+        for run in ["r-1", "r-2"] {
+            take(&mut all, json!({ "kind": "authorized", "run": run, "at": 1 }));
+        }
+        assert_eq!(open(&all), ["r-1", "r-2"]);
+        take(
+            &mut all,
+            json!({ "kind": "outcome", "run": "r-1", "outcome": "rollback-incomplete", "open": 2, "at": 2 }),
+        );
+        take(&mut all, json!({ "kind": "outcome", "run": "r-2", "outcome": "committed", "open": 0, "at": 150 }));
+        take(&mut all, json!({ "kind": "resolved", "run": "r-1", "outcome": "failed", "at": 160 }));
+        take(&mut all, json!({ "kind": "resolved", "run": "r-1", "outcome": "closed", "at": 170 }));
+        assert_eq!(open(&all), ["r-1"]);
+        take(&mut all, json!({ "kind": "resolved", "run": "r-1", "outcome": "closed", "at": 180 }));
+        assert_eq!(open(&all), [""; 0]);
+        // One that began before and ended within is told; one that did both before is not.
+        assert_eq!(all.late_runs().map(|run| run.text("run")).collect::<Vec<_>>(), ["r-2"]);
     }
 }
