@@ -321,19 +321,42 @@ fn a_state_from_an_old_copy_is_refused_where_a_checkpoint_is_kept_elsewhere() {
 
     fs::rename(place.state.path("state"), place.state.path("state.new")).expect("moved");
     copy(&old, &place.state.path("state"));
+    let standing = place.standing();
     let refused = place.run(&proposal).expect(3);
     let refused = refused.says("it was cut, or restored from an old copy").says("nothing was changed");
     assert!(refused.stdout.contains("\"error\""), "{}", refused.stdout);
-    assert_eq!(place.text("a"), place.text("a"));
-    // It does not go on from there either, once it is as long.
-    fs::remove_dir_all(place.state.path("state")).expect("removed");
-    fs::rename(place.state.path("state.new"), place.state.path("state")).expect("moved");
-    place.state.run(&["pending"]).expect(0);
+    // What it does not know was done, it would undo.
+    place.state.run(&["recover"]).expect(3).says("restored from an old copy");
+    assert_eq!(place.standing(), standing);
+    // It does not go on from there either, once it is as long: that is another history.
+    let with = fs::read_to_string(place.state.config()).expect("a configuration");
+    fs::write(place.state.config(), &config).expect("written");
+    for reason in 0..8 {
+        pause(&place, &place.state.path("state"), &format!("the sale {reason}"));
+    }
+    fs::write(place.state.config(), &with).expect("written");
+    place.state.run(&["pending"]).expect(3).says("is not the one of which");
     // Whoever takes the state as it is removes the file.
     fs::remove_dir_all(place.state.path("state")).expect("removed");
     copy(&old, &place.state.path("state"));
     fs::remove_file(&kept).expect("removed");
     place.state.run(&["pending"]).expect(0);
+}
+
+/// As a power cut may leave it: what must go on goes on, and the file is left for a person.
+#[test]
+fn a_checkpoint_that_cannot_be_read_keeps_nothing_from_being_undone() {
+    let place = Place::new();
+    let kept = place.state.path("kept.checkpoint");
+    place.state.configure(&format!("[audit]\ncheckpoint = {kept:?}\n"));
+    place.state.configure(&Under::validator(&place.state, "place", &place.folder.join("b")));
+    let standing = place.standing();
+    Under::way(&place.state, &place.approved()).kill();
+    fs::write(&kept, "").expect("written");
+    place.state.run(&["pending"]).expect(1).says("proves nothing as it is").says("countersign recover");
+    place.state.run(&["recover"]).expect(0).shows("rolled-back").says("is not the one of which");
+    assert_eq!(place.standing(), standing);
+    assert_eq!(fs::read(&kept).expect("it is left"), b"");
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Environment {
         let images = config.images(&config_path)?;
         let confinement = config.confinement(&config_path)?;
         let protected = Arc::new(protected(&state, &config_path, &config, images.directory.as_deref())?);
-        let held = config.held_checkpoint(&config_path, &state)?;
+        let mut held = config.held_checkpoint(&config_path, &state)?;
         let calls = Arc::new(Calls::with_grace(config.call_grace(&config_path)?));
         let mut targets = config.targets;
         for (name, target) in &mut targets {
@@ -131,8 +131,15 @@ impl Environment {
         }
         publish_log(&runner, false);
         // Before there is an environment, which keeps the log's checkpoint there when it is dropped.
-        if let Some(held) = &held {
-            runner.compare_held(held)?;
+        if let Some(place) = &held {
+            match runner.compare_held(place) {
+                // One that cannot be read proves nothing, and is left as it is: what must go on goes on, undoing above all.
+                Err(error) if leniently && error.exit_code() != 3 => {
+                    crate::output::note(&error.to_string());
+                    held = None;
+                }
+                compared => compared?,
+            }
         }
         let runs = AtomicBool::new(false);
         Ok(Self { runner, targets, config: config_path, policy_path, pins, ends, held, runs })
@@ -142,7 +149,11 @@ impl Environment {
     /// environment was opened.
     fn keep_checkpoint(&self) {
         let Some(held) = &self.held else { return };
-        let kept = crate::files::replace_lazily(&self.runner.log_dir().join(countersign_record::CHECKPOINT), held);
+        let kept = crate::files::replace_copy(
+            &self.runner.log_dir().join(countersign_record::CHECKPOINT),
+            held,
+            !self.runs.load(Ordering::Relaxed),
+        );
         if let Err(error) = kept {
             crate::output::note(&format!("the audit log's checkpoint is not kept in `{}`: {error}", shown(held)));
         }

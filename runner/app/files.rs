@@ -216,14 +216,18 @@ fn write_new_with(path: &Path, bytes: &[u8], sync: fn(&File) -> std::io::Result<
     fresh.persist_noclobber(path).map(drop).map_err(|error| unmade(error.error))
 }
 
-/// Copies a small file to another place, in one step, in the place of what is there. It is there after a power cut some time later.
-pub(crate) fn replace_lazily(from: &Path, to: &Path) -> anyhow::Result<()> {
+/// Copies a small file to another place, in one step, in the place of what is there; where it is synced, whole after a power cut,
+/// and otherwise some time later.
+pub(crate) fn replace_copy(from: &Path, to: &Path, synced: bool) -> anyhow::Result<()> {
     let Ok(bytes) = std::fs::read(from) else { return Ok(()) };
     if std::fs::read(to).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     let mut fresh = tempfile::NamedTempFile::new_in(folder_of(to))?;
     fresh.write_all(&bytes)?;
+    if synced {
+        fresh.as_file().sync_all()?;
+    }
     fresh.persist(to).map(drop).map_err(|error| error.error.into())
 }
 

@@ -192,6 +192,12 @@ impl Runner {
         let Some(bytes) = Directory::new(dir).read(name, MAX_NOTE).map_err(unread)? else { return Ok(()) };
         self.consistent_with(&bytes).map_err(|error| {
             let what = format!("the audit log is not the one of which `{}` was kept: {error}", file.display());
+            if !matches!(error, ProofError::Shorter { .. } | ProofError::SplitView { .. } | ProofError::OtherLog { .. }) {
+                return PipelineError::failed(what).with_hint(
+                    "nothing was changed. The file proves nothing as it is, since a power cut perhaps: look at it, and remove it \
+                     where you know that the state is no old copy; `countersign recover` goes on meanwhile",
+                );
+            }
             PipelineError::refused(what).with_hint(
                 "nothing was changed. Either the state directory is an old copy, or its log was cut or changed: find out \
                  which; runs since then may not be known here. Whoever takes the state as it is all the same removes that file",
