@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 
 use countersign_model::documents::namespace;
 use countersign_pipeline::PolicyFile;
-use countersign_trust::{MAX_POLICY, MAX_SIGNATURES, PolicyPins, SignedPolicy};
+use countersign_trust::{MAX_POLICY, MAX_SIGNATURE, MAX_SIGNATURES, PolicyPins, SignedPolicy};
 
 use crate::files::{read_bounded, read_private};
 
 /// The most files that are taken for signatures: those of earlier policies stay beside.
 const MAX_FILES: usize = 1024;
-/// The largest signature that is read, in bytes.
-const MAX_SIGNATURE: u64 = 16 * 1024;
 
 /// The policy that the configuration names, which nobody else may be able to write. `lenient`: where it cannot be read
 /// either, the one that was accepted last stays in force.
@@ -43,7 +41,7 @@ fn signatures(path: &Path, document: &[u8]) -> Vec<Vec<u8>> {
         |signature: &Vec<u8>| countersign_trust::verify(namespace::TRUST_POLICY, document, signature).is_ok();
     files
         .iter()
-        .filter_map(|file| read_bounded(file, MAX_SIGNATURE).ok())
+        .filter_map(|file| read_bounded(file, MAX_SIGNATURE as u64).ok())
         .filter(verifies)
         .take(MAX_SIGNATURES)
         .collect()

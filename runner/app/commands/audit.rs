@@ -61,6 +61,27 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     }
 }
 
+/// Whose signatures are believed.
+#[derive(Args)]
+struct VerifierArguments {
+    /// The log's key, `NAME+ID+KEY` or a file that holds it; that of this host's runner without it
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// A witness's key, `NAME+ID+KEY` or a file that holds it, whose cosignatures count; may be given again
+    #[arg(long, value_name = "KEY")]
+    witness: Vec<String>,
+    /// How many of these witnesses must have cosigned the checkpoint
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    witnesses: usize,
+}
+
+impl VerifierArguments {
+    /// The log's key, and those of the witnesses that count.
+    fn read(&self, global: &Global) -> anyhow::Result<(VerifierKey, Vec<VerifierKey>)> {
+        Ok((log_key(global, self.key.as_deref())?, witnesses(&self.witness)?))
+    }
+}
+
 /// A key in the form `NAME+ID+KEY`, or a file that holds one.
 fn key(text: &str) -> anyhow::Result<VerifierKey> {
     let parsed = match VerifierKey::parse(text) {

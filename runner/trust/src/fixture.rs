@@ -311,3 +311,26 @@ impl World {
         })
     }
 }
+
+/// What becomes of a valid world after one change.
+#[track_caller]
+pub(crate) fn refusal(change: impl FnOnce(&mut World)) -> Refusal {
+    let mut world = World::new();
+    change(&mut world);
+    let refusal = world.authorize().expect_err("refused");
+    let text = refusal.to_string();
+    assert!(!text.ends_with('.') && !text.contains('\u{1b}') && text.len() < 600, "{text}");
+    let hint = refusal.hint("`countersign rollback r-1`");
+    assert!(!hint.is_empty() && !hint.contains('\n') && !hint.contains("--revise"), "{hint}");
+    refusal
+}
+
+/// That one change of a valid world is refused so.
+macro_rules! refuses {
+    ($pattern:pat $(if $guard:expr)?, $change:expr) => {{
+        let refusal = $crate::fixture::refusal($change);
+        assert!(matches!(&refusal, $pattern $(if $guard)?), "{refusal:?}");
+    }};
+}
+
+pub(crate) use refuses;

@@ -5,7 +5,7 @@ use countersign_model::text::{excerpt, visible};
 use countersign_proof::{MAX_RECEIPT, Receipt};
 use serde_json::{Value, json};
 
-use super::{log_key, unverified, witnesses};
+use super::{VerifierArguments, unverified};
 use crate::cli::Global;
 use crate::files::{read_bounded, shown};
 use crate::output::{CommandResult, Done};
@@ -17,24 +17,16 @@ Example: countersign audit check-receipt outcome.tlog-proof --key log.vkey --wit
 pub(crate) struct Arguments {
     /// The receipt
     file: PathBuf,
-    /// The log's key, `NAME+ID+KEY` or a file that holds it; that of this host's runner without it
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
-    /// A witness's key, `NAME+ID+KEY` or a file that holds it, whose cosignatures count; may be given again
-    #[arg(long, value_name = "KEY")]
-    witness: Vec<String>,
-    /// How many of these witnesses must have cosigned the checkpoint
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    witnesses: usize,
+    #[command(flatten)]
+    keys: VerifierArguments,
 }
 
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
-    let log = log_key(global, arguments.key.as_deref())?;
-    let known = witnesses(&arguments.witness)?;
+    let (log, known) = arguments.keys.read(global)?;
     let bytes = read_bounded(&arguments.file, MAX_RECEIPT as u64)?;
     let verified = Receipt::parse(&bytes)
         .and_then(|receipt| receipt.verify(&log, &known))
-        .and_then(|verified| verified.opened.witnessed_by(arguments.witnesses).map(|()| verified))
+        .and_then(|verified| verified.opened.witnessed_by(arguments.keys.witnesses).map(|()| verified))
         .map_err(|error| unverified(format!("the receipt `{}` proves nothing", shown(&arguments.file)), error))?;
     let checkpoint = &verified.opened.checkpoint;
     let entry: Value = serde_json::from_slice(&verified.entry).unwrap_or_default();

@@ -7,7 +7,7 @@ use countersign_proof::{Directory, verify_log};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{checkpoint, log_key, unverified, witnesses};
+use super::{VerifierArguments, checkpoint, unverified};
 use crate::cli::Global;
 use crate::environment::Environment;
 use crate::files::shown;
@@ -27,15 +27,8 @@ pub(crate) struct Arguments {
     /// A checkpoint of this log that was kept elsewhere: the log must go on from it; may be given again
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
-    /// The log's key, `NAME+ID+KEY` or a file that holds it; that of this host's runner without it
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
-    /// A witness's key, `NAME+ID+KEY` or a file that holds it, whose cosignatures count; may be given again
-    #[arg(long, value_name = "KEY")]
-    witness: Vec<String>,
-    /// How many of these witnesses must have cosigned the checkpoint
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    witnesses: usize,
+    #[command(flatten)]
+    keys: VerifierArguments,
 }
 
 /// What every entry has.
@@ -51,8 +44,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         // Opened, so that its files say all that was recorded.
         None => Environment::open_as_it_is(global)?.runner.log_dir(),
     };
-    let log = log_key(global, arguments.key.as_deref())?;
-    let known = witnesses(&arguments.witness)?;
+    let (log, known) = arguments.keys.read(global)?;
     let mut held = Vec::new();
     for path in &arguments.checkpoint {
         held.push(checkpoint(path, &log, &known)?.checkpoint);
@@ -69,7 +61,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     };
     let source = Directory::new(&directory);
     let whole = verify_log(&source, &log, &known, &held, &mut each)
-        .and_then(|whole| whole.opened.witnessed_by(arguments.witnesses).map(|()| whole))
+        .and_then(|whole| whole.opened.witnessed_by(arguments.keys.witnesses).map(|()| whole))
         .map_err(|error| unverified(format!("the audit log in `{}` does not verify", shown(&directory)), error))?;
 
     let opened = &whole.opened.checkpoint;

@@ -8,26 +8,6 @@ use crate::{GrantMismatch, Policy, Proposal, Refusal, SignatureError, Signed, Si
 const APPROVAL: &str = namespace::APPROVAL;
 const DENIAL: &str = namespace::DENIAL;
 
-/// What becomes of a valid world after one change.
-#[track_caller]
-fn refusal(change: impl FnOnce(&mut World)) -> Refusal {
-    let mut world = World::new();
-    change(&mut world);
-    let refusal = world.authorize().expect_err("refused");
-    let text = refusal.to_string();
-    assert!(!text.ends_with('.') && !text.contains('\u{1b}') && text.len() < 600, "{text}");
-    let hint = refusal.hint("`countersign rollback r-1`");
-    assert!(!hint.is_empty() && !hint.contains('\n') && !hint.contains("--revise"), "{hint}");
-    refusal
-}
-
-macro_rules! refuses {
-    ($pattern:pat $(if $guard:expr)?, $change:expr) => {{
-        let refusal = refusal($change);
-        assert!(matches!(&refusal, $pattern $(if $guard)?), "{refusal:?}");
-    }};
-}
-
 #[test]
 fn allows_what_was_approved() {
     let world = World::new();

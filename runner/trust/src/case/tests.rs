@@ -7,26 +7,6 @@ use crate::{Activity, Policy, Refusal, Risk, Unmet, may};
 
 const APPROVAL: &str = namespace::APPROVAL;
 
-#[track_caller]
-fn refusal(change: impl FnOnce(&mut World)) -> Refusal {
-    let mut world = World::new();
-    change(&mut world);
-    let refusal = world.authorize().expect_err("refused");
-    let (text, hint) = (refusal.to_string(), refusal.hint("`countersign propose`"));
-    assert!(
-        !text.ends_with('.') && !text.contains('\u{1b}') && !hint.is_empty() && !hint.contains('\n'),
-        "{text} {hint}"
-    );
-    refusal
-}
-
-macro_rules! refuses {
-    ($pattern:pat $(if $guard:expr)?, $change:expr) => {{
-        let refusal = refusal($change);
-        assert!(matches!(&refusal, $pattern $(if $guard)?), "{refusal:?}");
-    }};
-}
-
 #[test]
 fn a_proposal_needs_one_rule_that_takes_in_all_of_it() {
     refuses!(Refusal::NoRule { who, target, why, .. } if who == "agent `fixer`" && target == "web-1" && why.contains("other targets"),
