@@ -115,17 +115,42 @@ fn install(place: &Place, change: impl FnOnce(String) -> String) {
     place.command(&["trust", "install"]).arg(&next).ran().expect(0);
 }
 
+/// However long it waits: what is revoked does not stay, whoever says so and whoever says nothing.
+#[test]
+fn what_is_revoked_while_it_waits_is_rolled_back() {
+    let revoked =
+        |policy: String| format!("{policy}\n[[revocations]]\nprincipal = \"agent\"\nreason = \"its key was lost\"\n");
+    let place = Place::new();
+    let before = place.standing();
+    let confirming = Confirming::approved(&place, &["--confirm-within", "1h"], &[]);
+    install(&place, revoked);
+    ends(confirming, 4, "rolled-back");
+    assert_eq!(place.standing(), before);
+
+    // Where it hears of both at once.
+    let place = Place::new();
+    let confirming = Confirming::approved(&place, &["--confirm-within", "1h"], &[]);
+    confirming.spoken.signal(Signal::STOP);
+    confirm(&place, &confirming.run).expect(0);
+    install(&place, revoked);
+    confirming.spoken.signal(Signal::CONT);
+    ends(confirming, 4, "rolled-back");
+}
+
 /// What is at stake is what the plan says, for whoever confirms as for whoever approves.
 #[test]
 fn where_much_is_at_stake_a_confirmation_is_touched_too() {
     let place = Place::new();
     let confirming = Confirming::approved(&place, &["--confirm-within", "1h"], &[]);
+    // It would go back by itself: what was approved was not touched either.
+    confirming.spoken.signal(Signal::STOP);
     install(&place, |policy| {
         format!("{policy}\n[[quorums]]\nname = \"broad\"\npeople = 1\nsubjects-over = 1\ntouch = true\n")
     });
     confirm(&place, &confirming.run).expect(3).says("hardware");
     // That it is put back is in nobody's way.
     word(&place, "rollback", &confirming.run, "alice").ran().expect(0);
+    confirming.spoken.signal(Signal::CONT);
     ends(confirming, 4, "rolled-back");
 }
 
@@ -138,12 +163,25 @@ fn a_policy_that_was_changed_since_decides_whose_word_counts() {
     word(&place, "confirm", &confirming.run, "bob").ran().expect(3).says("unlisted key");
     // Whoever waits goes by what its configuration pinned when it began, and by what follows from that.
     install(&place, |policy| {
+        format!("{policy}\n[[people]]\nname = \"bob\"\nkeys = [\"{}\"]\nmay = [\"approve\"]\n", bob.trim())
+    });
+    word(&place, "confirm", &confirming.run, "bob").ran().expect(0);
+    ends(confirming, 0, "committed");
+
+    // Who approved it and may not any more did not approve it: it does not stay, whoever else says so.
+    let place = Place::new();
+    place.state.keygen("bob");
+    let bob = std::fs::read_to_string(place.state.path("bob.pub")).expect("a key");
+    let confirming = Confirming::approved(&place, &["--confirm-within", "1h"], &[]);
+    confirming.spoken.signal(Signal::STOP);
+    install(&place, |policy| {
         let policy = policy.replace("may = [\"approve\", \"operate\"]", "may = [\"operate\"]");
         format!("{policy}\n[[people]]\nname = \"bob\"\nkeys = [\"{}\"]\nmay = [\"approve\"]\n", bob.trim())
     });
     confirm(&place, &confirming.run).expect(3).says("person `alice` may not confirm a run");
     word(&place, "confirm", &confirming.run, "bob").ran().expect(0);
-    ends(confirming, 0, "committed");
+    confirming.spoken.signal(Signal::CONT);
+    ends(confirming, 4, "rolled-back");
 }
 
 /// The clock decides for who says something; a word that was kept counts whatever it says later.

@@ -313,6 +313,14 @@ impl<'a> Run<'a> {
         order::goes_on(self.runner, &self.terms().proposal, &self.approval.digest).map_err(|error| error.to_string())
     }
 
+    /// The same while it waits, where not being able to tell decides nothing yet.
+    pub(crate) fn is_not_revoked(&self) -> Result<(), String> {
+        match order::goes_on(self.runner, &self.terms().proposal, &self.approval.digest) {
+            Err(refused) if refused.exit_code() == 3 => Err(refused.to_string()),
+            Err(_) | Ok(()) => Ok(()),
+        }
+    }
+
     /// Runs the fix or the rollback step through the live gate.
     pub(crate) fn step(&self, role: Role) -> Result<countersign_sandbox::Ended, String> {
         self.linked.run(&self.gate, role, self.allowance(role)?, &self.context).map_err(|error| error.to_string())

@@ -209,14 +209,15 @@ impl Run<'_> {
             }
             (true, false) => Some(Heard::RollBack(format!("nobody confirmed it within {within}"))),
             (true, true) => {
-                self.kept = Some(format!("nobody said anything within {within}, and silence keeps it, as was signed"));
-                Some(Heard::Keep)
+                let says = format!("nobody said anything within {within}, and silence keeps it, as was signed");
+                Some(self.keep(says))
             }
         }
     }
 
-    /// Check and guards once more; of a run that undoes another, proof and guards.
+    /// What was signed, check and guards once more; of a run that undoes another, proof and guards.
     fn still_holds(&mut self) -> Result<(), String> {
+        self.is_not_revoked()?;
         match self.undo {
             Some(undo) => undoing::still_proven(self, undo),
             None => self.look(),
@@ -253,11 +254,16 @@ impl Run<'_> {
         self.runner.note(&format!("run {}: {says}", self.id));
         let keeps = word.keeps;
         self.word = Some(ReportedConfirmation::new(wait.until, wait.confirmation, Some(word)));
-        if keeps {
-            self.kept = Some(says);
-            return Heard::Keep;
+        if keeps { self.keep(says) } else { Heard::RollBack(says) }
+    }
+
+    /// It stays, unless what was signed for it was revoked since it began to wait.
+    fn keep(&mut self, says: String) -> Heard {
+        if let Err(why) = self.goes_on() {
+            return Heard::RollBack(format!("{says}, and it may not stay: {why}"));
         }
-        Heard::RollBack(says)
+        self.kept = Some(says);
+        Heard::Keep
     }
 
     /// Makes a decision durable; none where there is more to hear, or it has to be tried again.
