@@ -75,6 +75,9 @@ pub enum PolicyRefusal {
         /// The highest that was accepted.
         accepted: u64,
     },
+    /// It was accepted before.
+    #[error("it was accepted here already, and is in force unless a later one is")]
+    Known,
     /// Another one of the same serial is in force.
     #[error("its serial is {serial}, and another policy with that serial was accepted here: `{accepted}`")]
     SameSerial {
@@ -158,6 +161,7 @@ impl PolicyRefusal {
             Self::LowerSerial { .. } | Self::SameSerial { .. } => {
                 "nothing changed; give it a higher serial than any that was accepted here, and sign it again"
             }
+            Self::Known => "nothing changed, and nothing is to be done: `countersign trust show` has what is in force",
             Self::BelowLeast { .. } => {
                 "nothing changed; install the one that the configuration asks for by `least-serial`"
             }
@@ -232,6 +236,9 @@ pub fn succeed(
     let highest = accepted.iter().filter_map(|signed| Policy::parse(&signed.document).ok()).max_by_key(Policy::serial);
     if let Some(highest) = &highest {
         let serial = policy.serial();
+        if policy.digest() == highest.digest() {
+            return Err(PolicyRefusal::Known);
+        }
         if serial == highest.serial() {
             return Err(PolicyRefusal::SameSerial { serial, accepted: highest.digest() });
         }

@@ -49,8 +49,8 @@ impl Policy {
         }
         add("approval", "max-validity", length(self.max_validity_ms));
         add("approval", "max-uses", self.max_uses.to_string());
-        add("proposals", "per-hour", self.per_hour.to_string());
         add("approval", "scoped", if self.scoped { "allowed" } else { "not allowed" }.to_owned());
+        add("proposals", "per-hour", self.per_hour.to_string());
         // People first, each with all of their keys.
         let mut named: BTreeMap<(bool, &str), Vec<&Principal>> = BTreeMap::new();
         for principal in self.book.principals() {
