@@ -172,8 +172,13 @@ fn signed(file: &Path, signatory: &dyn Signatory) -> CommandResult {
 
 fn install(global: &Global, environment: &Environment, file: &Path) -> CommandResult {
     let signed = draft(file)?;
-    let policy = countersign_pipeline::installable(&environment.runner, &signed, &environment.pins)?;
-    let differences = environment.runner.policy().differences(&policy);
+    let in_force = environment.runner.policy();
+    // Where that is in force already, its file may not be: it is put right.
+    let policy = match Digest::of(&signed.document) == in_force.digest() {
+        true => in_force.clone(),
+        false => countersign_pipeline::installable(&environment.runner, &signed, &environment.pins)?,
+    };
+    let differences = in_force.differences(&policy);
     let place = &environment.policy_path;
     // Signatures first: the document is in force as soon as it stands there, and is nothing without them.
     for (number, signature) in signed.signatures.iter().enumerate() {
