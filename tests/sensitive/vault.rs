@@ -193,3 +193,8 @@ impl TellsNothing for Ran {
         self
     }
 }
+
+/// Whether a mode is told that is a byte of what nobody may see: `h`, as a number of its own. A digest may have its digits, too.
+pub fn tells_a_mode(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "0150" || word == "0o0150")
+}
