@@ -69,6 +69,7 @@ impl Ended {
             manifest: &manifest,
             target: "dead",
             max_uses: 1,
+            sources: &[],
             approvers: &["bench".to_owned()],
             independent: true,
             at: 2,

@@ -79,6 +79,7 @@ impl Run {
             manifest: &manifest,
             target: "bench",
             max_uses: 1,
+            sources: &[],
             approvers: &["bench".to_owned()],
             independent: true,
             at: 2,

@@ -1,6 +1,7 @@
 //! A proposal that a command names: one of this host's, or an exported file, which needs neither state nor
 //! configuration.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -84,6 +85,8 @@ pub(crate) struct Kept {
     pub(crate) approval: Digest,
     /// The same approval as it stands now, with everybody who signed it; none where that could not be read again.
     pub(crate) given: Option<Given>,
+    /// Everybody by whose approvals a run could be by now, whatever each of them approved.
+    pub(crate) people: BTreeSet<String>,
     pub(crate) quorum: usize,
     /// What could not be done once it was kept.
     pub(crate) notes: Vec<String>,
@@ -234,11 +237,15 @@ impl Papers {
         let (approval, mut notes) = (Digest::of(manifest), self.notes());
         let given = countersign_pipeline::given(self.desk(), self.stored());
         let given = noted(&mut notes, "the approval was kept, and cannot be read again", given);
+        let now = noted(&mut notes, "the time could not be told", self.desk().decisive().map(Some));
+        let open = given.iter().filter(|given| now.is_some_and(|now| given.open(now)));
+        let people: BTreeSet<String> = open.flat_map(|given| given.approvers.iter().cloned()).collect();
         let given = given.into_iter().find(|given| given.approval == approval);
         Ok(Kept {
             approver,
             approval,
             given,
+            people,
             quorum: countersign_pipeline::quorum(self.desk(), self.stored()),
             notes,
             files,

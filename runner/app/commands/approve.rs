@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// For how long the approval is good
     #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = crate::time::parse_duration)]
     expires: u64,
+    /// Within which time from now a run must be finished: what is not committed by then is rolled back
+    #[arg(long, value_name = "SPAN", value_parser = crate::time::parse_duration)]
+    finish_within: Option<u64>,
     /// Let a run commit only once somebody has confirmed what it changed (`countersign confirm`), within this time: 1s to 7d
     #[arg(long, value_name = "SPAN", value_parser = crate::time::parse_confirmation)]
     confirm_within: Option<u64>,
@@ -50,13 +53,13 @@ pub(crate) struct Arguments {
     silence: Silence,
     /// Sign an approval that somebody gave already, as it stands: where the trust policy asks for several people, they
     /// must sign the same one. `review` lists them; the beginning of its digest names it
-    #[arg(long, value_name = "APPROVAL", conflicts_with_all = ["narrow", "expires", "confirm_within", "write_manifest"])]
+    #[arg(long, value_name = "APPROVAL", conflicts_with_all = ["narrow", "expires", "finish_within", "confirm_within", "write_manifest"])]
     cosign: Option<String>,
     /// Write the approval manifest, to be signed with `ssh-keygen -Y sign -n approval@countersign`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "agent", "signature"])]
     write_manifest: Option<PathBuf>,
     /// Take a manifest that was signed elsewhere
-    #[arg(long, value_name = "FILE", requires = "signature", conflicts_with_all = ["key", "agent", "narrow", "expires", "confirm_within"])]
+    #[arg(long, value_name = "FILE", requires = "signature", conflicts_with_all = ["key", "agent", "narrow", "expires", "finish_within", "confirm_within"])]
     manifest: Option<PathBuf>,
     /// The signature on that manifest
     #[arg(long, value_name = "FILE", requires = "manifest")]
@@ -90,6 +93,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             reason: arguments.reason.as_deref().unwrap_or_default(),
             narrow: &arguments.narrow,
             valid_for: arguments.expires,
+            finish_within: arguments.finish_within,
             confirmation: arguments
                 .confirm_within
                 .map(|within_ms| Confirmation { within_ms, silence_keeps: arguments.silence == Silence::Keep }),
@@ -168,7 +172,9 @@ fn scope(papers: &Papers, given: &Given) -> anyhow::Result<String> {
     let narrowed = if narrowed.is_empty() { String::new() } else { format!("; narrowed: {}", narrowed.join("; ")) };
     let confirmed = terms.confirmation.map(|asked| format!("; {}", render::confirmation(&asked.into())));
     let confirmed = confirmed.unwrap_or_default();
-    Ok(format!("{}, good until {}, {runs}{each}{confirmed}{narrowed}", targets.join(", "), moment(terms.expires)))
+    let finish = terms.finish_by.map(|end| format!(", finished by {}", moment(end))).unwrap_or_default();
+    let until = moment(terms.expires);
+    Ok(format!("{}, good until {until}{finish}, {runs}{each}{confirmed}{narrowed}", targets.join(", ")))
 }
 
 fn approved(papers: &Papers, kept: &Kept, hardware: Option<Hardware>) -> Done {
@@ -200,7 +206,7 @@ fn approved(papers: &Papers, kept: &Kept, hardware: Option<Hardware>) -> Done {
         text.push_str(&format!("\nfile      {file}"));
     }
     if let Some(given) = given {
-        text.push_str(&format!("\nnext      {}", next(&name, file.as_deref(), kept.quorum, given)));
+        text.push_str(&format!("\nnext      {}", next(&name, file.as_deref(), kept, given)));
     }
     let json = json!({
         "proposal": name,
@@ -213,6 +219,7 @@ fn approved(papers: &Papers, kept: &Kept, hardware: Option<Hardware>) -> Done {
         "signature": kept.files.as_ref().map(|(_, signature)| shown(signature)),
         "file": file,
         "expires": given.map(|given| given.terms.expires),
+        "finish_by": given.and_then(|given| given.terms.finish_by),
         "uses": given.map(|given| given.terms.uses),
         "confirmation": given.and_then(|given| given.terms.confirmation).map(SignedConfirmation::from),
         "committed": committed,
@@ -222,8 +229,8 @@ fn approved(papers: &Papers, kept: &Kept, hardware: Option<Hardware>) -> Done {
 }
 
 /// What is to be done with an approval that was given.
-fn next(name: &str, file: Option<&str>, quorum: usize, given: &Given) -> String {
-    let missing = quorum.saturating_sub(given.approvers.len());
+fn next(name: &str, file: Option<&str>, kept: &Kept, given: &Given) -> String {
+    let missing = kept.quorum.saturating_sub(kept.people.len());
     match (missing, file) {
         (0, None) => match given.terms.targets.as_slice() {
             [_] => format!("countersign run {name}"),
@@ -234,11 +241,11 @@ fn next(name: &str, file: Option<&str>, quorum: usize, given: &Given) -> String 
         },
         (0, Some(file)) => format!("on its host: countersign import {file}"),
         (_, Some(file)) => format!(
-            "{missing} more must sign this approval: countersign approve {file} --runner RUNNER --cosign {}",
+            "{missing} more must approve; this one as it stands: countersign approve {file} --runner RUNNER --cosign {}",
             given.approval.short()
         ),
         (_, None) => format!(
-            "{missing} more must sign this approval: countersign approve {name} --cosign {}",
+            "{missing} more must approve; this one as it stands: countersign approve {name} --cosign {}",
             given.approval.short()
         ),
     }

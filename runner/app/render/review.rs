@@ -409,8 +409,11 @@ fn people(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
 
 fn approvals(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
     let quorum = review.quorum;
-    let (people, sign) = if quorum == 1 { ("person", "signs") } else { ("people", "sign the same one") };
-    writeln!(text, "\nAPPROVALS given so far; one counts when {quorum} {people} {sign}")?;
+    let people = if quorum == 1 { "person" } else { "people" };
+    writeln!(
+        text,
+        "\nAPPROVALS given so far; {quorum} {people} must approve, and where approvals differ the stricter term counts"
+    )?;
     let mut requested = RoleGrants::new();
     for reviewed in &review.grants {
         requested.entry(reviewed.role).or_default().push(reviewed.grant.clone());
@@ -421,10 +424,11 @@ fn approvals(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
             (runs, true) => format!(", USED by {}", super::names(runs)),
             (runs, false) => format!(", used by {}, with runs left", super::names(runs)),
         };
+        let finish = given.finish_by.map(|end| format!(", finished by {}", moment(end))).unwrap_or_default();
         let expired = if now >= given.expires { ", EXPIRED" } else { "" };
         writeln!(
             text,
-            "  {}  by {}, good until {}{expired}{used}, for {} run{}",
+            "  {}  by {}, good until {}{expired}{finish}{used}, for {} run{}",
             given.approval.short(),
             super::names(&given.approvers),
             moment(given.expires),

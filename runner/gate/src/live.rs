@@ -38,6 +38,8 @@ pub struct Live {
     forward: usize,
     back: BackPlan,
     interrupted: Arc<AtomicBool>,
+    /// Why the fix may change nothing more by now, if so.
+    over: Box<dyn Fn() -> Option<String> + Send>,
     tally: Arc<Tally>,
     written: Vec<String>,
     denied: Option<Denial>,
@@ -169,11 +171,18 @@ impl Live {
             forward: 0,
             back: BackPlan::default(),
             interrupted,
+            over: Box::new(|| None),
             tally: Arc::default(),
             written: Vec::new(),
             denied: None,
             failure: None,
         }
+    }
+
+    /// The same where there is a time after which the fix changes nothing more: `over` says why, from then on.
+    #[must_use]
+    pub fn until(self, over: impl Fn() -> Option<String> + Send + 'static) -> Self {
+        Self { over: Box::new(over), ..self }
     }
 
     pub(crate) fn blobs(&mut self) -> &mut dyn Blobs {
@@ -298,7 +307,10 @@ impl Live {
         if role == Role::Fix && self.interrupted.load(Ordering::Relaxed) {
             return Err(Stop(INTERRUPTED.to_owned()));
         }
-        Ok(())
+        match (self.over)() {
+            Some(why) if role == Role::Fix => Err(Stop(why)),
+            _ => Ok(()),
+        }
     }
 
     /// In `exact` mode the next planned change and no other; of a rollback, what it may do, and its place in the plan.

@@ -240,6 +240,10 @@ pub struct Terms {
     pub not_before: u64,
     /// From when on it may no longer start.
     pub expires: u64,
+    /// From when on nothing that a run changed is committed any more, in milliseconds since 1970-01-01 UTC: what is not
+    /// decided by then is rolled back. `None`: as long as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_by: Option<u64>,
     /// How many runs it is good for.
     pub uses: u32,
     /// Who answers for the target if the rollback does not restore it.
@@ -250,6 +254,20 @@ pub struct Terms {
     pub policy: Digest,
     /// Why the approver agrees.
     pub reason: String,
+    /// What people signed, where the runner made this of it; what people sign has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derived: Option<Derived>,
+}
+
+/// What an approval manifest was made of that nobody signed as it stands: whoever has what it names can make it again,
+/// byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Derived {
+    /// Several approvals of one proposal, by the digests of their manifests: of each term the stricter one.
+    Approvals(Vec<Digest>),
+    /// A standing approval, by the digest of its document.
+    Standing(Digest),
 }
 
 /// Terms of a commit that a person must confirm.

@@ -25,6 +25,8 @@ pub struct ApprovalTerms<'a> {
     pub narrow: &'a [Grant],
     /// For how long the approval is good, in milliseconds from now.
     pub valid_for: u64,
+    /// Within which time from now a run must be decided, in milliseconds: what is not committed then is rolled back.
+    pub finish_within: Option<u64>,
     /// Whether a person must confirm a run before it commits.
     pub confirmation: Option<Confirmation>,
 }
@@ -108,6 +110,7 @@ pub(crate) fn approvable(proposal: &Proposal, policy: Digest) -> Result<(), Pipe
         grants: document.grants.clone(),
         not_before: document.created,
         expires: document.expires,
+        finish_by: None,
         uses: 1,
         confirmation: None,
         rollback_owner: "-".to_owned(),
@@ -180,6 +183,7 @@ pub(crate) fn draft(
         grants,
         not_before: now,
         expires: now.saturating_add(terms.valid_for),
+        finish_by: terms.finish_within.map(|within| now.saturating_add(within)),
         uses: 1,
         confirmation: terms.confirmation,
         rollback_owner: owner(targets.iter().map(|(_, configured)| configured.rollback_owner.as_str())),
@@ -368,7 +372,7 @@ pub(crate) fn undenied(desk: &dyn Desk, stored: &Stored) -> Result<(), PipelineE
 }
 
 /// Whether narrowed grants still allow what the plan does.
-fn sufficient(registry: &Registry, stored: &Stored, grants: &RoleGrants) -> Result<(), PipelineError> {
+pub(crate) fn sufficient(registry: &Registry, stored: &Stored, grants: &RoleGrants) -> Result<(), PipelineError> {
     for rehearsal in stored.rehearsals() {
         for (role, least) in &rehearsal.least {
             let own = grants.get(role).map(Vec::as_slice).unwrap_or_default();

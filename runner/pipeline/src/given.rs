@@ -59,7 +59,8 @@ pub fn given(desk: &dyn Desk, stored: &Stored) -> Result<Vec<Given>, PipelineErr
             continue;
         }
         let approval = Digest::of(&manifest);
-        let used = runs.iter().filter(|run| run.approval == approval).cloned().collect();
+        let used =
+            runs.iter().filter(|run| run.approval == approval || run.sources.contains(&approval)).cloned().collect();
         let void = takeable(desk, stored, &manifest).err().map(|refusal| refusal.to_string());
         all.push(Given { approval, approvers, terms: terms(&manifest)?, runs: used, void });
     }

@@ -445,7 +445,13 @@ impl Runner {
         let runs = self.state().runs().of_proposal(proposal, MAX_OF_PROPOSAL)?;
         let of = |run: RunRecord| {
             let outcome = outcome(&run);
-            Some(ProposalRun { approval: run.manifest?, run: run.id, target: run.target, outcome })
+            Some(ProposalRun {
+                approval: run.manifest?,
+                sources: run.sources,
+                run: run.id,
+                target: run.target,
+                outcome,
+            })
         };
         Ok(runs.into_iter().rev().filter_map(of).collect())
     }

@@ -206,6 +206,10 @@ fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized, Bar> {
     stands(runner, order.proposal, order.undo)?;
     let authorized = decide(runner, order, runner.decisive()?)?.map_err(Bar::Decided)?;
     within_ceilings(runner, order.target, &authorized.manifest().predicate.grants)?;
+    if authorized.derived().is_some() {
+        // Each leaves what the plan needs; what they have in common may be less.
+        crate::approve::sufficient(runner.registry(), order.stored, &authorized.manifest().predicate.grants)?;
+    }
     Ok(authorized)
 }
 
@@ -233,10 +237,10 @@ pub(crate) fn goes_on(runner: &Runner, proposal: &Digest, approval: &Digest) -> 
     }
     let policy = runner.policy_now()?;
     let stored = Stored::load(runner, &proposal.to_string())?;
-    let given = runner.approvals(proposal)?.into_iter().find(|given| Digest::of(&given.manifest) == *approval);
-    let given = given.ok_or_else(|| PipelineError::failed("the approval that the run began by is missing"))?;
+    let manifest = runner.state().approvals().manifest(approval)?;
+    let manifest = manifest.ok_or_else(|| PipelineError::failed("the approval that the run began by is missing"))?;
     let contains = containing(runner.registry());
-    countersign_trust::still_approved(&given, &stored.case(&policy, &contains))
+    countersign_trust::still_approved(&manifest, &runner.approvals(proposal)?, &stored.case(&policy, &contains))
         .map_err(|refusal| refused(&refusal, &stored.proposal))
 }
 

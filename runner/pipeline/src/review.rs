@@ -149,6 +149,8 @@ pub struct ApprovalReview {
     pub not_before: u64,
     /// From when on it may no longer start.
     pub expires: u64,
+    /// From when on nothing that a run by it changed is committed, in milliseconds since 1970-01-01 UTC.
+    pub finish_by: Option<u64>,
     /// How many runs it is good for, on each target.
     pub uses: u32,
     /// Whether a person must confirm a run by it before it commits.
@@ -410,6 +412,7 @@ fn approvals(desk: &dyn Desk, stored: &Stored) -> Result<Vec<ApprovalReview>, Pi
             narrowed: (terms.grants != *requested).then_some(terms.grants),
             not_before: terms.not_before,
             expires: terms.expires,
+            finish_by: terms.finish_by,
             uses: terms.uses,
             confirmation: terms.confirmation.map(SignedConfirmation::from),
             used_by: given.runs.into_iter().map(|run| run.run).collect(),

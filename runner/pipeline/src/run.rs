@@ -97,11 +97,15 @@ impl<'a> Run<'a> {
         };
         let authorized = order::still_authorized(runner, order, &authorized)?;
         let terms = &authorized.manifest().predicate;
+        if let Some(derived) = authorized.derived() {
+            runner.state().approvals().add_manifest(&order.proposal.digest(), &derived.bytes)?;
+        }
         let start = RunStart {
             proposal: &order.proposal.digest(),
             manifest: &authorized.manifest_digest(),
             target: order.name,
             max_uses: terms.uses,
+            sources: authorized.derived().map_or(&[], |derived| &derived.sources),
             approvers: authorized.approvers(),
             independent: authorized.independent(),
             at: runner.now(),
@@ -113,6 +117,13 @@ impl<'a> Run<'a> {
         runner.note(&format!("run {id}: every precondition holds, the journal is open"));
 
         let live = Live::new(journal, terms.mode, plan, Box::new(validators), runner.interruption());
+        let live = match terms.finish_by {
+            Some(end) => {
+                let (state, clock) = (runner.state(), runner.clock());
+                live.until(move || state.clock().has_come(end, clock()).unwrap_or(true).then(|| late(end)))
+            }
+            None => live,
+        };
         runner.under_way().began(&id, order.name, &terms.rollback_owner, live.tally());
         let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
         Ok(Self {
@@ -179,10 +190,10 @@ impl<'a> Run<'a> {
         }
         let success = self.success();
         let mut said = String::new();
-        let runner = self.runner;
+        let (runner, finish_by) = (self.runner, self.finish_by());
         hold(
             success,
-            || runner.interrupted(),
+            || over(runner, finish_by),
             |attempt| {
                 let looked = self.look();
                 // Only what is news: the same answer forty times tells nobody anything.
@@ -291,7 +302,7 @@ impl<'a> Run<'a> {
         let terms = Success { hold_ms: 0, ..self.success() };
         let recovered = hold(
             terms,
-            || false,
+            || None,
             |_| {
                 self.guards_after = guards::ask_telling(self.runner, self.target, self.printed());
                 let worse = guards::worse(&self.guards_before, &self.guards_after);
@@ -310,7 +321,18 @@ impl<'a> Run<'a> {
 
     /// Whether what was signed lets the run stay, by the trust policy in force now.
     pub(crate) fn goes_on(&self) -> Result<(), String> {
+        self.in_time()?;
         order::goes_on(self.runner, &self.terms().proposal, &self.approval.digest).map_err(|error| error.to_string())
+    }
+
+    /// Whether what was signed lets anything be committed still, as far as the time goes.
+    pub(crate) fn in_time(&self) -> Result<(), String> {
+        past(self.runner, self.finish_by()).map_or(Ok(()), Err)
+    }
+
+    /// From when on nothing is committed any more.
+    pub(crate) fn finish_by(&self) -> Option<u64> {
+        self.terms().finish_by
     }
 
     /// The same while it waits, where not being able to tell decides nothing yet.
@@ -419,6 +441,23 @@ impl<'a> Run<'a> {
             confirmation: self.word.clone(),
         })
     }
+}
+
+/// Why a run by these terms is not to go on: a signal, or the time.
+pub(crate) fn over(runner: &Runner, finish_by: Option<u64>) -> Option<String> {
+    let signal = runner.interrupted().then(|| countersign_gate::INTERRUPTED.to_owned());
+    signal.or_else(|| past(runner, finish_by))
+}
+
+/// What is said of a run that had to be finished by now. Where the time cannot be told, it had to.
+fn past(runner: &Runner, finish_by: Option<u64>) -> Option<String> {
+    let end = finish_by?;
+    let past = runner.has_come(end).unwrap_or(true);
+    past.then(|| late(end))
+}
+
+fn late(end: u64) -> String {
+    format!("the approval has it finished by {}, and it was not", countersign_trust::moment(end))
 }
 
 /// Why a run is rolled back whose step failed.

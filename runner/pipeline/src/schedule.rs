@@ -11,13 +11,13 @@ pub(crate) struct Attempt {
     pub(crate) after_ms: u128,
 }
 
-/// Asks every `every` until the answer is good, for at most `within`, and then on for `hold`, unless interrupted.
+/// Asks every `every` until the answer is good, for at most `within`, and then on for `hold`, unless `ended` says why it is over.
 ///
 /// # Errors
 /// The last reason, when the answer was never good in time or stopped being good.
 pub(crate) fn hold(
     success: Success,
-    interrupted: impl Fn() -> bool,
+    ended: impl Fn() -> Option<String>,
     mut ask: impl FnMut(Attempt) -> Result<(), String>,
 ) -> Result<(), String> {
     let begun = Instant::now();
@@ -27,8 +27,8 @@ pub(crate) fn hold(
     let mut good_since: Option<Instant> = None;
     let mut number = 0;
     loop {
-        if interrupted() {
-            return Err(countersign_gate::INTERRUPTED.to_owned());
+        if let Some(why) = ended() {
+            return Err(why);
         }
         number += 1;
         let asked = Instant::now();
@@ -45,7 +45,7 @@ pub(crate) fn hold(
             }
             (Err(_), None) => {}
         }
-        while asked.elapsed() < every && !interrupted() {
+        while asked.elapsed() < every && ended().is_none() {
             std::thread::sleep(every.saturating_sub(asked.elapsed()).min(Duration::from_millis(100)));
         }
     }
@@ -64,7 +64,7 @@ mod tests {
         let mut left = 2;
         let result = hold(
             success(60_000, 50, 0),
-            || false,
+            || None,
             |_| {
                 left -= 1;
                 if left == 0 { Ok(()) } else { Err("not yet".to_owned()) }
@@ -75,13 +75,13 @@ mod tests {
 
     #[test]
     fn ends_when_it_is_interrupted() {
-        let result = hold(success(60_000, 50, 60_000), || true, |_| Ok(()));
+        let result = hold(success(60_000, 50, 60_000), || Some(countersign_gate::INTERRUPTED.to_owned()), |_| Ok(()));
         assert!(result.is_err_and(|why| why.contains("interrupted")));
     }
 
     #[test]
     fn gives_up_with_the_last_reason() {
-        let result = hold(success(100, 60, 0), || false, |attempt| Err(format!("no {}", attempt.number)));
+        let result = hold(success(100, 60, 0), || None, |attempt| Err(format!("no {}", attempt.number)));
         assert!(result.is_err_and(|why| why.starts_with("no ") && why.contains("within 100 ms")));
     }
 
@@ -89,14 +89,14 @@ mod tests {
     fn must_go_on_holding() {
         let result = hold(
             success(60_000, 50, 120),
-            || false,
+            || None,
             |attempt| if attempt.number < 3 { Ok(()) } else { Err("gone".to_owned()) },
         );
         assert!(result.is_err_and(|why| why.contains("no longer: gone")));
         let mut asked = 0;
         let result = hold(
             success(60_000, 50, 120),
-            || false,
+            || None,
             |_| {
                 asked += 1;
                 Ok(())

@@ -4,6 +4,7 @@ use countersign_model::{Role, Success};
 
 use crate::guards;
 use crate::run::Run;
+use crate::run::over;
 use crate::schedule::hold;
 use crate::undo::Undo;
 
@@ -35,8 +36,8 @@ pub(crate) fn at_two_looks(success: Success) -> Success {
 /// Why the run has to be rolled back.
 pub(crate) fn await_proof(run: &mut Run<'_>, undo: &Undo) -> Result<(), String> {
     prove(run, undo)?;
-    let runner = run.runner();
-    let held = hold(at_two_looks(run.success()), || runner.interrupted(), |_| still_proven(run, undo));
+    let (runner, finish_by) = (run.runner(), run.finish_by());
+    let held = hold(at_two_looks(run.success()), || over(runner, finish_by), |_| still_proven(run, undo));
     let verdict = run.ask_check();
     runner.note(&format!("{}; it is shown, not required", crate::check::describe_verdict(&verdict)));
     run.check = Some(verdict);

@@ -34,6 +34,9 @@ pub struct RunStart<'a> {
     pub target: &'a str,
     /// How many uses the manifest is good for.
     pub max_uses: u32,
+    /// The manifests that people signed, where that one was made of them, each with how many uses it is good for: one of
+    /// each is spent.
+    pub sources: &'a [(Digest, u32)],
     /// Who approved, by name.
     pub approvers: &'a [String],
     /// Whether the proposer could not have approved it.
@@ -192,8 +195,13 @@ impl Runs<'_> {
                 let at = rows::time(start.at);
                 let values = params![id, proposal, manifest, start.target, approvers, start.independent, at, plan, guards];
                 let entry = entries::authorized(&id, start);
+                let spend = |(source, _): &(Digest, u32)| {
+                    let sql = "INSERT INTO run_sources (run, manifest) VALUES (?1, ?2)";
+                    tx.execute(sql, params![id, source.to_string()]).map(drop)
+                };
                 tx.execute(sql, values)
-                    .and_then(|_| self.0.log().append(tx, &entry))
+                    .and_then(|_| start.sources.iter().try_for_each(spend))
+                    .and_then(|()| self.0.log().append(tx, &entry))
                     .map_err(|error| RecordError::database("begin the run", error))?;
                 Ok(Some(id))
             }
@@ -286,9 +294,11 @@ impl Runs<'_> {
                 Err(error) => return Ok(Some(error)),
             }
         }
-        let used = count_uses(tx, &manifest, start.target).map_err(failed)?;
-        if used >= start.max_uses {
-            return Ok(Some(BeginError::UsedUp { used, max: start.max_uses }));
+        for (manifest, max) in start.sources.iter().chain([&(*start.manifest, start.max_uses)]) {
+            let used = count_uses(tx, &manifest.to_string(), start.target).map_err(failed)?;
+            if used >= *max {
+                return Ok(Some(BeginError::UsedUp { used, max: *max }));
+            }
         }
         Ok(None)
     }

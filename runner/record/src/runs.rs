@@ -20,6 +20,8 @@ pub struct RunRecord {
     pub proposal: Digest,
     /// The approval manifest that it used; none where it was refused before it had one.
     pub manifest: Option<Digest>,
+    /// The manifests that people signed, where that one was made of them.
+    pub sources: Vec<Digest>,
     /// The bundle.
     pub bundle: Digest,
     /// The target.
@@ -102,7 +104,8 @@ const NAMES: Names = Names {
 const COLUMNS: &str = "id, proposal, manifest, bundle, target, approvers, independent, started, rollback, outcome,
     reason, finished, undoes,
     (SELECT u.id FROM runs u WHERE u.undoes = runs.id AND u.outcome = 'committed') AS undone_by,
-    waiting_since, waiting_until, kept";
+    waiting_since, waiting_until, kept,
+    (SELECT group_concat(s.manifest) FROM run_sources s WHERE s.run = runs.id)";
 
 impl Runs<'_> {
     /// The run on a target whose process ended before it did, if there is one.
@@ -293,7 +296,9 @@ pub(crate) fn open_run(connection: &Connection, target: &str) -> rusqlite::Resul
 }
 
 pub(crate) fn count_uses(connection: &Connection, manifest: &str, target: &str) -> rusqlite::Result<u32> {
-    let sql = "SELECT count(*) FROM runs WHERE manifest = ?1 AND target = ?2 AND outcome IS NOT 'refused'";
+    let sql = "SELECT (SELECT count(*) FROM runs WHERE manifest = ?1 AND target = ?2 AND outcome IS NOT 'refused')
+        + (SELECT count(*) FROM run_sources s JOIN runs r ON r.id = s.run
+           WHERE s.manifest = ?1 AND r.target = ?2 AND r.outcome IS NOT 'refused')";
     connection.query_row(sql, [manifest, target], |row| row.get(0))
 }
 
@@ -320,7 +325,14 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         undoes: row.get(12)?,
         undone_by: row.get(13)?,
         waiting: waiting(row, 14)?,
+        sources: sources(row, 17)?,
     })
+}
+
+fn sources(row: &Row<'_>, index: usize) -> rusqlite::Result<Vec<Digest>> {
+    let listed: Option<String> = row.get(index)?;
+    let digests = listed.iter().flat_map(|listed| listed.split(','));
+    digests.map(|digest| digest.parse().map_err(|error| bad_column(index, error))).collect()
 }
 
 /// From three columns, of which this is the first.

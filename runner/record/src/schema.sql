@@ -102,6 +102,14 @@ CREATE INDEX runs_by_manifest ON runs (manifest);
 CREATE INDEX runs_by_bundle ON runs (bundle, started);
 CREATE INDEX runs_by_proposal ON runs (proposal, started);
 
+-- The manifests that people signed, where a run was by one that was made of them.
+CREATE TABLE run_sources (
+    manifest TEXT NOT NULL REFERENCES manifests (digest),
+    run TEXT NOT NULL REFERENCES runs (id),
+    PRIMARY KEY (run, manifest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX run_sources_by_manifest ON run_sources (manifest);
+
 -- Who took a target's lock last. Whether somebody has it still, the lock tells.
 CREATE TABLE holds (
     target TEXT PRIMARY KEY,

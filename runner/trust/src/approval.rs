@@ -28,6 +28,8 @@ pub struct ApprovalDraft {
     pub not_before: u64,
     /// From when on it may no longer start.
     pub expires: u64,
+    /// From when on nothing that a run changed is committed any more.
+    pub finish_by: Option<u64>,
     /// How many runs it is good for.
     pub uses: u32,
     /// Whether a person must confirm a run before it commits.
@@ -82,7 +84,7 @@ impl DraftError {
                 "have it proposed for fewer targets at once, whose owners stand together in an approval, or an operator \
                  shortens `rollback-owner`"
             }
-            Self::Window => "give a longer `--expires`",
+            Self::Window => "give a longer `--expires`, or `--finish-within`",
             Self::ProposalExpired => "propose it again",
             Self::Uses => "approve it for one run",
             Self::Confirmation => "give another `--confirm-within`",
@@ -100,7 +102,7 @@ impl DraftError {
 pub fn draft(proposal: &Proposal, draft: ApprovalDraft) -> Result<(ApprovalManifest, Vec<u8>), DraftError> {
     check_reason(&draft.reason)?;
     check_rollback_owner(&draft.rollback_owner)?;
-    if draft.expires <= draft.not_before {
+    if draft.expires <= draft.not_before || draft.finish_by.is_some_and(|end| end <= draft.not_before) {
         return Err(DraftError::Window);
     }
     let document = proposal.document();
@@ -132,11 +134,13 @@ pub fn draft(proposal: &Proposal, draft: ApprovalDraft) -> Result<(ApprovalManif
             confirmation: draft.confirmation,
             not_before: draft.not_before,
             expires: draft.expires,
+            finish_by: draft.finish_by,
             uses: draft.uses,
             rollback_owner: draft.rollback_owner,
             evidence: draft.evidence,
             policy: draft.policy,
             reason: draft.reason,
+            derived: None,
         },
     };
     let bytes = serde_json::to_vec(&manifest).map_err(|_| DraftError::Unwritable)?;

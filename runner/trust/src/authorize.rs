@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_model::documents::{ApprovalManifest, ProposedTarget};
+use countersign_model::documents::{ApprovalManifest, Derived, ProposedTarget};
 use countersign_model::text::excerpt;
 use countersign_model::{Digest, Grant, Role};
 use serde_json::{Map, Value};
@@ -15,6 +15,7 @@ use crate::policy::Policy;
 use crate::principal::{Principal, PrincipalKind};
 use crate::proposal::may_propose;
 use crate::refusal::Refusal;
+use crate::strictest::{Counted, strictest, together};
 
 /// The most approvals, and the most denials, of one proposal that are looked at.
 pub(crate) const MAX_PAPERS: usize = 64;
@@ -75,6 +76,17 @@ pub struct Authorized {
     target: ProposedTarget,
     approvers: Vec<String>,
     proposer: Principal,
+    derived: Option<DerivedFrom>,
+}
+
+/// Of what the runner made a manifest that nobody signed as it stands.
+#[derive(Debug)]
+pub struct DerivedFrom {
+    /// The manifest's bytes, to be kept before the run begins.
+    pub bytes: Vec<u8>,
+    /// The approvals that it was made of, by the digests of their manifests, and how many runs each is good for: a use of
+    /// each is spent.
+    pub sources: Vec<(Digest, u32)>,
 }
 
 impl Authorized {
@@ -88,6 +100,12 @@ impl Authorized {
     #[must_use]
     pub const fn manifest_digest(&self) -> Digest {
         self.manifest_digest
+    }
+
+    /// Of what the manifest was made, where people signed several and not this one.
+    #[must_use]
+    pub const fn derived(&self) -> Option<&DerivedFrom> {
+        self.derived.as_ref()
     }
 
     /// The one target that this is for.
@@ -125,8 +143,8 @@ impl Authorized {
 /// Decides whether a run may start. Every term must hold; what cannot be decided is refused.
 ///
 /// # Errors
-/// The first thing that does not hold. Where there are several manifests, the first that is valid
-/// allows the run; if none is, the reason is the last one's.
+/// The first thing that does not hold. Where several manifests are valid, the run is by all of them, and of each term the
+/// stricter one counts; if none is, the reason is the last one's.
 pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
     let case = &request.case;
     let (policy, proposal) = (case.policy, case.proposal);
@@ -137,50 +155,103 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
     not_denied(request)?;
     case.stands()?;
 
+    let (counted, refusal) = counted(request)?;
+    let people = together(&counted);
+    if let Err(missing) = case.enough(&people) {
+        return Err(match refusal {
+            Some(refusal) if counted.len() < 2 => refusal,
+            _ if counted.is_empty() => Refusal::NotApproved { needed: case.needed() },
+            _ => missing,
+        });
+    }
+    not_frozen(policy, request.target, request.now)?;
+    by(counted, people, proposer, case)
+}
+
+/// The approvals by which the run could be, each with people whose signatures count; and why the last of the others does
+/// not allow it by itself.
+pub(crate) fn counted(request: &Request<'_>) -> Result<(Vec<Counted>, Option<Refusal>), Refusal> {
     bounded("approvals", request.approvals.len())?;
-    let mut refusal = Refusal::NotApproved { needed: case.needed() };
-    let mut signed = BTreeSet::new();
+    let (mut all, mut refusal) = (Vec::new(), None);
     for approval in request.approvals {
-        let valid = manifest::quorum(approval, case)
-            .and_then(|approvers| Ok((approvers, manifest::check(&approval.manifest, request)?)));
-        match valid {
-            Ok((approvers, (manifest, target))) => {
-                not_frozen(policy, request.target, request.now)?;
-                return Ok(Authorized {
-                    manifest,
-                    manifest_digest: Digest::of(&approval.manifest),
-                    target,
-                    approvers: approvers.into_iter().collect(),
-                    proposer,
-                });
-            }
-            Err(why) => {
-                if let Refusal::QuorumNotReached { approvers, .. } = &why {
-                    signed.extend(approvers.iter().cloned());
+        match manifest::people(approval, &request.case) {
+            Err(why) => refusal = Some(why),
+            Ok((people, problem)) => {
+                let missing = request.case.enough(&people).err().map(|missing| problem.unwrap_or(missing));
+                match manifest::check(&approval.manifest, request) {
+                    Ok((manifest, target)) if !people.is_empty() => {
+                        all.push(Counted { manifest, digest: Digest::of(&approval.manifest), target, people });
+                        refusal = missing.or(refusal);
+                    }
+                    Ok(_) => refusal = missing.or(refusal),
+                    Err(why) => refusal = Some(missing.unwrap_or(why)),
                 }
-                refusal = why;
             }
         }
     }
-    match refusal {
-        // All of them together would have been enough.
-        Refusal::QuorumNotReached { .. } if case.enough(&signed).is_ok() => {
-            Err(Refusal::SignedApart { needed: case.needed(), approvers: signed.into_iter().collect() })
-        }
-        refusal => Err(refusal),
-    }
+    Ok((all, refusal))
+}
+
+/// The authorization by one approval as it stands, or by several: of each term the stricter one.
+fn by(
+    mut counted: Vec<Counted>,
+    people: BTreeSet<String>,
+    proposer: Principal,
+    case: &Case<'_>,
+) -> Result<Authorized, Refusal> {
+    let approvers = people.into_iter().collect();
+    let several = counted.len() > 1;
+    let sources: Vec<_> = counted.iter().map(|one| (one.digest, one.manifest.predicate.uses)).collect();
+    let made = several.then(|| strictest(counted.iter().map(|one| (one.digest, &one.manifest)), case.contains));
+    let Some(Counted { manifest, digest, target, .. }) = counted.pop() else {
+        return Err(Refusal::NotApproved { needed: case.needed() });
+    };
+    let Some(made) = made else {
+        return Ok(Authorized { manifest, manifest_digest: digest, target, approvers, proposer, derived: None });
+    };
+    let (manifest, bytes) = made.map_err(|why| Refusal::SignedApart { why: excerpt(&why, 500) })?;
+    let manifest_digest = Digest::of(&bytes);
+    let derived = Some(DerivedFrom { bytes, sources });
+    Ok(Authorized { manifest, manifest_digest, target, approvers, proposer, derived })
 }
 
 /// Whether an approval by which a run began lets it go on, under the policy in force by now: nothing of it is revoked, a rule
-/// takes it in, and enough people's signatures count. Its window and its uses are not asked again.
+/// takes it in, and enough people's signatures count. Its window and its uses are not asked again. `approvals` are all that
+/// were given of its proposal.
 ///
 /// # Errors
 /// Why not: then what the run changed is put back.
-pub fn still_approved(approval: &SignedApproval, case: &Case<'_>) -> Result<(), Refusal> {
-    let digest = Digest::of(&approval.manifest);
-    revoked("approval", &digest, case.policy.revocations().approval(&digest))?;
+pub fn still_approved(manifest: &[u8], approvals: &[SignedApproval], case: &Case<'_>) -> Result<(), Refusal> {
+    let digest = Digest::of(manifest);
     case.stands()?;
-    manifest::quorum(approval, case).map(drop)
+    match manifest::read(manifest)?.predicate.derived {
+        None => {
+            unrevoked(&digest, case)?;
+            let given = approvals.iter().find(|given| given.manifest == manifest);
+            manifest::quorum(given.ok_or(Refusal::ApprovalLost { digest })?, case).map(drop)
+        }
+        Some(Derived::Approvals(sources)) => {
+            let (mut people, mut manifests) = (BTreeSet::new(), Vec::new());
+            for source in sources {
+                unrevoked(&source, case)?;
+                let given = approvals.iter().find(|given| Digest::of(&given.manifest) == source);
+                let given = given.ok_or(Refusal::ApprovalLost { digest: source })?;
+                people.extend(manifest::people(given, case)?.0);
+                manifests.push((source, manifest::read(&given.manifest)?));
+            }
+            let again = strictest(manifests.iter().map(|(digest, manifest)| (*digest, manifest)), case.contains);
+            let (_, again) = again.map_err(|why| Refusal::SignedApart { why: excerpt(&why, 500) })?;
+            if again != manifest {
+                return Err(Refusal::ApprovalLost { digest });
+            }
+            case.enough(&people)
+        }
+        Some(Derived::Standing(_)) => Err(Refusal::ApprovalLost { digest }),
+    }
+}
+
+fn unrevoked(approval: &Digest, case: &Case<'_>) -> Result<(), Refusal> {
+    revoked("approval", approval, case.policy.revocations().approval(approval))
 }
 
 /// Whether anything may be decided by this policy still.

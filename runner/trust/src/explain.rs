@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use countersign_model::Digest;
 use countersign_model::text::excerpt;
 
-use crate::authorize::{Request, not_frozen, unexpired};
+use crate::authorize::{Request, counted, not_frozen, unexpired};
 use crate::denial::denied;
 use crate::manifest::{self, verify_approval};
 use crate::principal::Activity;
 use crate::refusal::Refusal;
+use crate::strictest::strictest;
 use crate::text::moment;
 
 /// What one rule, or one paper, says of a run.
@@ -103,16 +104,26 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
         let people: BTreeSet<String> = signed.iter().flatten().map(|person| person.name().to_owned()).collect();
         let valid =
             manifest::quorum(approval, case).and_then(|_| manifest::check(&approval.manifest, request).map(drop));
+        if manifest::check(&approval.manifest, request).is_ok() {
+            most.extend(people.iter().cloned());
+        }
         let by: Vec<_> = people.iter().map(String::as_str).collect();
         let by = if by.is_empty() { "nobody whose word counts".to_owned() } else { by.join(", ") };
         let (lets, says) = match valid {
             Ok(()) => (Some(true), format!("signed by {by}")),
             Err(refusal) => (Some(false), format!("signed by {by}; {refusal}")),
         };
-        if people.len() > most.len() {
-            most = people;
-        }
         papers.push((Digest::of(&approval.manifest).short(), lets, says));
+    }
+    if let Ok((counted, _)) = counted(request)
+        && counted.len() > 1
+    {
+        let made = strictest(counted.iter().map(|one| (one.digest, &one.manifest)), case.contains);
+        let (lets, says) = match made {
+            Ok(_) => (None, "of each term the stricter one counts".to_owned()),
+            Err(why) => (Some(false), format!("they do not go together: {why}")),
+        };
+        papers.push((format!("all {}", counted.len()), lets, says));
     }
     let may: Vec<_> = case.approvers().into_iter().filter(|name| !most.contains(*name)).collect();
     for quorum in policy.quorums() {

@@ -266,6 +266,7 @@ impl World {
             grants: self.document.grants.clone(),
             not_before: NOW,
             expires: NOW + HOUR,
+            finish_by: None,
             uses: 1,
             confirmation: None,
             rollback_owner: "dave".to_owned(),

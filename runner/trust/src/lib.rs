@@ -40,6 +40,7 @@ mod signed;
 mod signer;
 mod sshsig;
 mod starter;
+mod strictest;
 mod text;
 mod webauthn;
 mod wire;
@@ -51,7 +52,7 @@ pub use approval::{
     ApprovalDraft, DraftError, MAX_CONFIRMATION, MAX_REASON, MAX_ROLLBACK_OWNER, MIN_CONFIRMATION, draft,
 };
 pub use authorize::{
-    Authorized, Request, SignedApproval, SignedDenial, authorize, not_frozen, still_approved, unexpired,
+    Authorized, DerivedFrom, Request, SignedApproval, SignedDenial, authorize, not_frozen, still_approved, unexpired,
 };
 pub use case::{Case, may};
 pub use confirmation::{MAX_CONFIRMATION_DOCUMENT, WaitingRun, draft_confirmation, may_confirm, verify_confirmation};

@@ -72,8 +72,14 @@ pub(crate) fn counts(approver: &Principal, proposer: &Principal) -> Result<(), R
     Ok(())
 }
 
-/// The people whose signatures count, enough for every quorum that holds.
-pub(crate) fn quorum(approval: &SignedApproval, case: &Case<'_>) -> Result<BTreeSet<String>, Refusal> {
+/// The people whose signatures on a manifest count, and what is wrong with the first signature that does not.
+///
+/// # Errors
+/// When there is more of it than is looked at.
+pub(crate) fn people(
+    approval: &SignedApproval,
+    case: &Case<'_>,
+) -> Result<(BTreeSet<String>, Option<Refusal>), Refusal> {
     if approval.manifest.len() > MAX_MANIFEST {
         let error = strict::StrictError::TooLarge { size: approval.manifest.len(), limit: MAX_MANIFEST };
         return Err(Refusal::Unreadable { on: ON, why: error.to_string() });
@@ -94,10 +100,16 @@ pub(crate) fn quorum(approval: &SignedApproval, case: &Case<'_>) -> Result<BTree
             }
         }
     }
-    // A signature that does not count takes nothing away from those that do.
+    Ok((people, first_problem))
+}
+
+/// The people whose signatures count, enough for every quorum that holds. A signature that does not count takes nothing
+/// away from those that do.
+pub(crate) fn quorum(approval: &SignedApproval, case: &Case<'_>) -> Result<BTreeSet<String>, Refusal> {
+    let (people, problem) = people(approval, case)?;
     match case.enough(&people) {
         Ok(()) => Ok(people),
-        Err(missing) => Err(first_problem.unwrap_or(missing)),
+        Err(missing) => Err(problem.unwrap_or(missing)),
     }
 }
 
@@ -115,11 +127,14 @@ pub fn check_manifest(
     let digest = Digest::of(bytes);
     revoked("approval", &digest, policy.revocations().approval(&digest))?;
     case.stands()?;
-    let manifest: ApprovalManifest = strict::from_slice(bytes, MAX_MANIFEST)
-        .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })?;
+    let manifest = read(bytes)?;
     statement(&manifest)?;
     subjects(&manifest.subject, steps)?;
     let terms = &manifest.predicate;
+    if terms.derived.is_some() {
+        let why = "it names others that it was made of, and what people sign stands by itself".to_owned();
+        return Err(Refusal::Senseless { on: ON, why });
+    }
     same_as_proposed(terms, proposal)?;
     targets(terms, proposal)?;
     if let Some((role, grants)) = terms.grants.iter().find(|(_, grants)| grants.len() > MAX_GRANTS) {
@@ -130,6 +145,12 @@ pub fn check_manifest(
     case.within_ceilings(terms.targets.iter().map(|target| target.name.as_str()), &terms.grants)?;
     limits(terms, case)?;
     Ok(manifest)
+}
+
+/// What a manifest says. Whether any of it makes sense is not asked.
+pub(crate) fn read(bytes: &[u8]) -> Result<ApprovalManifest, Refusal> {
+    strict::from_slice(bytes, MAX_MANIFEST)
+        .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })
 }
 
 /// The same for the run at hand, on its target and now; gives back the target's entry too.
@@ -250,6 +271,9 @@ fn limits(terms: &Terms, case: &Case<'_>) -> Result<(), Refusal> {
     }
     let length_ms = terms.expires.checked_sub(terms.not_before).filter(|length| *length > 0);
     let length_ms = length_ms.ok_or_else(|| senseless("it expires before it is valid".to_owned()))?;
+    if terms.finish_by.is_some_and(|end| end <= terms.not_before) {
+        return Err(senseless("its runs would have to be finished before it is valid".to_owned()));
+    }
     if length_ms > policy.max_validity_ms() {
         return Err(Refusal::ValidTooLong { length_ms, limit_ms: policy.max_validity_ms() });
     }

@@ -315,13 +315,17 @@ pub enum Refusal {
         /// How many must.
         needed: usize,
     },
-    /// Enough people have approved, and not the same thing.
-    #[error("{needed} must sign one approval, and {} signed different ones", names(.approvers))]
+    /// Enough people have approved, and what they approved has too little in common.
+    #[error("several approvals were given, and they do not go together: {why}")]
     SignedApart {
-        /// How many must.
-        needed: usize,
-        /// Who has signed one.
-        approvers: Vec<String>,
+        /// Why not.
+        why: String,
+    },
+    /// What a run began by is kept no longer as it was.
+    #[error("the approval `{digest}` is missing, or is not what it was")]
+    ApprovalLost {
+        /// Its digest.
+        digest: Digest,
     },
     /// Too few have approved.
     #[error("{wants} must approve by the quorum `{quorum}`, and {} did: {}", .approvers.len(), names(.approvers))]

@@ -119,6 +119,9 @@ pub struct ProposalRun {
     pub target: String,
     /// The approval that it used, by the digest of its manifest.
     pub approval: Digest,
+    /// The approvals that this one was made of, where nobody signed it as it stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Digest>,
     /// How it ended, `running` or `unfinished`.
     pub outcome: String,
 }

@@ -105,6 +105,8 @@ impl Run<'_> {
         // Never before a time that was seen already, or it would be over at once.
         let since = self.runner.decisive().unwrap_or_else(|_| self.runner.now());
         let until = since.saturating_add(confirmation.within_ms);
+        // Whatever silence means: nothing is committed later than that.
+        let until = self.terms().finish_by.map_or(until, |end| until.min(end));
         let mut wait = self.wait(confirmation, until, OnSignal::RollBack);
         let recorded = self.with_live(|live, _| live.journal().wait(since, until))?;
         recorded.map_err(|error| format!("that it waits for a confirmation could not be recorded: {error}"))?;
@@ -184,6 +186,9 @@ impl Run<'_> {
         }
         if self.runner.interrupted() {
             return Some(interrupted(wait.on_signal));
+        }
+        if let Err(late) = self.in_time() {
+            return Some(Heard::RollBack(late));
         }
         let now = Instant::now();
         let over = now >= wait.deadline || self.runner.has_come(wait.until).unwrap_or_default();

@@ -21,8 +21,12 @@ pub(crate) fn read(new: &NewEvidence<'_>) -> Entry {
 
 /// A proposal became an approved change: from here on a use of its approval is spent.
 pub(crate) fn authorized(run: &str, start: &RunStart<'_>) -> Entry {
-    Entry::new("authorized")
-        .of_run(run)
+    let entry = Entry::new("authorized").of_run(run);
+    let entry = match start.sources {
+        [] => entry,
+        sources => entry.with_list("sources", sources.iter().map(|(manifest, _)| manifest)),
+    };
+    entry
         .with("proposal", start.proposal)
         .with("manifest", start.manifest)
         .with("target", start.target)

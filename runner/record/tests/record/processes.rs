@@ -197,6 +197,7 @@ fn child_fills_its_disk() {
         manifest: &manifest,
         target: "web-2",
         max_uses: 9,
+        sources: &[],
         approvers: &long,
         independent: true,
         at: 2_000,

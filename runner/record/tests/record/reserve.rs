@@ -37,6 +37,7 @@ impl Small {
             manifest: &self.manifest,
             target,
             max_uses: 1,
+            sources: &[],
             approvers: &["alice".to_owned()],
             independent: true,
             at: 2_000,

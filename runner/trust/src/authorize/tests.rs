@@ -282,16 +282,6 @@ fn people_are_counted_and_not_keys() {
     two(&mut world);
     world.signers = vec![(BOBS_OTHER, APPROVAL), (ALICE, APPROVAL)];
     assert_eq!(world.authorize().expect("two people").approvers(), ["alice", "bob"]);
-
-    // Two people who signed different bytes are not two for either.
-    let proposal = world.proposal().expect("a proposal");
-    world.signers = vec![(ALICE, APPROVAL)];
-    let by_alice = world.approval(&proposal);
-    world.signers = vec![(BOB, APPROVAL)];
-    world.terms = |m| m.predicate.reason.push('!');
-    let by_bob = world.approval(&proposal);
-    let refusal = world.authorize_with(&proposal, &[by_alice, by_bob]).expect_err("one each");
-    assert!(matches!(refusal, Refusal::SignedApart { needed: 2, approvers } if approvers == ["alice", "bob"]));
 }
 
 #[test]

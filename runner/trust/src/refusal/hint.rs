@@ -118,8 +118,9 @@ impl Refusal {
             Self::OtherProposal { .. } => "use the document that belongs to this proposal",
             Self::NotApproved { .. } => "an approver runs `countersign review`, then `countersign approve`",
             Self::SignedApart { .. } => {
-                "signatures add up on one approval only: `countersign review` lists them, and `countersign approve PROPOSAL --cosign APPROVAL` signs one as it stands"
+                "of each term the stricter one counts: `countersign review` lists the approvals; sign one as it stands with `countersign approve PROPOSAL --cosign APPROVAL`, or let those that do not fit expire"
             }
+            Self::ApprovalLost { .. } => "restore the state directory from a backup; what the run changed is put back",
             Self::QuorumNotReached { .. } => {
                 "have more people review it and sign the same approval: `countersign review`, `countersign approve`"
             }

@@ -92,6 +92,7 @@ impl Run {
             manifest: &manifest,
             target: "web-1",
             max_uses: 1,
+            sources: &[],
             approvers: &["alice".to_owned()],
             independent: true,
             at: 2_000,
