@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 use support::away::{Elsewhere, text};
-use support::{Incident, Ran, Runs, State, eventually, ssh_keygen};
+use support::{Incident, Ran, Runs, State, eventually, now, ssh_keygen};
 
 /// An incident with a guard that takes its time once it is told to.
 struct Slow(Incident);
@@ -59,12 +59,6 @@ fn pending(incident: &Incident) -> Value {
     let all = incident.state.run(&["--json", "pending"]).expect(0).json();
     assert_eq!((all["pending"].as_array().map(Vec::len), &all["left_off"]), (Some(1), &json!(0)), "{all}");
     all["pending"][0].clone()
-}
-
-/// Milliseconds since 1970-01-01 UTC.
-fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later");
-    u64::try_from(since.as_millis()).expect("it is not that late")
 }
 
 #[test]

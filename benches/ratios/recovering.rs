@@ -70,6 +70,7 @@ impl Ended {
             target: "dead",
             max_uses: 1,
             sources: &[],
+            standing: None,
             approvers: &["bench".to_owned()],
             independent: true,
             at: 2,

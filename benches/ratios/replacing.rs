@@ -80,6 +80,7 @@ impl Run {
             target: "bench",
             max_uses: 1,
             sources: &[],
+            standing: None,
             approvers: &["bench".to_owned()],
             independent: true,
             at: 2,

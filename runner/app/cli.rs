@@ -97,6 +97,8 @@ enum Command {
     Images(commands::images::Arguments),
     /// Show, propose, sign and install the trust policy, and explain what it says of a proposal
     Trust(commands::trust::Arguments),
+    /// Sign what may run without anybody being asked again, and list what may
+    Standing(commands::standing::Arguments),
     /// Verify the audit log, prove an entry of it, have it witnessed
     Audit(commands::audit::Arguments),
     /// Roll back what a runner that died left unfinished
@@ -156,6 +158,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Show(arguments) => commands::show::run(global, arguments),
         Command::Images(arguments) => commands::images::run(global, arguments),
         Command::Trust(arguments) => commands::trust::run(global, arguments),
+        Command::Standing(arguments) => commands::standing::run(global, arguments),
         Command::Audit(arguments) => commands::audit::run(global, arguments),
         Command::Recover(arguments) => commands::recover::run(global, arguments),
         Command::Completions(arguments) => commands::completions::run(arguments),

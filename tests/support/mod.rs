@@ -295,6 +295,16 @@ impl State {
         command
     }
 
+    /// The audit log's entries, a line each.
+    #[track_caller]
+    pub fn log(&self) -> String {
+        let out = self.path("log.jsonl");
+        let _ = fs::remove_file(&out);
+        let mut export = self.command(&["audit", "export", "--format", "jsonl", "--out"]);
+        export.arg(&out).ran().expect(0);
+        fs::read_to_string(out).expect("entries")
+    }
+
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments))
@@ -322,6 +332,12 @@ impl Runs for Command {
             stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
         }
     }
+}
+
+/// Milliseconds since 1970-01-01 UTC.
+pub fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later");
+    u64::try_from(since.as_millis()).expect("it is not that late")
 }
 
 pub fn ssh_keygen(arguments: &[&str]) -> Output {

@@ -26,6 +26,7 @@ pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod show;
+pub(crate) mod standing;
 pub(crate) mod trust;
 
 use clap::Args;

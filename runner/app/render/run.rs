@@ -24,6 +24,9 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
     if !report.independent {
         writeln!(text, "approval not independent: the proposer's key is in no trust policy")?;
     }
+    if let Some(standing) = &report.unattended {
+        writeln!(text, "unattended: nobody was asked; by the standing approval {}", standing.short())?;
+    }
     writeln!(text, "approved by: {}", report.approvers.join(", "))?;
     if let Some(confirmation) = &report.confirmation {
         let what = match (&confirmation.by, report.outcome) {
@@ -199,6 +202,9 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
     }
     if !run.approvers.is_empty() {
         writeln!(text, "approved {}", run.approvers.join(", "))?;
+        if let Some(standing) = &run.unattended {
+            writeln!(text, "         by the standing approval {}: nobody was asked", standing.short())?;
+        }
     }
     if let Some(undone) = &run.undoes {
         writeln!(text, "undoes   {undone}")?;

@@ -179,10 +179,9 @@ impl Live {
         }
     }
 
-    /// The same where there is a time after which the fix changes nothing more: `over` says why, from then on.
-    #[must_use]
-    pub fn until(self, over: impl Fn() -> Option<String> + Send + 'static) -> Self {
-        Self { over: Box::new(over), ..self }
+    /// Has the fix change nothing more from some time on: `over` says why, from then on.
+    pub fn until(&mut self, over: impl Fn() -> Option<String> + Send + 'static) {
+        self.over = Box::new(over);
     }
 
     pub(crate) fn blobs(&mut self) -> &mut dyn Blobs {

@@ -11,12 +11,16 @@ use crate::{Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
 mod lineage;
 mod resolution;
 mod standing;
+mod standing_approval;
 
 pub use lineage::{
     ArgumentDifference, ChangeDifference, Differs, GrantDifference, RevisionStanding, TargetDifference, UndoStanding,
 };
 pub use resolution::{OpenSubject, ResolutionDocument, Way};
 pub use standing::{Configured, EarlierRun, Found, GuardState, ProposalRun, StandingDocument, TargetStanding};
+pub use standing_approval::{
+    ArgumentRange, Budget, STANDING_APPROVAL_TYPE, StandingApproval, StandingTarget, StandingTerms,
+};
 
 /// The version of the documents below.
 pub const DOCUMENT_VERSION: u32 = 1;
@@ -353,6 +357,8 @@ pub mod namespace {
     pub const CONFIRMATION: &str = "confirmation@countersign";
     /// [`StandingDocument`](super::StandingDocument).
     pub const STANDING: &str = "standing@countersign";
+    /// [`StandingApproval`](super::StandingApproval).
+    pub const STANDING_APPROVAL: &str = "standing-approval@countersign";
     /// [`ResolutionDocument`](super::ResolutionDocument).
     pub const RESOLUTION: &str = "resolution@countersign";
     /// The trust policy, which is TOML.

@@ -61,6 +61,15 @@ fn configured(runner: &Runner, stored: &Stored, targets: &[(&str, &Target)]) -> 
     targets.iter().map(configured).collect()
 }
 
+/// Refuses targets that were configured otherwise since.
+pub(crate) fn as_configured(
+    runner: &Runner,
+    stored: &Stored,
+    targets: &[(&str, &Target)],
+) -> Result<(), PipelineError> {
+    as_proposed(stored, &configured(runner, stored, targets))
+}
+
 /// Whether an approval may be given for the targets as they are configured.
 fn as_proposed(stored: &Stored, targets: &[(String, Configured)]) -> Result<(), PipelineError> {
     for (name, configured) in targets {
@@ -83,7 +92,7 @@ fn as_proposed(stored: &Stored, targets: &[(String, Configured)]) -> Result<(), 
 }
 
 /// Who answers for the targets together, as an approval names them.
-fn owner<'t>(each: impl Iterator<Item = &'t str>) -> String {
+pub(crate) fn owner<'t>(each: impl Iterator<Item = &'t str>) -> String {
     let mut owners: Vec<&str> = Vec::new();
     for owner in each {
         if !owners.contains(&owner) {

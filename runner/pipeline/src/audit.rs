@@ -88,6 +88,12 @@ pub(crate) fn approved(runner: &Runner, proposal: &Digest, manifest: &[u8], sign
     signed(entry, runner, namespace::APPROVAL, manifest, signature.as_bytes())
 }
 
+/// Somebody signed a standing approval, from a proposal as its example.
+pub(crate) fn standing_approval(runner: &Runner, example: &Digest, document: &[u8], signature: &str) -> Entry {
+    let entry = Entry::new("standing-approval").with("proposal", example).with("document", Digest::of(document));
+    signed(entry, runner, namespace::STANDING_APPROVAL, document, signature.as_bytes())
+}
+
 /// Somebody denied.
 pub(crate) fn denied(runner: &Runner, proposal: &Digest, document: &[u8], signature: &[u8]) -> Entry {
     let entry = Entry::new("denial").with("proposal", proposal).with("document", Digest::of(document));

@@ -120,6 +120,7 @@ impl CallWatch {
             guards: Vec::new(),
             approvers: record.as_ref().map(|run| run.approvers.clone()).unwrap_or_default(),
             independent: record.as_ref().is_some_and(|run| run.independent),
+            unattended: record.as_ref().and_then(|run| run.standing),
             rollback_owner: known.rollback_owner,
             open: Vec::new(),
             lowered: Vec::new(),

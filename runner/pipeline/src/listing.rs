@@ -109,6 +109,8 @@ pub struct ShownRun {
     pub approvers: Vec<String>,
     /// Whether the approval can be shown to be independent of the proposer.
     pub independent: bool,
+    /// The standing approval by which it ran, where nobody was asked.
+    pub unattended: Option<Digest>,
     /// When it began, in milliseconds since 1970-01-01 UTC.
     pub started: u64,
     /// When it ended.
@@ -381,6 +383,7 @@ impl Runner {
             bundle: run.bundle,
             approvers: run.approvers,
             independent: run.independent,
+            unattended: run.standing,
             started: run.started,
             ended: run.finished,
             undoes: run.undoes,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use countersign_bundle::Bundle;
 use countersign_model::Digest;
-use countersign_model::documents::RehearsalDocument;
+use countersign_model::documents::{Derived, RehearsalDocument, Terms};
 use countersign_model::text::excerpt;
 use countersign_record::Unfinished;
 use countersign_trust::{Authorized, Proposal, Refusal, Request};
@@ -13,6 +13,7 @@ use crate::locks::{self, LOCK_TIMEOUT};
 use crate::pause;
 use crate::propose::proposal_name;
 use crate::runner::Runner;
+use crate::standing_approval;
 use crate::stored::Stored;
 use crate::target::{Target, contained, containing, normalize};
 use crate::undo::Undo;
@@ -206,7 +207,7 @@ fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized, Bar> {
     stands(runner, order.proposal, order.undo)?;
     let authorized = decide(runner, order, runner.decisive()?)?.map_err(Bar::Decided)?;
     within_ceilings(runner, order.target, &authorized.manifest().predicate.grants)?;
-    if authorized.derived().is_some() {
+    if authorized.derived().is_some_and(|derived| derived.standing.is_none()) {
         // Each leaves what the plan needs; what they have in common may be less.
         crate::approve::sufficient(runner.registry(), order.stored, &authorized.manifest().predicate.grants)?;
     }
@@ -240,7 +241,16 @@ pub(crate) fn goes_on(runner: &Runner, proposal: &Digest, approval: &Digest) -> 
     let manifest = runner.state().approvals().manifest(approval)?;
     let manifest = manifest.ok_or_else(|| PipelineError::failed("the approval that the run began by is missing"))?;
     let contains = containing(runner.registry());
-    countersign_trust::still_approved(&manifest, &runner.approvals(proposal)?, &stored.case(&policy, &contains))
+    let loaded = match crate::approve::terms(&manifest)? {
+        Terms { derived: Some(Derived::Standing(digest)), targets, .. } => {
+            let target = targets.first().map(|target| target.name.as_str()).unwrap_or_default();
+            runner.standing_by(&digest, target, runner.now())?
+        }
+        _ => None,
+    };
+    let standing = loaded.as_ref().map(|loaded| loaded.judged(&policy, &contains));
+    let (approvals, case) = (runner.approvals(proposal)?, stored.case(&policy, &contains));
+    countersign_trust::still_approved(&manifest, &approvals, standing.as_ref(), &case)
         .map_err(|refusal| refused(&refusal, &stored.proposal))
 }
 
@@ -274,8 +284,12 @@ pub(crate) fn asked<T>(
     let registry = runner.registry();
     let document = order.proposal.document();
     let contains = containing(registry);
+    let loaded = runner.standing_for(document, order.name, now)?;
+    let standing: Vec<_> = loaded.iter().map(|loaded| loaded.judged(runner.policy(), &contains)).collect();
     let request = Request {
         case: order.stored.case(runner.policy(), &contains),
+        standing: &standing,
+        reversal: standing_approval::reversal(order.rehearsal),
         approvals: &approvals,
         denials: &denials,
         target: order.name,

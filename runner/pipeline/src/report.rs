@@ -48,6 +48,9 @@ pub struct RunReport {
     pub approvers: Vec<String>,
     /// Whether the approval can be shown to be independent of the proposer.
     pub independent: bool,
+    /// The standing approval by which it ran, by the digest of its document, where nobody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unattended: Option<Digest>,
     /// Who answers for the target if it is not restored.
     pub rollback_owner: String,
     /// What the kernel lacked of what holds a step's process, which the configuration allowed: `landlock`, `seccomp`.

@@ -1,8 +1,8 @@
 use countersign_capability::{Phase, StepContext};
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Step, Witness, Work};
-use countersign_model::documents::{Confirmation, Terms};
+use countersign_model::documents::{Confirmation, Derived, Terms};
 use countersign_model::{Change, Grant, Outcome, Reversibility, Role, Success, Verdict};
-use countersign_record::{BeginError, RunStart};
+use countersign_record::{BeginError, RunStart, Unattended};
 use countersign_sandbox::Failure;
 use countersign_trust::Authorized;
 
@@ -106,6 +106,13 @@ impl<'a> Run<'a> {
             target: order.name,
             max_uses: terms.uses,
             sources: authorized.derived().map_or(&[], |derived| &derived.sources),
+            standing: authorized.derived().and_then(|derived| derived.standing.as_ref()).map(|used| Unattended {
+                standing: &used.standing,
+                since: used.not_before,
+                targets: &used.targets,
+                per_hour: used.per_hour,
+                per_day: used.per_day,
+            }),
             approvers: authorized.approvers(),
             independent: authorized.independent(),
             at: runner.now(),
@@ -116,14 +123,11 @@ impl<'a> Run<'a> {
         let id = journal.run().to_owned();
         runner.note(&format!("run {id}: every precondition holds, the journal is open"));
 
-        let live = Live::new(journal, terms.mode, plan, Box::new(validators), runner.interruption());
-        let live = match terms.finish_by {
-            Some(end) => {
-                let (state, clock) = (runner.state(), runner.clock());
-                live.until(move || state.clock().has_come(end, clock()).unwrap_or(true).then(|| late(end)))
-            }
-            None => live,
-        };
+        let mut live = Live::new(journal, terms.mode, plan, Box::new(validators), runner.interruption());
+        if let Some(end) = terms.finish_by {
+            let (state, clock) = (runner.state(), runner.clock());
+            live.until(move || state.clock().has_come(end, clock()).unwrap_or(true).then(|| late(end)));
+        }
         runner.under_way().began(&id, order.name, &terms.rollback_owner, live.tally());
         let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
         Ok(Self {
@@ -435,6 +439,10 @@ impl<'a> Run<'a> {
             guards: self.guards_after.clone(),
             approvers: self.approval.approvers.clone(),
             independent: self.approval.independent,
+            unattended: match self.terms().derived {
+                Some(Derived::Standing(standing)) => Some(standing),
+                _ => None,
+            },
             rollback_owner: self.terms().rollback_owner.clone(),
             lowered: self.linked.lacking(),
             undoes: self.undo.map(|undo| UndoneRun { run: undo.run().to_owned(), not_undone: undo.not_undone() }),
@@ -503,6 +511,9 @@ pub(crate) fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) 
     match error {
         BeginError::UsedUp { .. } => PipelineError::refused(error.to_string())
             .with_hint("approve the proposal again; an approval is good for as many runs as it says, and no more"),
+        BeginError::NotUnattended { .. } => PipelineError::refused(error.to_string()).with_hint(
+            "nothing changed; have this proposal approved by itself: `countersign review`, `countersign approve`",
+        ),
         BeginError::Superseded { by } => crate::order::superseded(by),
         BeginError::Denied => PipelineError::refused(error.to_string()).with_hint(
             "nothing changed and no use is spent; a denial is final: a changed proposal can be made and reviewed anew",

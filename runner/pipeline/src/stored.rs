@@ -113,6 +113,12 @@ impl Stored {
         }
     }
 
+    /// How many subjects its plans change, on all targets together; at least 1.
+    #[must_use]
+    pub fn subjects(&self) -> u32 {
+        u32::try_from(self.risk().subjects).unwrap_or(u32::MAX).max(1)
+    }
+
     /// The proposal under this trust policy, for the decider.
     pub(crate) fn case<'a>(&'a self, policy: &'a Policy, contains: Contains<'a>) -> Case<'a> {
         Case { proposal: &self.proposal, policy, risk: self.risk(), contains }

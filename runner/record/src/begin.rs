@@ -17,7 +17,7 @@ use crate::reserve::{Needed, Reserve};
 use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_TEXT};
 use crate::runs::{count_uses, open_run};
 use crate::state::transact;
-use crate::{Journal, Paused, RecordError, Runs, Unfinished, pauses, schema};
+use crate::{Journal, Paused, RecordError, Runs, Unattended, Unfinished, pauses, schema, standing};
 
 /// The room that a run's journal must have on its file system before the first change, in bytes, besides before-images
 /// and what is set aside.
@@ -37,6 +37,8 @@ pub struct RunStart<'a> {
     /// The manifests that people signed, where that one was made of them, each with how many uses it is good for: one of
     /// each is spent.
     pub sources: &'a [(Digest, u32)],
+    /// The standing approval by which it is, where nobody was asked.
+    pub standing: Option<Unattended<'a>>,
     /// Who approved, by name.
     pub approvers: &'a [String],
     /// Whether the proposer could not have approved it.
@@ -72,6 +74,12 @@ pub enum BeginError {
         used: u32,
         /// The runs that it was good for.
         max: u32,
+    },
+    /// The standing approval lets no more of it run, perhaps just now.
+    #[error("the standing approval lets it run no more: {why}")]
+    NotUnattended {
+        /// Why.
+        why: String,
     },
     /// Another proposal took the place of this one.
     #[error("the proposal was superseded by `{by}`")]
@@ -189,11 +197,14 @@ impl Runs<'_> {
                 self.set_aside(&reserve)?;
                 let id = unused_id(tx, || Ok(format!("r-{}", random_hex()?)))?;
                 let sql =
-                    "INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan, guards, undoes)
-                           SELECT ?1, digest, ?3, bundle, ?4, ?5, ?6, ?7, ?8, ?9, undoes FROM proposals WHERE digest = ?2";
+                    "INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan, guards, standing, undoes)
+                           SELECT ?1, digest, ?3, bundle, ?4, ?5, ?6, ?7, ?8, ?9, ?10, undoes FROM proposals WHERE digest = ?2";
                 let (proposal, manifest) = (start.proposal.to_string(), start.manifest.to_string());
                 let at = rows::time(start.at);
-                let values = params![id, proposal, manifest, start.target, approvers, start.independent, at, plan, guards];
+                let standing = start.standing.map(|unattended| unattended.standing.to_string());
+                let values = params![
+                    id, proposal, manifest, start.target, approvers, start.independent, at, plan, guards, standing
+                ];
                 let entry = entries::authorized(&id, start);
                 let spend = |(source, _): &(Digest, u32)| {
                     let sql = "INSERT INTO run_sources (run, manifest) VALUES (?1, ?2)";
@@ -293,6 +304,11 @@ impl Runs<'_> {
                 Ok(taken) => *lock = Some(taken),
                 Err(error) => return Ok(Some(error)),
             }
+        }
+        if let Some(unattended) = &start.standing
+            && let Some(why) = standing::spent(tx, unattended, start.at).map_err(failed)?
+        {
+            return Ok(Some(BeginError::NotUnattended { why }));
         }
         for (manifest, max) in start.sources.iter().chain([&(*start.manifest, start.max_uses)]) {
             let used = count_uses(tx, &manifest.to_string(), start.target).map_err(failed)?;

@@ -22,6 +22,8 @@ pub struct RunRecord {
     pub manifest: Option<Digest>,
     /// The manifests that people signed, where that one was made of them.
     pub sources: Vec<Digest>,
+    /// The standing approval by which it was, where nobody was asked.
+    pub standing: Option<Digest>,
     /// The bundle.
     pub bundle: Digest,
     /// The target.
@@ -105,7 +107,7 @@ const COLUMNS: &str = "id, proposal, manifest, bundle, target, approvers, indepe
     reason, finished, undoes,
     (SELECT u.id FROM runs u WHERE u.undoes = runs.id AND u.outcome = 'committed') AS undone_by,
     waiting_since, waiting_until, kept,
-    (SELECT group_concat(s.manifest) FROM run_sources s WHERE s.run = runs.id)";
+    (SELECT group_concat(s.manifest) FROM run_sources s WHERE s.run = runs.id), standing";
 
 impl Runs<'_> {
     /// The run on a target whose process ended before it did, if there is one.
@@ -326,6 +328,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         undone_by: row.get(13)?,
         waiting: waiting(row, 14)?,
         sources: sources(row, 17)?,
+        standing: rows::get_optional_digest(row, 18)?,
     })
 }
 

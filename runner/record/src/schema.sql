@@ -71,6 +71,7 @@ CREATE TABLE runs (
     id TEXT PRIMARY KEY CHECK (length(id) = 14),
     proposal TEXT NOT NULL REFERENCES proposals (digest),
     manifest TEXT REFERENCES manifests (digest),        -- none where the run was refused before it had one
+    standing TEXT REFERENCES standing_approvals (digest), -- none where people approved this very proposal
     bundle TEXT NOT NULL CHECK (length(bundle) = 71),
     target TEXT NOT NULL,
     approvers TEXT NOT NULL,                            -- a JSON list of names
@@ -97,10 +98,29 @@ CREATE UNIQUE INDEX one_open_run_per_target ON runs (target) WHERE outcome IS NU
 -- What recovery looks for: it must not grow with the runs that ended well.
 CREATE INDEX unsettled_runs ON runs (outcome, target) WHERE settled = 0;
 CREATE UNIQUE INDEX one_undoing_per_run ON runs (undoes) WHERE undoes IS NOT NULL AND outcome = 'committed';
+CREATE INDEX runs_by_standing ON runs (standing, started) WHERE standing IS NOT NULL;
 CREATE INDEX runs_by_time ON runs (started);
 CREATE INDEX runs_by_manifest ON runs (manifest);
 CREATE INDEX runs_by_bundle ON runs (bundle, started);
 CREATE INDEX runs_by_proposal ON runs (proposal, started);
+
+-- What people signed once for many runs, each with its signatures.
+CREATE TABLE standing_approvals (
+    position INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL UNIQUE CHECK (length(digest) = 71), -- of `document`
+    example TEXT NOT NULL REFERENCES proposals (digest),
+    bundle TEXT NOT NULL CHECK (length(bundle) = 71),
+    agent TEXT NOT NULL,                                -- a name
+    document BLOB NOT NULL
+) STRICT;
+CREATE INDEX standing_approvals_by_bundle ON standing_approvals (bundle, agent);
+
+CREATE TABLE standing_signatures (
+    position INTEGER PRIMARY KEY,
+    standing TEXT NOT NULL REFERENCES standing_approvals (digest),
+    signature TEXT NOT NULL,
+    UNIQUE (standing, signature)
+) STRICT;
 
 -- The manifests that people signed, where a run was by one that was made of them.
 CREATE TABLE run_sources (

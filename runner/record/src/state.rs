@@ -18,7 +18,7 @@ use crate::scratch::Scratch;
 use crate::watch::WAITING;
 use crate::{
     Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Pauses, Policies, Proposals, RealDisk, RecordError,
-    RehearsalBlobs, Rehearsals, Runs,
+    RehearsalBlobs, Rehearsals, Runs, StandingApprovals,
 };
 
 /// The database's file name.
@@ -287,7 +287,13 @@ impl State {
         Proposals(self)
     }
 
-    /// Approval manifests, their signatures, and denials.
+    /// What people signed once for many runs.
+    #[must_use]
+    pub const fn standing(&self) -> StandingApprovals<'_> {
+        StandingApprovals(self)
+    }
+
+    /// Approval manifests, their signatures and denials.
     #[must_use]
     pub const fn approvals(&self) -> Approvals<'_> {
         Approvals(self)

@@ -16,6 +16,7 @@ use crate::principal::{Principal, PrincipalKind};
 use crate::proposal::may_propose;
 use crate::refusal::Refusal;
 use crate::strictest::{Counted, strictest, together};
+use crate::unattended::{Reversal, Standing, still_stands, unattended};
 
 /// The most approvals, and the most denials, of one proposal that are looked at.
 pub(crate) const MAX_PAPERS: usize = 64;
@@ -63,6 +64,10 @@ pub struct Request<'a> {
     pub plan: Digest,
     /// How many runs a manifest, by its digest, was used for already.
     pub uses_spent: &'a dyn Fn(&Digest) -> u32,
+    /// The standing approvals of the proposal's bundle and proposer, in the order in which they shall be tried.
+    pub standing: &'a [Standing<'a>],
+    /// What its rehearsal on the target found of the way back.
+    pub reversal: Reversal,
     /// The time, in milliseconds since 1970-01-01 UTC.
     pub now: u64,
 }
@@ -71,12 +76,12 @@ pub struct Request<'a> {
 #[derive(Debug)]
 #[must_use = "an authorization is for starting a run"]
 pub struct Authorized {
-    manifest: ApprovalManifest,
-    manifest_digest: Digest,
-    target: ProposedTarget,
-    approvers: Vec<String>,
-    proposer: Principal,
-    derived: Option<DerivedFrom>,
+    pub(crate) manifest: ApprovalManifest,
+    pub(crate) manifest_digest: Digest,
+    pub(crate) target: ProposedTarget,
+    pub(crate) approvers: Vec<String>,
+    pub(crate) proposer: Principal,
+    pub(crate) derived: Option<DerivedFrom>,
 }
 
 /// Of what the runner made a manifest that nobody signed as it stands.
@@ -87,6 +92,23 @@ pub struct DerivedFrom {
     /// The approvals that it was made of, by the digests of their manifests, and how many runs each is good for: a use of
     /// each is spent.
     pub sources: Vec<(Digest, u32)>,
+    /// The standing approval that it was made of, where nobody was asked.
+    pub standing: Option<StandingUse>,
+}
+
+/// A run under a standing approval, and how much of it there may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingUse {
+    /// Digest of the standing approval's document.
+    pub standing: Digest,
+    /// The names of all its targets.
+    pub targets: Vec<String>,
+    /// Since when it is valid, in milliseconds since 1970-01-01 UTC: what failed since then ends it.
+    pub not_before: u64,
+    /// The most runs in an hour.
+    pub per_hour: u32,
+    /// The most runs in a day.
+    pub per_day: u32,
 }
 
 impl Authorized {
@@ -158,9 +180,11 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
     let (counted, refusal) = counted(request)?;
     let people = together(&counted);
     if let Err(missing) = case.enough(&people) {
-        return Err(match refusal {
+        // People who were asked did not say enough; there may be some who said so once for many runs.
+        return unattended(request, &proposer).map_err(|unattended| match refusal {
+            _ if matches!(unattended, Refusal::NotUnattended { .. }) && counted.is_empty() => unattended,
             Some(refusal) if counted.len() < 2 => refusal,
-            _ if counted.is_empty() => Refusal::NotApproved { needed: case.needed() },
+            _ if counted.is_empty() => unattended,
             _ => missing,
         });
     }
@@ -184,7 +208,8 @@ pub(crate) fn counted(request: &Request<'_>) -> Result<(Vec<Counted>, Option<Ref
                         refusal = missing.or(refusal);
                     }
                     Ok(_) => refusal = missing.or(refusal),
-                    Err(why) => refusal = Some(missing.unwrap_or(why)),
+                    Err(why) if people.is_empty() => refusal = Some(missing.unwrap_or(why)),
+                    Err(why) => refusal = Some(why),
                 }
             }
         }
@@ -211,20 +236,26 @@ fn by(
     };
     let (manifest, bytes) = made.map_err(|why| Refusal::SignedApart { why: excerpt(&why, 500) })?;
     let manifest_digest = Digest::of(&bytes);
-    let derived = Some(DerivedFrom { bytes, sources });
+    let derived = Some(DerivedFrom { bytes, sources, standing: None });
     Ok(Authorized { manifest, manifest_digest, target, approvers, proposer, derived })
 }
 
 /// Whether an approval by which a run began lets it go on, under the policy in force by now: nothing of it is revoked, a rule
 /// takes it in, and enough people's signatures count. Its window and its uses are not asked again. `approvals` are all that
-/// were given of its proposal.
+/// were given of its proposal, and `standing` is the standing approval that it names, if it does.
 ///
 /// # Errors
 /// Why not: then what the run changed is put back.
-pub fn still_approved(manifest: &[u8], approvals: &[SignedApproval], case: &Case<'_>) -> Result<(), Refusal> {
+pub fn still_approved(
+    manifest: &[u8],
+    approvals: &[SignedApproval],
+    standing: Option<&Standing<'_>>,
+    case: &Case<'_>,
+) -> Result<(), Refusal> {
     let digest = Digest::of(manifest);
     case.stands()?;
-    match manifest::read(manifest)?.predicate.derived {
+    let terms = manifest::read(manifest)?.predicate;
+    match terms.derived.clone() {
         None => {
             unrevoked(&digest, case)?;
             let given = approvals.iter().find(|given| given.manifest == manifest);
@@ -246,7 +277,7 @@ pub fn still_approved(manifest: &[u8], approvals: &[SignedApproval], case: &Case
             }
             case.enough(&people)
         }
-        Some(Derived::Standing(_)) => Err(Refusal::ApprovalLost { digest }),
+        Some(Derived::Standing(_)) => still_stands(manifest, &terms, standing, case),
     }
 }
 

@@ -9,15 +9,17 @@ use countersign_model::text::excerpt;
 use crate::authorize::{Request, counted, not_frozen, unexpired};
 use crate::denial::denied;
 use crate::manifest::{self, verify_approval};
-use crate::principal::Activity;
+use crate::principal::{Activity, PrincipalKind};
 use crate::refusal::Refusal;
 use crate::strictest::strictest;
 use crate::text::moment;
+use crate::unattended;
 
 /// What one rule, or one paper, says of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What is asked: `policy`, `proposer`, `revocation`, `rule`, `ceiling`, `freeze`, `quorum`, `denial` or `approval`.
+    /// What is asked: `policy`, `proposer`, `revocation`, `rule`, `ceiling`, `freeze`, `quorum`, `denial`, `standing`,
+    /// `level` or `approval`.
     pub asks: &'static str,
     /// The rule's name, an approval's digest, or the proposer.
     pub name: String,
@@ -151,11 +153,28 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
         };
         add("quorum", quorum.name(), lets, says);
     }
+    let standing_lets = request.standing.iter().any(|one| unattended::takes_in(one, request, &proposer).is_ok());
     match denied(request.denials, proposal.digest(), policy) {
         Ok(None) => {}
         Ok(Some(denied)) => add("denial", denied.by.name(), Some(false), excerpt(&denied.reason, 500)),
         Err(refusal) => add("denial", "kept", Some(false), refusal.to_string()),
     }
+    for one in request.standing {
+        let (lets, says) = match unattended::takes_in(one, request, &proposer) {
+            Ok(_) => (Some(true), "takes it in: it runs unattended".to_owned()),
+            // People may approve it all the same.
+            Err(refusal) => (None, format!("it does not run unattended: {refusal}")),
+        };
+        add("standing", &Digest::of(&one.signed.document).short(), lets, says);
+    }
+    let level = match (&standing_lets, policy.unattended()) {
+        _ if proposer.kind() != PrincipalKind::Agent => "people approve what is no agent's".to_owned(),
+        (true, _) => "unattended, by a standing approval".to_owned(),
+        (false, None) => "proposes; the trust policy lets nothing run unattended".to_owned(),
+        (false, Some(_)) if request.standing.is_empty() => "proposes; no standing approval is for it".to_owned(),
+        (false, Some(_)) => "proposes; no standing approval takes it in".to_owned(),
+    };
+    add("level", proposer.name(), None, level);
     for (name, lets, says) in papers {
         add("approval", &name, lets, says);
     }

@@ -308,6 +308,8 @@ impl World {
             arguments: &facts.arguments,
             plan: facts.plan,
             uses_spent: &|_| facts.spent,
+            standing: &[],
+            reversal: crate::Reversal { restores: true, rehearsed: true },
             now: facts.now,
         })
     }

@@ -39,9 +39,11 @@ mod signatory;
 mod signed;
 mod signer;
 mod sshsig;
+mod standing;
 mod starter;
 mod strictest;
 mod text;
+mod unattended;
 mod webauthn;
 mod wire;
 
@@ -52,7 +54,8 @@ pub use approval::{
     ApprovalDraft, DraftError, MAX_CONFIRMATION, MAX_REASON, MAX_ROLLBACK_OWNER, MIN_CONFIRMATION, draft,
 };
 pub use authorize::{
-    Authorized, DerivedFrom, Request, SignedApproval, SignedDenial, authorize, not_frozen, still_approved, unexpired,
+    Authorized, DerivedFrom, Request, SignedApproval, SignedDenial, StandingUse, authorize, not_frozen, still_approved,
+    unexpired,
 };
 pub use case::{Case, may};
 pub use confirmation::{MAX_CONFIRMATION_DOCUMENT, WaitingRun, draft_confirmation, may_confirm, verify_confirmation};
@@ -66,6 +69,7 @@ pub use manifest::{MAX_MANIFEST, MAX_SIGNATURES, check_manifest, verify_approval
 pub use pause::{MAX_PAUSE, draft_pause, verify_pause};
 pub use policy::{
     Ceiling, Difference, Freeze, MAX_POLICY, POLICY_VERSION, Policy, PolicyEntry, PolicyError, Quorum, Risk, Rule,
+    UnattendedBounds,
 };
 pub use principal::{Activity, Principal, PrincipalKind, Right};
 pub use proposal::{MAX_GRANTS, MAX_PROPOSAL, MAX_TARGETS, Proposal, may_propose};
@@ -76,6 +80,11 @@ pub use runner::verify_runner;
 pub use signatory::{Signatory, SigningFault};
 pub use signer::{Presence, Signer};
 pub use sshsig::{MAX_SIGNATURE, SignatureError, ToSign, sign, verify};
+pub use standing::{
+    MAX_STANDING_APPROVAL, SignedStanding, StandingDraft, check_standing, draft_standing, read_standing,
+    verify_standing,
+};
 pub use starter::StarterPolicy;
 pub use text::{length, moment, parse_moment, time};
+pub use unattended::{History, Reversal, Standing, standing_open, standing_signers};
 pub use wire::wire_string;

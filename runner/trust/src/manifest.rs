@@ -165,6 +165,10 @@ pub(crate) fn check(bytes: &[u8], request: &Request<'_>) -> Result<(ApprovalMani
     if request.now >= terms.expires {
         return Err(Refusal::Expired { at: terms.expires, now: request.now });
     }
+    // It could only be rolled back.
+    if let Some(at) = terms.finish_by.filter(|end| request.now >= *end) {
+        return Err(Refusal::TooLate { at, now: request.now });
+    }
     let spent = (request.uses_spent)(&Digest::of(bytes));
     if spent >= terms.uses {
         return Err(Refusal::UsedUp { uses: terms.uses, spent });
@@ -183,7 +187,7 @@ fn statement(manifest: &ApprovalManifest) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn subjects(subjects: &[Subject], steps: &BTreeMap<Role, Digest>) -> Result<(), Refusal> {
+pub(crate) fn subjects(subjects: &[Subject], steps: &BTreeMap<Role, Digest>) -> Result<(), Refusal> {
     let other = |why: String| Refusal::OtherSubjects { why };
     let mut left = steps.clone();
     for subject in subjects {

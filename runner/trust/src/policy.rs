@@ -7,6 +7,7 @@
 //! | `rules.rs` | rules and ceilings |
 //! | `quorum.rs` | how many must approve what |
 //! | `exceptions.rs` | freezes and revocations |
+//! | `unattended.rs` | how far standing approvals may reach |
 //! | `entries.rs` | every entry in words, and what differs between two policies |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ mod exceptions;
 mod file;
 mod quorum;
 mod rules;
+mod unattended;
 
 use book::Book;
 pub use entries::{Difference, PolicyEntry};
@@ -37,6 +39,7 @@ pub use exceptions::Freeze;
 use exceptions::Revocations;
 pub use quorum::{Quorum, Risk};
 pub use rules::{Ceiling, Rule};
+pub use unattended::UnattendedBounds;
 
 /// The largest trust policy that is read, in bytes.
 pub const MAX_POLICY: usize = 1024 * 1024;
@@ -79,6 +82,7 @@ pub struct Policy {
     ceilings: Vec<Ceiling>,
     quorums: Vec<Quorum>,
     freezes: Vec<Freeze>,
+    unattended: Option<UnattendedBounds>,
     revocations: Revocations,
     /// Digests of the policies that were in force before it.
     earlier: BTreeSet<Digest>,
@@ -170,6 +174,7 @@ impl Policy {
             ceilings,
             quorums,
             freezes,
+            unattended: file.unattended.map(UnattendedBounds::read).transpose()?,
             revocations,
             earlier: BTreeSet::new(),
         })
@@ -321,6 +326,12 @@ impl Policy {
 
     pub(crate) fn quorums(&self) -> &[Quorum] {
         &self.quorums
+    }
+
+    /// How far standing approvals may reach; without it nothing runs unattended.
+    #[must_use]
+    pub const fn unattended(&self) -> Option<&UnattendedBounds> {
+        self.unattended.as_ref()
     }
 
     pub(crate) fn freezes(&self) -> &[Freeze] {

@@ -36,6 +36,8 @@ pub enum Activity {
     Investigate,
     /// Rehearse a bundle, and propose it.
     Propose,
+    /// Have a proposal run by a standing approval, which people signed before it was made.
+    Unattended,
 }
 
 impl Activity {
@@ -45,6 +47,7 @@ impl Activity {
         match self {
             Self::Investigate => "investigate",
             Self::Propose => "propose",
+            Self::Unattended => "unattended",
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum Signed {
     Evidence,
     /// A document on how targets stood.
     Standing,
+    /// A standing approval.
+    StandingApproval,
     /// A person's word on what a run left.
     Resolution,
     /// A person's word on a run that waits for it.
@@ -46,6 +48,7 @@ impl Signed {
             namespace::REHEARSAL => Self::Rehearsal,
             namespace::EVIDENCE => Self::Evidence,
             namespace::STANDING => Self::Standing,
+            namespace::STANDING_APPROVAL => Self::StandingApproval,
             namespace::RESOLUTION => Self::Resolution,
             namespace::CONFIRMATION => Self::Confirmation,
             _ => Self::Other,
@@ -63,6 +66,7 @@ impl fmt::Display for Signed {
             Self::Rehearsal => "rehearsal",
             Self::Evidence => "evidence",
             Self::Standing => "standing of the targets",
+            Self::StandingApproval => "standing approval",
             Self::Resolution => "resolution",
             Self::Confirmation => "confirmation",
             Self::Other => "document",
@@ -326,6 +330,63 @@ pub enum Refusal {
     ApprovalLost {
         /// Its digest.
         digest: Digest,
+    },
+    /// A standing approval of its bundle does not take the run in.
+    #[error("nobody approved the proposal, and it does not run unattended by the standing approval {standing}: {why}")]
+    NotUnattended {
+        /// The beginning of its digest.
+        standing: String,
+        /// Why not.
+        why: String,
+    },
+    /// The trust policy has no section for it.
+    #[error("the trust policy lets nothing run unattended")]
+    NothingUnattended,
+    /// More is asked of a standing approval than the trust policy allows, or than was signed.
+    #[error("{found} {what}, and {most} at most may be unattended")]
+    BeyondUnattended {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: u32,
+        /// How many there may be.
+        most: u32,
+    },
+    /// What is proposed is something else than was signed.
+    #[error("{why}")]
+    OutsideStanding {
+        /// What is.
+        why: String,
+    },
+    /// A run went wrong, and nobody has looked since.
+    #[error("it ended with the run {run}, which was rolled back, undone or left in doubt")]
+    StandingEnded {
+        /// The run.
+        run: String,
+    },
+    /// People have not seen it do well often enough.
+    #[error("{committed} runs of it were committed on the target, and {needed} must be before one is unattended")]
+    TooFewCommitted {
+        /// How many were.
+        committed: u64,
+        /// How many must be.
+        needed: u64,
+    },
+    /// Its runs had to be finished by now.
+    #[error("the approval has its runs finished by {}, and it is {}", time(*.at), time(*.now))]
+    TooLate {
+        /// By when, in milliseconds since 1970-01-01 UTC.
+        at: u64,
+        /// The time.
+        now: u64,
+    },
+    /// It ran as often as it may, for now.
+    #[error("it ran {most} times within the last {what}, and may no more")]
+    BudgetSpent {
+        /// Within which time.
+        what: &'static str,
+        /// How often it may.
+        most: u32,
     },
     /// Too few have approved.
     #[error("{wants} must approve by the quorum `{quorum}`, and {} did: {}", .approvers.len(), names(.approvers))]

@@ -221,3 +221,20 @@ fn an_interrupted_fix_changes_nothing_more() {
     run.value(ring("shelf", "bell", 2));
     assert_eq!(host.shelf.content("a"), "1");
 }
+
+/// So it is once the time that was signed is over, which the rollback is not held to.
+#[test]
+fn a_fix_changes_nothing_once_its_time_is_over() {
+    let host = Host::with(&[("a", "1"), ("bell", "b")]);
+    let fix = [put("shelf", "a", "2"), ring("shelf", "bell", 1)];
+    let mut run = Run::exact(&host, &fix, &[ring("shelf", "bell", 2)]);
+    let over = run.until();
+    run.value(fix[0].clone());
+    over.store(true, Ordering::Relaxed);
+    let why = run.stop(fix[1].clone());
+    assert_eq!((why.as_str(), run.journaled()), ("it is late", 1));
+    run.undo();
+    run.begin_rollback();
+    run.value(ring("shelf", "bell", 2));
+    assert_eq!(host.shelf.content("a"), "1");
+}

@@ -26,6 +26,10 @@ pub(crate) fn authorized(run: &str, start: &RunStart<'_>) -> Entry {
         [] => entry,
         sources => entry.with_list("sources", sources.iter().map(|(manifest, _)| manifest)),
     };
+    let entry = match &start.standing {
+        None => entry,
+        Some(unattended) => entry.with("standing", unattended.standing),
+    };
     entry
         .with("proposal", start.proposal)
         .with("manifest", start.manifest)

@@ -198,6 +198,7 @@ fn child_fills_its_disk() {
         target: "web-2",
         max_uses: 9,
         sources: &[],
+        standing: None,
         approvers: &long,
         independent: true,
         at: 2_000,

@@ -38,6 +38,7 @@ impl Small {
             target,
             max_uses: 1,
             sources: &[],
+            standing: None,
             approvers: &["alice".to_owned()],
             independent: true,
             at: 2_000,

@@ -201,6 +201,8 @@ fn uses_are_counted_by_the_manifests_digest() {
         steps: &facts.steps,
         arguments: &facts.arguments,
         plan: facts.plan,
+        standing: &[],
+        reversal: crate::Reversal { restores: true, rehearsed: true },
         uses_spent: &|asked| u32::from(*asked == digest),
         now: facts.now,
     };
@@ -423,6 +425,8 @@ fn a_denial_that_cannot_be_read_counts_if_its_signer_has_a_say() {
             steps: &facts.steps,
             arguments: &facts.arguments,
             plan: facts.plan,
+            standing: &[],
+            reversal: crate::Reversal { restores: true, rehearsed: true },
             uses_spent: &|_| 0,
             now: facts.now,
         });

@@ -276,7 +276,12 @@ fn what_is_revoked_lets_no_run_go_on() {
         let mut world = World::new();
         change(&mut world);
         let policy = world.read_policy();
-        crate::still_approved(&approval.manifest, std::slice::from_ref(&approval), &world.case(&proposal, &policy))
+        crate::still_approved(
+            &approval.manifest,
+            std::slice::from_ref(&approval),
+            None,
+            &world.case(&proposal, &policy),
+        )
     };
     assert_eq!(goes_on(&|_| ()), Ok(()));
     let digests = [

@@ -10,7 +10,7 @@ use crate::text::{length, moment};
 /// One entry of a policy, as people read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyEntry {
-    /// What it is: `policy`, `roots`, `approval`, `person`, `agent`, `rule`, `ceiling`, `quorum`, `freeze` or
+    /// What it is: `policy`, `roots`, `approval`, `proposals`, `unattended`, `person`, `agent`, `rule`, `ceiling`, `quorum`, `freeze` or
     /// `revocation`.
     pub section: &'static str,
     /// Its name there.
@@ -51,6 +51,9 @@ impl Policy {
         add("approval", "max-uses", self.max_uses.to_string());
         add("approval", "scoped", if self.scoped { "allowed" } else { "not allowed" }.to_owned());
         add("proposals", "per-hour", self.per_hour.to_string());
+        if let Some(bounds) = &self.unattended {
+            add("unattended", "at most", bounds.says());
+        }
         // People first, each with all of their keys.
         let mut named: BTreeMap<(bool, &str), Vec<&Principal>> = BTreeMap::new();
         for principal in self.book.principals() {

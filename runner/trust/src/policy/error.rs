@@ -129,6 +129,9 @@ pub enum PolicyError {
     /// `max-validity` is no length of time.
     #[error("`max-validity` is not taken: {0}")]
     Validity(DurationError),
+    /// What is said of standing approvals is not taken.
+    #[error("`[unattended]` is not taken: {0}")]
+    Unattended(String),
     /// `per-hour` is out of range.
     #[error("`per-hour` is {0}, expected 1 to {MAX_PER_HOUR}")]
     PerHour(u64),

@@ -32,6 +32,7 @@ pub(super) struct File {
     pub(super) approval: Approval,
     #[serde(default)]
     pub(super) proposals: Proposals,
+    pub(super) unattended: Option<UnattendedBounds>,
     #[serde(default)]
     pub(super) people: Vec<Person>,
     #[serde(default)]
@@ -107,6 +108,28 @@ pub(super) struct Approval {
 
 const fn one() -> u64 {
     1
+}
+
+/// How far standing approvals may reach, by which proposals run without anybody being asked again. Without it nothing
+/// runs so, and with it only what a rule lets run `unattended`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct UnattendedBounds {
+    /// How many runs of the same bundle, proposed by the same agent for the same target, must have been committed and not undone
+    /// before one runs unattended.
+    #[schemars(range(min = 1))]
+    pub(super) committed: u64,
+    /// The longest time for which a standing approval may be good: a whole number and `s`, `m`, `h` or `d`, at most `366d`.
+    pub(super) max_validity: String,
+    /// The most runs in an hour that a standing approval may be good for.
+    #[schemars(range(min = 1))]
+    pub(super) per_hour: u64,
+    /// The most runs in a day.
+    #[schemars(range(min = 1))]
+    pub(super) per_day: u64,
+    /// The most subjects that a proposal under one may change, on all its targets together.
+    #[schemars(range(min = 1))]
+    pub(super) subjects: u64,
 }
 
 /// Somebody who may approve, propose or operate.

@@ -14,6 +14,7 @@ impl Refusal {
             | Self::AboveCeiling { .. }
             | Self::QuorumNotReached { .. }
             | Self::SignedApart { .. }
+            | Self::NotUnattended { .. }
             | Self::UnknownApprover { .. }
             | Self::MayNotApprove { .. }
             | Self::OwnProposal { .. }
@@ -26,6 +27,7 @@ impl Refusal {
             | Self::OtherPolicy { .. }
             | Self::NotYetValid { .. }
             | Self::Expired { .. }
+            | Self::TooLate { .. }
             | Self::ValidTooLong { .. }
             | Self::ProposalExpired { .. }
             | Self::UsesNotAllowed { .. }
@@ -120,6 +122,23 @@ impl Refusal {
             Self::SignedApart { .. } => {
                 "of each term the stricter one counts: `countersign review` lists the approvals; sign one as it stands with `countersign approve PROPOSAL --cosign APPROVAL`, or let those that do not fit expire"
             }
+            Self::NotUnattended { .. } => {
+                "an approver runs `countersign review`, then `countersign approve`; `countersign trust explain` tells what a standing approval lacks"
+            }
+            Self::NothingUnattended => {
+                "have the trust policy say how far standing approvals may reach, under [unattended], and a rule let it be run with may = [\"unattended\"]"
+            }
+            Self::BeyondUnattended { .. } => {
+                "ask for less: `countersign trust show` tells what the trust policy allows, under [unattended]"
+            }
+            Self::OutsideStanding { .. } => {
+                "have this proposal approved by itself, or a standing approval signed for it"
+            }
+            Self::StandingEnded { .. } => {
+                "look at that run; people who may approve renew it with `countersign standing approve`"
+            }
+            Self::TooFewCommitted { .. } => "have it approved and run with people looking on until then",
+            Self::BudgetSpent { .. } => "wait, or have this proposal approved by itself",
             Self::ApprovalLost { .. } => "restore the state directory from a backup; what the run changed is put back",
             Self::QuorumNotReached { .. } => {
                 "have more people review it and sign the same approval: `countersign review`, `countersign approve`"
@@ -137,7 +156,9 @@ impl Refusal {
             Self::Grants(_) => "approve it again with grants that are the same as proposed, or narrower",
             Self::OtherPolicy { .. } => "approve it again under the trust policy that is in force",
             Self::NotYetValid { .. } => "wait until it is valid, or approve it again from now on",
-            Self::Expired { .. } | Self::UsedUp { .. } => "review and approve it again with `countersign approve`",
+            Self::Expired { .. } | Self::TooLate { .. } | Self::UsedUp { .. } => {
+                "review and approve it again with `countersign approve`"
+            }
             Self::ValidTooLong { .. } => "approve it again with a shorter `--expires`",
             Self::ProposalExpired { .. } => "propose it again: it must be approved before it expires",
             Self::UsesNotAllowed { .. } => "approve it again for as many runs as the trust policy allows",

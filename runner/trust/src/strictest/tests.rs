@@ -135,7 +135,7 @@ fn what_the_runner_made_is_made_again_and_never_signed() {
     let made = authorized.derived().expect("nobody signed it").bytes.clone();
     let policy = world.read_policy();
     let goes_on = |manifest: &[u8], approvals: &[SignedApproval]| {
-        still_approved(manifest, approvals, &world.case(&proposal, &policy))
+        still_approved(manifest, approvals, None, &world.case(&proposal, &policy))
     };
     assert_eq!(goes_on(&made, &approvals), Ok(()));
     assert!(matches!(goes_on(&made, &approvals[..1]), Err(Refusal::ApprovalLost { .. })));

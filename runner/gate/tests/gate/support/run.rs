@@ -93,6 +93,7 @@ impl Run {
             target: "web-1",
             max_uses: 1,
             sources: &[],
+            standing: None,
             approvers: &["alice".to_owned()],
             independent: true,
             at: 2_000,
@@ -106,6 +107,16 @@ impl Run {
         let recording = Box::new(Recording(Arc::clone(&validators)));
         let live = Live::new(journal, mode, plan, recording, Arc::clone(&interrupted));
         Self { bench: host.live(phase, live), state, id, validators, interrupted, _directory: directory }
+    }
+
+    /// From now on it has a time, which is over once this is set.
+    pub(crate) fn until(&self) -> Arc<AtomicBool> {
+        let over = Arc::<AtomicBool>::default();
+        let told = Arc::clone(&over);
+        self.with_live(|live, _| {
+            live.until(move || told.load(Ordering::Relaxed).then(|| "it is late".to_owned()));
+        });
+        over
     }
 
     /// Its process dies, and another one takes it over.

@@ -1,0 +1,238 @@
+//! Standing approvals, and what came of what they let run.
+
+use countersign_model::Digest;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::rows::{self, MAX_DOCUMENT, MAX_LISTED, MAX_NAME, MAX_SIGNATURE};
+use crate::{Entry, RecordError, State};
+
+/// The most signatures of one standing approval that are kept.
+const MAX_SIGNATURES: u64 = 64;
+/// An hour and a day, in milliseconds.
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
+
+/// Standing approvals; see [`State::standing`].
+pub struct StandingApprovals<'a>(pub(crate) &'a State);
+
+/// A standing approval with its signatures. Nothing of it is verified yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptStanding {
+    /// The digest under which it was recorded; the caller compares it with the bytes.
+    pub digest: Digest,
+    /// The proposal that is its example.
+    pub example: Digest,
+    /// The exact bytes that were signed.
+    pub document: Vec<u8>,
+    /// The armored signatures.
+    pub signatures: Vec<String>,
+}
+
+/// A standing approval to be kept. The caller has verified all of it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewStanding<'a> {
+    /// The proposal that is its example.
+    pub example: &'a Digest,
+    /// Whose bundle it is for.
+    pub bundle: &'a Digest,
+    /// For whose proposals, by name.
+    pub agent: &'a str,
+    /// What was signed.
+    pub document: &'a [u8],
+    /// One more signature on it.
+    pub signature: &'a str,
+}
+
+/// Which runs are asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryOf<'a> {
+    /// The standing approval.
+    pub standing: &'a Digest,
+    /// Its bundle.
+    pub bundle: &'a Digest,
+    /// Its agent, by name.
+    pub agent: &'a str,
+    /// The target whose committed runs are counted.
+    pub target: &'a str,
+    /// All of its targets.
+    pub targets: &'a [&'a str],
+    /// Since when it is valid, in milliseconds since 1970-01-01 UTC.
+    pub since: u64,
+    /// The time.
+    pub now: u64,
+}
+
+/// What came of a bundle's runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StandingHistory {
+    /// Runs on the target that were committed and not undone, by the agent's proposals.
+    pub committed: u64,
+    /// The first run on one of the targets since then that was rolled back or undone, or left its target in doubt.
+    pub failed: Option<String>,
+    /// Runs by the standing approval that began in the last hour.
+    pub last_hour: u32,
+    /// In the last day.
+    pub last_day: u32,
+}
+
+/// A use of a standing approval, which is counted again where the run begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Unattended<'a> {
+    /// The standing approval.
+    pub standing: &'a Digest,
+    /// Since when it is valid.
+    pub since: u64,
+    /// All of its targets.
+    pub targets: &'a [String],
+    /// The most runs in an hour.
+    pub per_hour: u32,
+    /// The most runs in a day.
+    pub per_day: u32,
+}
+
+impl StandingApprovals<'_> {
+    /// Keeps a signature on a standing approval durably, and the standing approval with the first; gives its digest. The same
+    /// signature twice is kept once, and these entries of the audit log with it.
+    ///
+    /// # Errors
+    /// [`RecordError::TooLarge`] beyond 64 signatures, or where it could not be recorded.
+    pub fn add(&self, new: NewStanding<'_>, entries: &[Entry]) -> Result<Digest, RecordError> {
+        rows::bounded("bytes of a standing approval", new.document.len(), MAX_DOCUMENT)?;
+        rows::bounded("bytes of a signature", new.signature.len(), MAX_SIGNATURE)?;
+        rows::bounded("bytes of an agent's name", new.agent.len(), MAX_NAME)?;
+        let digest = Digest::of(new.document);
+        let action = "record the standing approval";
+        self.0.write(action, |tx| {
+            let text = digest.to_string();
+            let add = || {
+                let sql = "INSERT INTO standing_approvals (digest, example, bundle, agent, document)
+                           VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (digest) DO NOTHING";
+                let values = params![text, new.example.to_string(), new.bundle.to_string(), new.agent, new.document];
+                tx.execute(sql, values)?;
+                let sql =
+                    "INSERT INTO standing_signatures (standing, signature) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+                if tx.execute(sql, params![text, new.signature])? == 1 {
+                    self.0.log().append_all(tx, entries)?;
+                }
+                let sql = "SELECT count(*) FROM standing_signatures WHERE standing = ?1";
+                tx.query_row(sql, [&text], |row| rows::get_count(row, 0))
+            };
+            let size = add().map_err(|error| RecordError::database(action, error))?;
+            if size > MAX_SIGNATURES {
+                let what = "signatures of a standing approval";
+                return Err(RecordError::TooLarge { what, size, limit: MAX_SIGNATURES });
+            }
+            Ok(digest)
+        })
+    }
+
+    /// The standing approvals of a bundle for an agent's proposals, newest first.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn of(&self, bundle: &Digest, agent: &str) -> Result<Vec<KeptStanding>, RecordError> {
+        self.select("WHERE bundle = ?1 AND agent = ?2 ORDER BY position DESC LIMIT ?3", &bundle.to_string(), agent)
+    }
+
+    /// One of them by its digest.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn get(&self, digest: &Digest) -> Result<Option<KeptStanding>, RecordError> {
+        Ok(self.select("WHERE digest = ?1 AND ?2 = '' LIMIT ?3", &digest.to_string(), "")?.pop())
+    }
+
+    /// All of them, newest first.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn list(&self) -> Result<Vec<KeptStanding>, RecordError> {
+        self.select("WHERE ?1 = '' AND ?2 = '' ORDER BY position DESC LIMIT ?3", "", "")
+    }
+
+    fn select(&self, rest: &str, one: &str, two: &str) -> Result<Vec<KeptStanding>, RecordError> {
+        let sql = format!("SELECT digest, example, document FROM standing_approvals {rest}");
+        self.0.read("list the standing approvals", |connection| {
+            let found: Vec<(Digest, Digest, Vec<u8>)> = connection
+                .prepare(&sql)?
+                .query_map(params![one, two, rows::limit(MAX_LISTED)], |row| {
+                    Ok((rows::get_digest(row, 0)?, rows::get_digest(row, 1)?, row.get(2)?))
+                })?
+                .collect::<Result<_, _>>()?;
+            let sql = "SELECT signature FROM standing_signatures WHERE standing = ?1 ORDER BY position";
+            let mut signatures = connection.prepare(sql)?;
+            let with_signatures = |(digest, example, document): (Digest, Digest, Vec<u8>)| {
+                let signatures = signatures.query_map([digest.to_string()], |row| row.get(0))?;
+                let signatures = signatures.collect::<Result<_, _>>()?;
+                Ok(KeptStanding { digest, example, document, signatures })
+            };
+            found.into_iter().map(with_signatures).collect()
+        })
+    }
+
+    /// What came of a bundle's runs.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn history(&self, of: HistoryOf<'_>) -> Result<StandingHistory, RecordError> {
+        self.0.read("count the runs of a standing approval", |connection| {
+            let sql = "SELECT count(*) FROM runs r JOIN proposals p ON p.digest = r.proposal
+                       WHERE r.bundle = ?1 AND r.target = ?2 AND p.proposer = ?3 AND r.outcome = 'committed'
+                         AND r.undoes IS NULL
+                         AND NOT EXISTS (SELECT 1 FROM runs u WHERE u.undoes = r.id AND u.outcome = 'committed')";
+            let values = params![of.bundle.to_string(), of.target, of.agent];
+            let committed = connection.query_row(sql, values, |row| rows::get_count(row, 0))?;
+            let standing = of.standing.to_string();
+            Ok(StandingHistory {
+                committed,
+                failed: failed(connection, &of.bundle.to_string(), of.targets, of.since)?,
+                last_hour: began(connection, &standing, of.now.saturating_sub(HOUR))?,
+                last_day: began(connection, &standing, of.now.saturating_sub(DAY))?,
+            })
+        })
+    }
+}
+
+/// Why a use of a standing approval is none any more, inside the transaction that would begin its run; `at` is its time.
+pub(crate) fn spent(connection: &Connection, of: &Unattended<'_>, at: u64) -> rusqlite::Result<Option<String>> {
+    let standing = of.standing.to_string();
+    let sql = "SELECT bundle FROM standing_approvals WHERE digest = ?1";
+    let bundle: Option<String> = connection.query_row(sql, [&standing], |row| row.get(0)).optional()?;
+    let Some(bundle) = bundle else { return Ok(Some("it is not kept".to_owned())) };
+    if let Some(run) = failed(connection, &bundle, of.targets, of.since)? {
+        return Ok(Some(format!("it ended with the run {run}")));
+    }
+    for (what, span, most) in [("hour", HOUR, of.per_hour), ("day", DAY, of.per_day)] {
+        if began(connection, &standing, at.saturating_sub(span))? >= most {
+            return Ok(Some(format!("it ran {most} times within the last {what}")));
+        }
+    }
+    Ok(None)
+}
+
+fn began(connection: &Connection, standing: &str, after: u64) -> rusqlite::Result<u32> {
+    let sql = "SELECT count(*) FROM runs WHERE standing = ?1 AND started > ?2";
+    connection.query_row(sql, params![standing, rows::time(after)], |row| row.get(0))
+}
+
+/// The first run of a bundle on one of these targets, ended since then, that was rolled back or undone, or left its target in
+/// doubt.
+fn failed(
+    connection: &Connection,
+    bundle: &str,
+    targets: impl IntoIterator<Item = impl AsRef<str>>,
+    since: u64,
+) -> rusqlite::Result<Option<String>> {
+    let targets: Vec<_> = targets.into_iter().map(|target| serde_json::Value::from(target.as_ref())).collect();
+    let sql = "SELECT id FROM (
+            SELECT id, finished FROM runs
+            WHERE bundle = ?1 AND finished >= ?2 AND outcome IN ('rolled-back', 'rollback-incomplete', 'in-doubt')
+              AND target IN (SELECT value FROM json_each(?3))
+            UNION ALL
+            SELECT r.id, u.finished FROM runs u JOIN runs r ON r.id = u.undoes
+            WHERE r.bundle = ?1 AND u.finished >= ?2 AND u.outcome = 'committed'
+              AND r.target IN (SELECT value FROM json_each(?3)))
+        ORDER BY finished LIMIT 1";
+    let values = params![bundle, rows::time(since), serde_json::Value::from(targets).to_string()];
+    connection.query_row(sql, values, |row| row.get(0)).optional()
+}
