@@ -408,6 +408,10 @@ fn story(json: bool) -> Story {
     story.step("trust-install", 0, &["trust", "install", "next.toml"]);
     story.step("trust-explain", 0, &["trust", "explain", &denied]);
 
+    // What could never run unattended is not signed for it.
+    story.step("standing-refused", 3, &["standing", "approve", &denied, "--key", &alice, "--reason", "it is small"]);
+    story.step("standing-list", 0, &["standing", "list"]);
+
     // Everybody.
     story.step("man", 0, &["man", "pages"]);
     story.step("completions-unknown", 2, &["completions", "csh"]);
@@ -443,7 +447,7 @@ fn in_json() {
         keys.compare(verb, &support::countersign().arg("--json").args(words).ran().expect(0).json());
     }
     assert_eq!(keys.wrong(), Vec::<&str>::new());
-    // What the story does not meet is looked at in `full_disk.rs`, `incident.rs`, `hardware.rs` and `audit.rs`.
+    // What the story does not meet is looked at in `full_disk.rs`, `incident.rs`, `hardware.rs`, `standing.rs` and `audit.rs`.
     let hardware = ["touch", "pin", "counter", "application", "origin"].map(|key| ("hardware", key));
     let audit = [
         ("audit", "witness"),
@@ -460,7 +464,13 @@ fn in_json() {
         ("cosignature", "witness"),
         ("cosignature", "at"),
     ];
-    let elsewhere = [&[("change", "kept_at"), ("planned-change", "runs_as")][..], &hardware, &audit].concat();
+    let of_one = ["standing", "example", "bundle", "agent", "arguments", "grants", "budget", "not_before", "expires"];
+    let of_one = of_one.into_iter().chain(["reason", "approvers", "targets"]).map(|key| ("standing-approval", key));
+    let of_target = ["target", "unattended", "why"].map(|key| ("standing-target", key));
+    let standing = of_one.chain(of_target).chain([("standing", "signed_by"), ("run", "unattended")]);
+    let standing: Vec<_> = standing.collect();
+    let elsewhere =
+        [&[("change", "kept_at"), ("planned-change", "runs_as")][..], &hardware, &audit, &standing].concat();
     assert_eq!(keys.unseen(&elsewhere), Vec::<String>::new(), "what `docs/json.md` says is printed nowhere");
 }
 

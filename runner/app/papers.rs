@@ -238,8 +238,7 @@ impl Papers {
         let given = countersign_pipeline::given(self.desk(), self.stored());
         let given = noted(&mut notes, "the approval was kept, and cannot be read again", given);
         let now = noted(&mut notes, "the time could not be told", self.desk().decisive().map(Some));
-        let open = given.iter().filter(|given| now.is_some_and(|now| given.open(now)));
-        let people: BTreeSet<String> = open.flat_map(|given| given.approvers.iter().cloned()).collect();
+        let people = now.map(|now| countersign_pipeline::people(&given, now)).unwrap_or_default();
         let given = given.into_iter().find(|given| given.approval == approval);
         Ok(Kept {
             approver,

@@ -104,10 +104,10 @@ fn approvals_are_kept_all_or_none() {
 
     fs::remove_file(&in_the_way).expect("it can be removed");
     let imported = incident.state.run(&["import", text(&file)]).expect(0);
-    // Two approvals, and one of two people for each.
-    imported.shows("next      1 more must sign this approval: countersign approve p-").shows(" --cosign ");
+    // Two approvals by two people, of each term the stricter one.
+    imported.shows("next      countersign run p-");
     let imported = incident.state.run(&["--json", "import", text(&file)]).expect(0).json();
-    assert_eq!((&imported["signed"], &imported["quorum"]), (&1.into(), &2.into()));
+    assert_eq!((&imported["signed"], &imported["quorum"]), (&2.into(), &2.into()));
     assert_eq!(imported["approvals"].as_array().map(Vec::len), Some(2));
 }
 

@@ -51,8 +51,8 @@ pub(crate) struct Arguments {
     /// What happens to what was changed where nobody says anything within that time
     #[arg(long, value_enum, default_value_t = Silence::RollBack, requires = "confirm_within")]
     silence: Silence,
-    /// Sign an approval that somebody gave already, as it stands: where the trust policy asks for several people, they
-    /// must sign the same one. `review` lists them; the beginning of its digest names it
+    /// Sign an approval that somebody gave already, as it stands. Where the trust policy asks for several people and each signs
+    /// terms of their own, the stricter ones count. `review` lists them; the beginning of its digest names it
     #[arg(long, value_name = "APPROVAL", conflicts_with_all = ["narrow", "expires", "finish_within", "confirm_within", "write_manifest"])]
     cosign: Option<String>,
     /// Write the approval manifest, to be signed with `ssh-keygen -Y sign -n approval@countersign`

@@ -41,7 +41,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             0 => write!(text, "\nnext      countersign run {name}")?,
             missing => write!(
                 text,
-                "\nnext      {missing} more must sign this approval: countersign approve {name} --cosign {}",
+                "\nnext      {missing} more must approve; this one as it stands: countersign approve {name} --cosign {}",
                 approval.short()
             )?,
         }

@@ -67,6 +67,12 @@ pub fn given(desk: &dyn Desk, stored: &Stored) -> Result<Vec<Given>, PipelineErr
     Ok(all)
 }
 
+/// Everybody by whose approvals a run could be by now, whatever each of them approved.
+#[must_use]
+pub fn people(all: &[Given], now: u64) -> BTreeSet<String> {
+    all.iter().filter(|given| given.open(now)).flat_map(|given| given.approvers.iter().cloned()).collect()
+}
+
 /// How many people must approve a proposal, at least.
 #[must_use]
 pub fn quorum(desk: &dyn Desk, stored: &Stored) -> usize {

@@ -73,7 +73,7 @@ pub use desk::Desk;
 pub use error::{BlockingRun, PipelineError};
 pub use explain::{Explained, explain};
 pub use export::{Exported, Imported, ImportedPaper, MAX_EXPORT, NotKept, Pins, export, import};
-pub use given::{Given, committed, given, may_sign, quorum};
+pub use given::{Given, committed, given, may_sign, people, quorum};
 pub use hung::{CallWatch, GivenUp};
 pub use investigate::{Investigated, ReadResult, investigate, read};
 pub use link::Linked;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::approval::Approval;
 use crate::confirm;
 use crate::error::PipelineError;
-use crate::given::{Given, given};
+use crate::given::given;
 use crate::listing::ListedWaiting;
 use crate::order::{self, Bar, Order};
 use crate::propose::proposal_name;
@@ -33,7 +33,7 @@ pub struct PendingProposal {
     pub status: String,
     /// Why it cannot run as things stand, where no signature would change that.
     pub why: Option<String>,
-    /// How many people signed one approval that is good still.
+    /// How many people signed approvals that are good still.
     pub signed: usize,
     /// How many must; 0 where that cannot be told.
     pub quorum: usize,
@@ -166,8 +166,7 @@ fn look(
     }
     proposal.quorum = crate::given::quorum(runner, stored);
     let all = given(runner, stored)?;
-    let open = |given: &&Given| given.open(now);
-    proposal.signed = all.iter().filter(open).map(|given| given.approvers.len()).max().unwrap_or(0);
+    proposal.signed = crate::given::people(&all, now).len();
     proposal.approved_until = until;
     proposal.status = match (until, &proposal.why, proposal.signed) {
         (Some(_), ..) => "approved".to_owned(),

@@ -25,7 +25,7 @@ pub struct Imported {
     pub not_kept: Vec<NotKept>,
     /// The approval that is good still and that most people signed, here or in the file.
     pub approval: Option<Digest>,
-    /// How many they are.
+    /// How many people signed this or another one that is good still.
     pub signed: usize,
     /// How many must be.
     pub quorum: usize,
@@ -197,7 +197,7 @@ fn keep_approvals<'t>(
     let now = runner.decisive()?;
     if let Some(most) = all.iter().filter(|given| given.open(now)).max_by_key(|given| given.approvers.len()) {
         imported.approval = Some(most.approval);
-        imported.signed = most.approvers.len();
+        imported.signed = crate::given::people(&all, now).len();
     }
     runner.keep_approvals(&proposal, &new)?;
     Ok(())
