@@ -459,6 +459,7 @@ fn in_json() {
         ("audit", "changes"),
         ("audit", "refused"),
         ("audit", "denied"),
+        ("audit", "standing"),
         ("audit", "open"),
         ("audit", "agents"),
         ("cosignature", "witness"),

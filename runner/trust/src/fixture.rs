@@ -10,8 +10,8 @@ use countersign_model::{Digest, Grant, Mode, Role, RollbackBy, Success};
 use serde_json::{Map, Value};
 
 use crate::{
-    ApprovalDraft, Authorized, Case, Policy, Proposal, Refusal, Request, Risk, SignedApproval, SignedDenial,
-    SigningKey, authorize, draft, sign,
+    ApprovalDraft, Authorized, Case, Policy, Proposal, Refusal, Request, Reversal, Risk, SignedApproval, SignedDenial,
+    SigningKey, Standing, authorize, draft, sign,
 };
 
 pub(crate) const NOW: u64 = 1_800_000_000_000;
@@ -193,6 +193,7 @@ pub(crate) struct Facts {
     pub(crate) arguments: Map<String, Value>,
     pub(crate) plan: Digest,
     pub(crate) spent: u32,
+    pub(crate) reversal: Reversal,
     pub(crate) now: u64,
 }
 
@@ -208,6 +209,7 @@ impl World {
             arguments: document.arguments.clone(),
             plan: digest("plan for web-1"),
             spent: 0,
+            reversal: Reversal { restores: true, rehearsed: true },
             now: NOW,
         };
         Self {
@@ -285,6 +287,15 @@ impl World {
         proposal: &Proposal,
         approvals: &[SignedApproval],
     ) -> Result<Authorized, Refusal> {
+        self.authorize_standing(proposal, approvals, &[])
+    }
+
+    pub(crate) fn authorize_standing(
+        &self,
+        proposal: &Proposal,
+        approvals: &[SignedApproval],
+        standing: &[Standing<'_>],
+    ) -> Result<Authorized, Refusal> {
         let policy = self.read_policy();
         let denials: Vec<SignedDenial> = self
             .denials
@@ -308,8 +319,8 @@ impl World {
             arguments: &facts.arguments,
             plan: facts.plan,
             uses_spent: &|_| facts.spent,
-            standing: &[],
-            reversal: crate::Reversal { restores: true, rehearsed: true },
+            standing,
+            reversal: facts.reversal,
             now: facts.now,
         })
     }

@@ -269,6 +269,3 @@ pub(crate) fn still_stands(
     let (_, again) = derive(&standing_terms, Digest::of(&one.signed.document), case.proposal, target)?;
     if again == manifest { Ok(()) } else { Err(lost()) }
 }
-
-#[cfg(test)]
-mod tests;

@@ -27,5 +27,6 @@ mod processes;
 mod reserve;
 mod resolutions;
 mod scratch;
+mod standing;
 mod support;
 mod waiting;

@@ -55,6 +55,8 @@ pub(super) struct Collected {
     /// By proposal; of any time, since a change may have been proposed long before.
     proposals: BTreeMap<String, Entry>,
     approvals: Vec<Entry>,
+    /// Signatures on standing approvals, of any time.
+    standing: Vec<Entry>,
     denials: Vec<Entry>,
     refusals: Vec<Entry>,
     /// Every run that ever began: one of before may be open still.
@@ -88,6 +90,7 @@ impl Collected {
         match entry.text("kind") {
             "proposal" => _ = self.proposals.insert(entry.text("proposal").to_owned(), entry),
             "approval" => self.approvals.push(entry),
+            "standing-approval" => self.standing.push(entry),
             "authorized" => self.began.push(entry),
             "resolved" if entry.text("outcome") == "closed" => {
                 *self.resolved.entry(entry.text("run").to_owned()).or_default() += 1;
@@ -117,6 +120,14 @@ impl Collected {
                 title: "Denied by people",
                 lines: lines(&self.denials, &["proposal", "person", "reason"]),
             },
+            Section {
+                key: "standing",
+                title: "Standing approvals signed",
+                lines: self
+                    .late_standing()
+                    .map(|entry| entry.line(&["proposal", "document", "person", "reason"]))
+                    .collect(),
+            },
             Section { key: "open", title: "Open", lines: self.open() },
             Section { key: "agents", title: "Who proposed", lines: self.agents(policy) },
         ]
@@ -124,14 +135,21 @@ impl Collected {
 
     /// Who approved what on which evidence, and what came of it.
     fn change(&self, run: &Entry) -> Line {
-        let mut line = run.line(&["run", "target", "proposal", "manifest", "approvers", "independent"]);
+        let mut line = run.line(&["run", "target", "proposal", "manifest", "standing", "approvers", "independent"]);
         let fields = &mut line.fields;
         if let Some(proposal) = self.proposals.get(run.text("proposal")) {
             fields.insert("proposer".to_owned(), proposal.text("proposer").into());
             fields.insert("evidence".to_owned(), proposal.body.get("evidence").cloned().unwrap_or_default());
             fields.insert("proposed".to_owned(), moment(proposal.at()).into());
         }
-        let signed = self.approvals.iter().filter(|approval| approval.text("manifest") == run.text("manifest"));
+        // As it stands, as one of several that differ, or once for many.
+        let sources = run.body.get("sources").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let of_run = |approval: &&Entry| {
+            let manifest = approval.text("manifest");
+            manifest == run.text("manifest") || sources.iter().any(|source| source == manifest)
+        };
+        let once = self.standing.iter().filter(|standing| standing.text("document") == run.text("standing"));
+        let signed = self.approvals.iter().filter(of_run).chain(once);
         let reasons =
             signed.map(|approval| json!({ "person": approval.text("person"), "reason": approval.text("reason") }));
         fields.insert("reasons".to_owned(), Value::Array(reasons.collect()));
@@ -143,6 +161,10 @@ impl Collected {
             line.index = Some(outcome.index);
         }
         line
+    }
+
+    fn late_standing(&self) -> impl Iterator<Item = &Entry> {
+        self.standing.iter().filter(|entry| entry.at() >= self.since)
     }
 
     /// The runs that began or ended in the time of the report.
@@ -212,6 +234,7 @@ impl Collected {
             "denials": self.denials.len(),
             "refusals": self.refusals.len(),
             "runs": self.late_runs().count(),
+            "unattended": self.late_runs().filter(|run| !run.text("standing").is_empty()).count(),
             "committed": ended("committed"),
             "rolled_back": ended("rolled-back"),
             "rollback_incomplete": ended("rollback-incomplete"),
