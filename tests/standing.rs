@@ -198,7 +198,7 @@ fn what_is_not_like_it_is_asked_about() {
 
     // A policy that takes it away takes it away; one that gives it again gives it again.
     install(&place, |text| text.replace("\"propose\", \"unattended\"]", "\"propose\"]"));
-    unasked(&place).expect(3).says("does not let them unattended");
+    unasked(&place).expect(3).says("does not let them run unattended");
     let digest = place.state.run(&["--json", "standing", "list"]).expect(0).json()["standing"][0]["standing"].clone();
     install(&place, |text| {
         let text = text.replace("\"investigate\", \"propose\"]", "\"investigate\", \"propose\", \"unattended\"]");

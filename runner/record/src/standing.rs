@@ -199,6 +199,11 @@ pub(crate) fn spent(connection: &Connection, of: &Unattended<'_>, at: u64) -> ru
     let sql = "SELECT bundle FROM standing_approvals WHERE digest = ?1";
     let bundle: Option<String> = connection.query_row(sql, [&standing], |row| row.get(0)).optional()?;
     let Some(bundle) = bundle else { return Ok(Some("it is not kept".to_owned())) };
+    let sql = "SELECT EXISTS (SELECT 1 FROM denials d JOIN standing_approvals s ON s.example = d.proposal
+               WHERE s.digest = ?1)";
+    if connection.query_row(sql, [&standing], |row| row.get(0))? {
+        return Ok(Some("its example was denied".to_owned()));
+    }
     if let Some(run) = failed(connection, &bundle, of.targets, of.since)? {
         return Ok(Some(format!("it ended with the run {run}")));
     }

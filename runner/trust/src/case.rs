@@ -175,7 +175,7 @@ pub fn may<'p>(
         let (reached, reason) = if !rule.reaches(target) {
             (1, format!("the rules that name them, such as `{name}`, are for other targets"))
         } else if !rule.lets(activity) {
-            (2, format!("the rule `{name}` does not let them {}", activity.name()))
+            (2, format!("the rule `{name}` does not let them {}", activity.verb()))
         } else {
             match rule.takes_in(asked, contains) {
                 Ok(()) => {

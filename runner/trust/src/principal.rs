@@ -41,6 +41,15 @@ pub enum Activity {
 }
 
 impl Activity {
+    /// What somebody does, after `may`.
+    pub(crate) const fn verb(self) -> &'static str {
+        match self {
+            Self::Investigate => "investigate",
+            Self::Propose => "propose",
+            Self::Unattended => "run unattended",
+        }
+    }
+
     /// The word in the trust policy.
     #[must_use]
     pub const fn name(self) -> &'static str {

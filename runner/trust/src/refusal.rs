@@ -144,7 +144,7 @@ pub enum Refusal {
         who: String,
     },
     /// No rule of the trust policy takes it in.
-    #[error("{who} may not {} this on `{target}`: {why}", .activity.name())]
+    #[error("{who} may not {} this on `{target}`: {why}", .activity.verb())]
     NoRule {
         /// Who wants to.
         who: String,

@@ -77,6 +77,8 @@ fn its_budget_is_counted_where_a_run_begins() {
     ended(failing, Outcome::RolledBack, 26 * HOUR);
     assert_eq!(refused(7, 60 * HOUR), format!("it ended with the run {name}"));
     assert_eq!(history(&run, &standing, 60 * HOUR).failed, Some(name));
+    run.state.approvals().add_denial(&run.proposal, b"no", "signed", &[]).expect("denied");
+    assert_eq!(refused(9, 60 * HOUR), "its example was denied");
     let other = Digest::of(b"another");
     match begin(&run, &proposal(&run, 8), &other, 60 * HOUR) {
         Err(BeginError::NotUnattended { why }) => assert_eq!(why, "it is not kept"),

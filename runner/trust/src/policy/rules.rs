@@ -100,7 +100,7 @@ impl Rule {
             None => "whatever the target's ceilings allow".to_owned(),
             Some(grants) => list(grants),
         };
-        let may: Vec<_> = self.may.iter().map(|activity| activity.name()).collect();
+        let may: Vec<_> = self.may.iter().map(|activity| activity.verb()).collect();
         let approvers = match self.approvers.len() {
             0 => "everybody who may approve".to_owned(),
             _ => format!("the people of {}", list(&self.approvers)),

@@ -90,7 +90,7 @@ fn what_the_proposal_or_its_past_is_decides() {
         (|w| w.request.now = NOW + 24 * HOUR, "expired"),
         (
             |w| w.replace("[\"investigate\", \"propose\", \"unattended\"]", "[\"investigate\", \"propose\"]"),
-            "does not let them unattended",
+            "does not let them run unattended",
         ),
         (|w| w.add("[[revocations]]\nprincipal = \"alice\"\nreason = \"left\"\n"), "revoked"),
         (|w| w.replace("people = 1", "people = 2"), "2 people must approve"),
