@@ -24,6 +24,9 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
     if !report.independent {
         writeln!(text, "approval not independent: the proposer's key is in no trust policy")?;
     }
+    if let Some(name) = &report.break_glass {
+        writeln!(text, "THE GLASS WAS BROKEN: {}, in place of the quorums; its review is open", visible(name))?;
+    }
     writeln!(text, "approved by: {}", report.approvers.join(", "))?;
     if let Some(confirmation) = &report.confirmation {
         let what = match (&confirmation.by, report.outcome) {
@@ -199,6 +202,9 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
     }
     if !run.approvers.is_empty() {
         writeln!(text, "approved {}", run.approvers.join(", "))?;
+    }
+    if let Some(name) = &run.break_glass {
+        writeln!(text, "glass    BROKEN: {}, in place of the quorums", visible(name))?;
     }
     if let Some(undone) = &run.undoes {
         writeln!(text, "undoes   {undone}")?;

@@ -8,10 +8,12 @@ use serde_json::{Map, Value};
 
 use crate::{Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
 
+mod break_glass;
 mod lineage;
 mod resolution;
 mod standing;
 
+pub use break_glass::BreakGlassReviewDocument;
 pub use lineage::{
     ArgumentDifference, ChangeDifference, Differs, GrantDifference, RevisionStanding, TargetDifference, UndoStanding,
 };
@@ -250,6 +252,9 @@ pub struct Terms {
     pub policy: Digest,
     /// Why the approver agrees.
     pub reason: String,
+    /// The break-glass of the trust policy by which it is given, in place of the quorums; what is given by those has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<String>,
 }
 
 /// Terms of a commit that a person must confirm.
@@ -337,6 +342,8 @@ pub mod namespace {
     pub const STANDING: &str = "standing@countersign";
     /// [`ResolutionDocument`](super::ResolutionDocument).
     pub const RESOLUTION: &str = "resolution@countersign";
+    /// [`BreakGlassReviewDocument`](super::BreakGlassReviewDocument).
+    pub const BREAK_GLASS_REVIEW: &str = "break-glass-review@countersign";
     /// The trust policy, which is TOML.
     pub const TRUST_POLICY: &str = "trust-policy@countersign";
 }

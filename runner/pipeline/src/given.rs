@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use countersign_model::documents::{ProposalRun, Terms};
 use countersign_model::{Digest, Outcome};
-use countersign_trust::{Principal, Signatory, SignedApproval};
+use countersign_trust::{Case, Principal, Signatory, SignedApproval};
 
 use crate::approve::{signer, takeable, terms};
 use crate::desk::Desk;
@@ -34,6 +34,11 @@ impl Given {
             let used = self.runs.iter().filter(|run| run.target == *name).count();
             u32::try_from(used).is_ok_and(|used| used < self.terms.uses)
         })
+    }
+
+    /// Whether enough people have signed it.
+    pub(crate) fn is_enough(&self, case: &Case<'_>) -> bool {
+        case.enough_for(self.terms.break_glass.as_deref(), &self.approvers).is_ok()
     }
 
     /// Whether a run may still start by it, once enough people have signed it.
@@ -108,6 +113,8 @@ pub(crate) fn once(
     let (now, approval) = (desk.decisive()?, Digest::of(manifest));
     let contains = containing(desk.registry());
     let case = stored.case(desk.policy(), &contains);
+    // Whoever breaks the glass may have signed what waits for others: that is why.
+    let breaks = terms(manifest).is_ok_and(|terms| terms.break_glass.is_some());
     let all = given(desk, stored)?;
     let cosigns = all
         .iter()
@@ -116,7 +123,7 @@ pub(crate) fn once(
         given.approval != approval
             && given.approvers.contains(approver.name())
             && given.open(now)
-            && (!cosigns || case.enough(&given.approvers).is_ok())
+            && (!(cosigns || breaks) || given.is_enough(&case))
     });
     let Some(given) = in_the_way else { return Ok(()) };
     let left = match given.runs.as_slice() {

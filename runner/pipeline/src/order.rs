@@ -206,6 +206,7 @@ fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized, Bar> {
     stands(runner, order.proposal, order.undo)?;
     let authorized = decide(runner, order, runner.decisive()?)?.map_err(Bar::Decided)?;
     within_ceilings(runner, order.target, &authorized.manifest().predicate.grants)?;
+    crate::break_glass::under_review(runner, &authorized)?;
     Ok(authorized)
 }
 

@@ -153,6 +153,8 @@ pub struct ApprovalReview {
     pub uses: u32,
     /// Whether a person must confirm a run by it before it commits.
     pub confirmation: Option<SignedConfirmation>,
+    /// The break-glass of the trust policy by which it was given, in place of the quorums.
+    pub break_glass: Option<String>,
     /// The runs that used it, oldest first.
     pub used_by: Vec<String>,
     /// Whether they used it up on every target.
@@ -392,6 +394,7 @@ fn proposer(proposal: &Proposal) -> ProposerReview {
         kind: match principal.kind() {
             PrincipalKind::Person => "person",
             PrincipalKind::Agent => "agent",
+            PrincipalKind::BreakGlass => "break-glass key",
             PrincipalKind::Unlisted => "unlisted",
         },
         key: proposal.document().proposer.clone(),
@@ -412,6 +415,7 @@ fn approvals(desk: &dyn Desk, stored: &Stored) -> Result<Vec<ApprovalReview>, Pi
             expires: terms.expires,
             uses: terms.uses,
             confirmation: terms.confirmation.map(SignedConfirmation::from),
+            break_glass: terms.break_glass,
             used_by: given.runs.into_iter().map(|run| run.run).collect(),
             used_up,
             void: given.void,

@@ -38,6 +38,8 @@ pub struct ApprovalDraft {
     pub evidence: Vec<EvidenceReference>,
     /// Digest of the trust policy in force.
     pub policy: Digest,
+    /// The break-glass by which it is given, in place of the quorums.
+    pub break_glass: Option<String>,
 }
 
 /// Why an approval or a denial was not made.
@@ -137,6 +139,7 @@ pub fn draft(proposal: &Proposal, draft: ApprovalDraft) -> Result<(ApprovalManif
             evidence: draft.evidence,
             policy: draft.policy,
             reason: draft.reason,
+            break_glass: draft.break_glass,
         },
     };
     let bytes = serde_json::to_vec(&manifest).map_err(|_| DraftError::Unwritable)?;

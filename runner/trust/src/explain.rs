@@ -7,6 +7,7 @@ use countersign_model::Digest;
 use countersign_model::text::excerpt;
 
 use crate::authorize::{Request, not_frozen, unexpired};
+use crate::break_glass;
 use crate::denial::denied;
 use crate::manifest::{self, verify_approval};
 use crate::principal::Activity;
@@ -16,7 +17,8 @@ use crate::text::moment;
 /// What one rule, or one paper, says of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What is asked: `policy`, `proposer`, `revocation`, `rule`, `ceiling`, `freeze`, `quorum`, `denial` or `approval`.
+    /// What is asked: `policy`, `proposer`, `revocation`, `rule`, `ceiling`, `freeze`, `quorum`, `break-glass`, `denial` or
+    /// `approval`.
     pub asks: &'static str,
     /// The rule's name, an approval's digest, or the proposer.
     pub name: String,
@@ -86,10 +88,14 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
         };
         add("ceiling", ceiling.name(), lets, says);
     }
+    let broken = break_glass::broken(request);
     for freeze in policy.freezes() {
         let (lets, says) = match (freeze.reaches(request.target), freeze.is_on(request.now)) {
             (false, _) => (None, "is for other targets".to_owned()),
             (true, false) => (None, "is not on now".to_owned()),
+            (true, true) if broken.is_some_and(|table| table.goes_through_freezes()) => {
+                (None, "is on, and the broken glass goes through it".to_owned())
+            }
             (true, true) => told(not_frozen(policy, request.target, request.now), "is not on now".to_owned()),
         };
         add("freeze", freeze.name(), lets, says);
@@ -109,7 +115,8 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
             Ok(()) => (Some(true), format!("signed by {by}")),
             Err(refusal) => (Some(false), format!("signed by {by}; {refusal}")),
         };
-        if people.len() > most.len() {
+        let breaks = break_glass::named_in(&approval.manifest).is_some();
+        if people.len() > most.len() && !breaks {
             most = people;
         }
         papers.push((Digest::of(&approval.manifest).short(), lets, says));
@@ -135,10 +142,21 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
                         if others.is_empty() { "nobody".to_owned() } else { others.join(", ") }
                     ),
                 };
-                (Some(missing == 0), says)
+                // What the broken glass stands in for.
+                (if missing > 0 && broken.is_some() { None } else { Some(missing == 0) }, says)
             }
         };
         add("quorum", quorum.name(), lets, says);
+    }
+    for table in policy.break_glass() {
+        let (lets, says) = match broken.filter(|broken| broken.name() == table.name()) {
+            Some(_) => (Some(true), "is broken, and stands in for the quorums".to_owned()),
+            None if table.reaches(request.target) => {
+                (None, format!("is whole; {} may break it, within its own ceiling", table.wants()))
+            }
+            None => (None, "is for other targets".to_owned()),
+        };
+        add("break-glass", table.name(), lets, says);
     }
     match denied(request.denials, proposal.digest(), policy) {
         Ok(None) => {}
