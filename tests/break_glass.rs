@@ -392,6 +392,26 @@ fn two_people_break_it_where_two_must() {
     glass.closes("bob", approval).expect(0);
 }
 
+/// Whoever signed an approval that waits for somebody who does not answer breaks the glass all the same; and where theirs is
+/// good for a run already, there is nothing to break.
+#[test]
+fn who_signed_what_waits_for_others_may_break_it() {
+    let glass = Glass::new();
+    let place = &glass.place;
+    let proposal = place.propose();
+    glass.by("dave", &["approve", &proposal, "--reason", "seen"]).expect(0);
+    glass.breaks_with("daves-glass", &proposal, &[]).expect(0);
+    // By now one more approval of theirs would be for another run.
+    glass.by("dave", &["approve", &proposal, "--reason", "again"]).expect(3).says("dave has approved this already");
+
+    let again = place.propose();
+    let first = glass.by("dave", &["approve", &again, "--reason", "seen"]).expect(0).json();
+    let approval = first["approval"].as_str().expect("a digest");
+    glass.by("bob", &["approve", &again, "--cosign", approval]).expect(0);
+    glass.breaks_with("daves-glass", &again, &[]).expect(3).says("dave has approved this already");
+    place.run(&proposal).expect(0);
+}
+
 /// A freeze holds, unless the trust policy says that this glass goes through it.
 #[test]
 fn a_freeze_holds_unless_it_goes_through_them() {

@@ -503,6 +503,7 @@ fn in_json() {
         ("audit", "changes"),
         ("audit", "refused"),
         ("audit", "denied"),
+        ("audit", "break_glass"),
         ("audit", "open"),
         ("audit", "agents"),
         ("cosignature", "witness"),

@@ -66,8 +66,8 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
         "pending": pending,
         "waiting": all.waiting,
         "left_off": all.left_off,
-        "open": open,
         "break_glass": reviews,
+        "open": open,
         "paused": paused,
     });
     Ok(Done::new(text, json))

@@ -205,7 +205,6 @@ pub fn break_glass(
              one, such as `[\"/usr/bin/logger\", \"-t\", \"countersign\"]`, and break it again",
         )
     })?;
-    runner.note("notice was given that the glass is broken");
     let broken = BrokenGlass {
         proposal: &proposal,
         manifest,

@@ -137,10 +137,11 @@ impl Book {
         if let Some(first) = self.principal(&fingerprint) {
             return Err(PolicyError::DuplicateKey { fingerprint, first: first.name.clone(), second: name });
         }
-        if let Some(first) = self.secrets.insert(key.secret(), name.clone()) {
+        let secret = key.secret();
+        if let Some(first) = self.secrets.insert(secret.clone(), name.clone()) {
             return Err(PolicyError::SameSecret { fingerprint, first, second: name });
         }
-        self.glass_secrets.insert(key.secret());
+        self.glass_secrets.insert(secret);
         let rights = BTreeSet::new();
         let principal =
             Principal { fingerprint: fingerprint.clone(), kind: PrincipalKind::BreakGlass, rights, ..owner };
