@@ -48,7 +48,7 @@ impl Story {
         let pid = incident.pid();
         normal.know(format!("process {pid}, in state S"), "process 4711, in state S");
         normal.know(format!("process {pid}, in state R"), "process 4711, in state S");
-        for key in ["agent", "alice", "second", "runner"] {
+        for key in ["agent", "alice", "bob", "bobs-glass", "second", "runner"] {
             let file = root().join("tests/keys").join(format!("{key}.pub"));
             let output = support::ssh_keygen(&["-lf", file.to_str().expect("UTF-8")]);
             let line = String::from_utf8(output.stdout).expect("text");
@@ -162,6 +162,28 @@ impl Story {
         line.split(' ').nth(1).expect("a run").to_owned()
     }
 
+    /// Bob operates the service, and has a key by which he breaks the glass; somebody is told.
+    fn lists_who_breaks_the_glass(&self) {
+        let key = |name: &str| fs::read_to_string(self.path(&format!("{name}.pub"))).expect("a key").trim().to_owned();
+        let Incident { state, config, executable, address, .. } = &self.incident;
+        let (config, executable) = (config.display(), executable.display());
+        state.policy(|policy| {
+            format!(
+                "{policy}\n[[people]]\nname = \"bob\"\nkeys = [\"{}\"]\nmay = [\"operate\"]\n\n[[break-glass]]\nname = \"orders at night\"\n\
+                 targets = [\"orders\"]\ngrants = [\"files.read {config}\", \"files.write {config}\", \"http.read http://{address}/**\", \
+                 \"process.read exe={executable}\", \"process.write exe={executable} signals=HUP\"]\nmax-validity = \"1h\"\n\
+                 keys = [{{ person = \"bob\", key = \"{}\" }}]\n",
+                key("bob"),
+                key("bobs-glass")
+            )
+        });
+        state.configure(
+            "\n[notice]\ncommand = [\"/bin/sh\", \"-c\", \"cat >>notices\"]\n"
+                .replace("notices", &self.path("notices"))
+                .as_str(),
+        );
+    }
+
     fn approve(&self, step: &str, proposal: &str) {
         let key = self.path("alice");
         self.step(step, 0, &["approve", proposal, "--key", &key, "--reason", "pool-size 0 explains the 503s"]);
@@ -202,6 +224,7 @@ fn story(json: bool) -> Story {
     story.step("init", 0, &[&["init", "--approver", &alice_public][..], &proposers].concat());
     story.step("init-again", 1, &["init", "--approver", &alice_public]);
     story.incident.state.pin_runner();
+    story.lists_who_breaks_the_glass();
     story.incident.state.configure(&story.incident.target("orders", ""));
     let started = story.incident.state.path("validating");
     story.incident.state.configure(&story.incident.target(
@@ -379,6 +402,31 @@ fn story(json: bool) -> Story {
     story.step("confirm", 0, &["confirm", &left, "--key", &alice, "--reason", "the queue drains"]);
     story.step("confirm-again", 3, &["confirm", &left, "--key", &alice]);
 
+    // Nobody who may approve answers: bob breaks the glass, and alice reviews that.
+    story.incident.deploy(0);
+    let glass = story.path("bobs-glass");
+    let burns = story.propose("propose-at-night", "pool-size", "orders", &[]);
+    let breaks = |step: &str, code: i32, key: &str| {
+        let why = ["--reason", "orders are lost, nobody else answers"];
+        story.step(step, code, &[&["break-glass", "approve", &burns, "--key", key][..], &why].concat())
+    };
+    breaks("break-glass-ordinary-key", 3, &alice);
+    let broken = breaks("break-glass", 0, &glass).stdout;
+    let (_, digest) = broken.split_once("approval").and_then(|(_, rest)| rest.split_once("sha256:")).expect("a digest");
+    let digest = &digest[..64];
+    story.step("pending-glass", 0, &["pending"]);
+    story.step("review-glass", 0, &["review", &burns]);
+    let burnt = Story::name(&story.step("run-glass", 0, &["run", &burns]), "r-");
+    story.step("show-glass", 0, &["show", &burnt]);
+    story.step("break-glass-list", 0, &["break-glass", "list"]);
+    let close = |step: &str, code: i32, key: &str| {
+        let found = ["--key", key, "--reason", "the pool was empty; the fix is right"];
+        story.step(step, code, &[&["break-glass", "close", digest][..], &found].concat())
+    };
+    close("break-glass-close-own", 3, &story.path("bob"));
+    close("break-glass-close", 0, &alice);
+    story.step("break-glass-list-all", 0, &["break-glass", "list", "--all"]);
+
     // The service is gone: neither check nor guard can tell that all is well.
     story.incident.stop();
     story.step("review-down", 0, &["review", &slow]);
@@ -399,7 +447,7 @@ fn story(json: bool) -> Story {
 
     // The next trust policy, and what it says of a proposal.
     let next = fs::read_to_string(story.incident.state.path("state/trust-policy.toml")).expect("a policy");
-    let next = next.replace("serial = 1\n", "serial = 2\n").replace("max-uses = 1", "max-uses = 2");
+    let next = next.replace("serial = 2\n", "serial = 3\n").replace("max-uses = 1", "max-uses = 2");
     fs::write(story.incident.state.path("next.toml"), next).expect("it can be written");
     story.step("trust-show", 0, &["trust", "show"]);
     story.step("trust-propose", 0, &["trust", "propose", "next.toml"]);
@@ -460,6 +508,7 @@ fn in_json() {
         ("audit", "refused"),
         ("audit", "denied"),
         ("audit", "standing"),
+        ("audit", "break_glass"),
         ("audit", "open"),
         ("audit", "agents"),
         ("cosignature", "witness"),

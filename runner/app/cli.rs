@@ -71,6 +71,8 @@ enum Command {
     Review(commands::review::Arguments),
     /// Sign a proposal's approval
     Approve(commands::approve::Arguments),
+    /// Act at once, where the people that the trust policy asks for cannot be had; and review that afterwards
+    BreakGlass(commands::break_glass::Arguments),
     /// Sign a proposal's denial, which ends it
     Deny(commands::deny::Arguments),
     /// Write a proposal to one file, to be reviewed and signed on another machine
@@ -145,6 +147,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Propose(arguments) => commands::propose::run(global, arguments),
         Command::Review(arguments) => commands::review::run(global, arguments),
         Command::Approve(arguments) => commands::approve::run(global, arguments),
+        Command::BreakGlass(arguments) => commands::break_glass::run(global, arguments),
         Command::Deny(arguments) => commands::deny::run(global, arguments),
         Command::Export(arguments) => commands::export::run(global, arguments),
         Command::Import(arguments) => commands::import::run(global, arguments),

@@ -36,6 +36,7 @@ pub(crate) struct Config {
     images: Images,
     #[serde(default)]
     audit: Audit,
+    notice: Option<Notice>,
     #[serde(default)]
     sandbox: Sandbox,
     /// For how many seconds a call to a target may go on past its own time, 1 to 3600, before it is given up as one that
@@ -137,6 +138,23 @@ struct Audit {
     checkpoint: Option<PathBuf>,
 }
 
+/// Who is told when the glass is [broken](break-glass.md). Without it none can be.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Notice {
+    /// An absolute path and arguments, run without a shell and with the runner's rights; it gets one JSON object on its standard
+    /// input. Unless it exits with 0, the glass stays whole.
+    command: Vec<String>,
+    /// How long it may take, in seconds.
+    #[serde(default = "notice_timeout")]
+    #[schemars(range(min = 1, max = 300))]
+    timeout: u64,
+}
+
+const fn notice_timeout() -> u64 {
+    10
+}
+
 /// The processes that steps are compiled and run in.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -212,6 +230,15 @@ impl Config {
             (Some(_), Ok(_)) => Ok(Some(held.clone())),
             _ => Err(wrong("the directory of `checkpoint` is not there")),
         }
+    }
+
+    /// Who is told when the glass is broken, if anybody.
+    pub(crate) fn notice(&self, path: &Path) -> anyhow::Result<Option<countersign_pipeline::Notice>> {
+        let Some(notice) = &self.notice else { return Ok(None) };
+        countersign_pipeline::Notice::new(notice.command.clone(), notice.timeout).map(Some).map_err(|why| {
+            let file = shown(path);
+            hinted(format!("`{file}`: notice: {why}"), format!("correct `{file}`; nothing was changed"))
+        })
     }
 
     /// For how long a call may go on past its own time.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use countersign_capability::{Protected, Registry};
-use countersign_pipeline::{Calls, Reader, Runner, Setup, Stored, Target, UnderWay};
+use countersign_pipeline::{Calls, Notice, Reader, Runner, Setup, Stored, Target, UnderWay};
 use countersign_trust::{PolicyPins, SigningKey};
 use zeroize::Zeroizing;
 
@@ -35,6 +35,8 @@ pub(crate) struct Environment {
     pub(crate) policy_path: PathBuf,
     /// What the configuration says of it.
     pub(crate) pins: PolicyPins,
+    /// Who is told when the glass is broken, if anybody.
+    pub(crate) notice: Option<Notice>,
     ends: Ends,
     held: Option<PathBuf>,
     /// Whether a run is what the command is about: nothing of the log's files is synced then.
@@ -102,6 +104,7 @@ impl Environment {
         let confinement = config.confinement(&config_path)?;
         let protected = Arc::new(protected(&state, &config_path, &config, images.directory.as_deref())?);
         let mut held = config.held_checkpoint(&config_path, &state)?;
+        let notice = config.notice(&config_path)?;
         let calls = Arc::new(Calls::with_grace(config.call_grace(&config_path)?));
         let mut targets = config.targets;
         for (name, target) in &mut targets {
@@ -142,7 +145,7 @@ impl Environment {
             }
         }
         let runs = AtomicBool::new(false);
-        Ok(Self { runner, targets, config: config_path, policy_path, pins, ends, held, runs })
+        Ok(Self { runner, targets, config: config_path, policy_path, pins, notice, ends, held, runs })
     }
 
     /// Keeps the log's latest checkpoint elsewhere, where that is configured. It is never behind what was compared when the

@@ -221,11 +221,11 @@ impl State {
         state
     }
 
-    /// The two keys and no state directory yet: the keys in `tests/keys`, in a directory whose path is always as long.
+    /// The keys of people and agents and no state directory yet: the keys in `tests/keys`, in a directory whose path is always as long.
     pub fn pinned() -> Self {
         let dir = tempfile::Builder::new().prefix("countersign-").rand_bytes(6).tempdir_in("/tmp");
         let state = Self { dir: dir.expect("a temporary directory") };
-        for name in ["agent", "alice", "second"] {
+        for name in ["agent", "alice", "bob", "bobs-glass", "second"] {
             for name in [name.to_owned(), format!("{name}.pub")] {
                 state.key(&name, &state.path(&name));
             }

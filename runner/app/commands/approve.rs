@@ -2,9 +2,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
-use countersign_model::documents::{Confirmation, namespace};
+use countersign_model::documents::{Confirmation, Terms, namespace};
 use countersign_model::{Grant, Reversibility};
-use countersign_pipeline::{ApprovalTerms, Given, SignedConfirmation};
+use countersign_pipeline::{ApprovalTerms, Given, SignedConfirmation, Stored};
 use serde::Serialize;
 use serde_json::json;
 
@@ -97,6 +97,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             confirmation: arguments
                 .confirm_within
                 .map(|within_ms| Confirmation { within_ms, silence_keeps: arguments.silence == Silence::Keep }),
+            break_glass: None,
         })?,
     };
     if let Some(file) = &arguments.write_manifest {
@@ -155,18 +156,17 @@ impl fmt::Display for Hardware {
 }
 
 /// What is approved, in one line: how much of it, where, until when and how often.
-fn scope(papers: &Papers, given: &Given) -> anyhow::Result<String> {
+pub(super) fn scope(stored: &Stored, terms: &Terms) -> anyhow::Result<String> {
     let mut targets = Vec::new();
-    for target in &given.terms.targets {
-        let forward = &papers.stored().rehearsal(&target.name)?.plan.forward;
+    for target in &terms.targets {
+        let forward = &stored.rehearsal(&target.name)?.plan.forward;
         let irreversible = forward.iter().filter(|change| change.reversibility == Reversibility::Irreversible).count();
         let count = if forward.len() == 1 { "1 change".to_owned() } else { format!("{} changes", forward.len()) };
         targets.push(format!("{count} on {} ({irreversible} irreversible)", target.name));
     }
-    let terms = &given.terms;
     let runs = if terms.uses == 1 { "1 run".to_owned() } else { format!("{} runs", terms.uses) };
     let each = if targets.len() > 1 { " on each" } else { "" };
-    let requested = &papers.stored().proposal.document().grants;
+    let requested = &stored.proposal.document().grants;
     let narrowed = render::narrowed(requested, &terms.grants).into_iter().map(|(role, line)| format!("{role}: {line}"));
     let narrowed: Vec<_> = narrowed.collect();
     let narrowed = if narrowed.is_empty() { String::new() } else { format!("; narrowed: {}", narrowed.join("; ")) };
@@ -184,7 +184,7 @@ fn approved(papers: &Papers, kept: &Kept, hardware: Option<Hardware>) -> Done {
     let cautions = noted(&mut notes, "the targets were not looked at", papers.cautions());
     notes.extend(cautions);
     let committed = noted(&mut notes, "the proposal's runs were not looked at", papers.committed());
-    let scope = given.map(|given| scope(papers, given)).transpose();
+    let scope = given.map(|given| scope(papers.stored(), &given.terms)).transpose();
     let scope = noted(&mut notes, "what is approved was not looked at", scope);
     notes.extend(committed.iter().map(|run| format!("{run} was committed already: this allows another run")));
     for note in &notes {

@@ -2,6 +2,7 @@
 
 pub(crate) mod approve;
 pub(crate) mod audit;
+pub(crate) mod break_glass;
 pub(crate) mod build;
 pub(crate) mod completions;
 pub(crate) mod confirm;

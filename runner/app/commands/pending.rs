@@ -44,6 +44,10 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
     for run in &open {
         text.push_str(&format!("\n{}", render::run::open_in_a_line(&run.run, &run.open)));
     }
+    let reviews = countersign_pipeline::glass_reviews(runner, false)?;
+    for glass in &reviews {
+        text.push_str(&format!("\n{}", super::break_glass::in_a_line(glass)));
+    }
     let paused = super::pause::told(&environment)?;
     for proposal in pending {
         // Of a pause it is said once.
@@ -62,6 +66,7 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
         "pending": pending,
         "waiting": all.waiting,
         "left_off": all.left_off,
+        "break_glass": reviews,
         "open": open,
         "paused": paused,
     });

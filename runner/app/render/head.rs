@@ -89,7 +89,9 @@ fn counts(review: &Review, now: u64) -> String {
     let guards: Vec<_> = review.targets.iter().flat_map(|target| &target.guards_now).collect();
     let holding = guards.iter().filter(|guard| guard.holds).count();
     let validators = review.targets.iter().map(|target| target.validators.len()).sum::<usize>();
-    let open = |given: &&ApprovalReview| given.void.is_none() && now < given.expires && !given.used_up;
+    let open = |given: &&ApprovalReview| {
+        given.break_glass.is_none() && given.void.is_none() && now < given.expires && !given.used_up
+    };
     let signed = review.approvals.iter().filter(open).map(|given| given.approvers.len()).max().unwrap_or(0);
     format!(
         "changes: {exact} exact, {compensating} compensating, {irreversible} irreversible; drift: {}; guards: {holding} of {} \

@@ -435,6 +435,9 @@ fn approvals(text: &mut String, review: &Review, now: u64) -> std::fmt::Result {
             given.uses,
             if given.uses == 1 { "" } else { "s" }
         )?;
+        if let Some(name) = &given.break_glass {
+            writeln!(text, "    THE GLASS WAS BROKEN: {}, in place of the quorums", visible(name))?;
+        }
         if let Some(why) = &given.void {
             writeln!(text, "    VOID, no run will be by it: {}", visible(why))?;
         }

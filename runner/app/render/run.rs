@@ -27,6 +27,9 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
     if let Some(standing) = &report.unattended {
         writeln!(text, "unattended: nobody was asked; by the standing approval {}", standing.short())?;
     }
+    if let Some(name) = &report.break_glass {
+        writeln!(text, "THE GLASS WAS BROKEN: {}, in place of the quorums; its review is open", visible(name))?;
+    }
     writeln!(text, "approved by: {}", report.approvers.join(", "))?;
     if let Some(confirmation) = &report.confirmation {
         let what = match (&confirmation.by, report.outcome) {
@@ -205,6 +208,9 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
         if let Some(standing) = &run.unattended {
             writeln!(text, "         by the standing approval {}: nobody was asked", standing.short())?;
         }
+    }
+    if let Some(name) = &run.break_glass {
+        writeln!(text, "glass    BROKEN: {}, in place of the quorums", visible(name))?;
     }
     if let Some(undone) = &run.undoes {
         writeln!(text, "undoes   {undone}")?;

@@ -8,11 +8,13 @@ use serde_json::{Map, Value};
 
 use crate::{Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
 
+mod break_glass;
 mod lineage;
 mod resolution;
 mod standing;
 mod standing_approval;
 
+pub use break_glass::BreakGlassReviewDocument;
 pub use lineage::{
     ArgumentDifference, ChangeDifference, Differs, GrantDifference, RevisionStanding, TargetDifference, UndoStanding,
 };
@@ -261,6 +263,9 @@ pub struct Terms {
     /// What people signed, where the runner made this of it; what people sign has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub derived: Option<Derived>,
+    /// The break-glass of the trust policy by which it is given, in place of the quorums; what is given by those has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<String>,
 }
 
 /// What an approval manifest was made of that nobody signed as it stands: whoever has what it names can make it again,
@@ -361,6 +366,8 @@ pub mod namespace {
     pub const STANDING_APPROVAL: &str = "standing-approval@countersign";
     /// [`ResolutionDocument`](super::ResolutionDocument).
     pub const RESOLUTION: &str = "resolution@countersign";
+    /// [`BreakGlassReviewDocument`](super::BreakGlassReviewDocument).
+    pub const BREAK_GLASS_REVIEW: &str = "break-glass-review@countersign";
     /// The trust policy, which is TOML.
     pub const TRUST_POLICY: &str = "trust-policy@countersign";
 }

@@ -1,5 +1,6 @@
 use countersign_capability::Registry;
 use countersign_model::documents::{ApprovalManifest, Configured, Confirmation, RoleGrants, Terms, namespace};
+use countersign_model::text::excerpt;
 use countersign_model::{Access, Digest, Grant};
 use countersign_record::KeptFiles;
 use countersign_trust::{
@@ -29,6 +30,8 @@ pub struct ApprovalTerms<'a> {
     pub finish_within: Option<u64>,
     /// Whether a person must confirm a run before it commits.
     pub confirmation: Option<Confirmation>,
+    /// The break-glass of the trust policy by which it is given, in place of the quorums.
+    pub break_glass: Option<&'a str>,
 }
 
 /// Who approved and where it is kept.
@@ -125,6 +128,7 @@ pub(crate) fn approvable(proposal: &Proposal, policy: Digest) -> Result<(), Pipe
         rollback_owner: "-".to_owned(),
         evidence: document.evidence.clone(),
         policy,
+        break_glass: None,
     };
     countersign_trust::draft(proposal, draft).map(drop).map_err(|error| unapprovable(&error))
 }
@@ -198,6 +202,7 @@ pub(crate) fn draft(
         rollback_owner: owner(targets.iter().map(|(_, configured)| configured.rollback_owner.as_str())),
         evidence: document.evidence.clone(),
         policy: desk.policy().digest(),
+        break_glass: terms.break_glass.map(str::to_owned),
     };
     let (_, bytes) = countersign_trust::draft(&stored.proposal, draft)
         .map_err(|error| PipelineError::failed(format!("the approval: {error}")).with_hint(error.hint()))?;
@@ -231,8 +236,25 @@ pub fn keep_approval(
 /// Who a signature on a manifest counts for, if a run could ever be by that manifest.
 ///
 /// # Errors
-/// When the signature does not verify or does not count, or no run will be by it, as the one that decides tells.
+/// When the signature does not verify or does not count, or no run will be by it, as the one that decides tells; or it would
+/// break the glass, which is done on the host alone, after a notice.
 pub(crate) fn acceptable(
+    desk: &dyn Desk,
+    stored: &Stored,
+    manifest: &[u8],
+    signature: &[u8],
+) -> Result<Principal, PipelineError> {
+    if let Some(name) = terms(manifest).ok().and_then(|terms| terms.break_glass) {
+        let what = format!("the approval is by the break-glass `{}`", excerpt(&name, 100));
+        return Err(PipelineError::refused(what).with_hint(
+            "nothing was kept: the glass is broken on the host, by `countersign break-glass approve`, which gives the notice first",
+        ));
+    }
+    breaking(desk, stored, manifest, signature)
+}
+
+/// The same of one that may break the glass too, for whoever gives the notice.
+pub(crate) fn breaking(
     desk: &dyn Desk,
     stored: &Stored,
     manifest: &[u8],

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_model::Digest;
-use countersign_model::documents::namespace;
+use countersign_model::documents::{BreakGlassReviewDocument, namespace};
 use countersign_proof::{Checkpoint, Directory, KeyKind, MAX_NOTE, ProofError, Source, Tree, VerifierKey};
 use countersign_record::{CHECKPOINT, Entry, Lineage, LogKey, LoggedEntry, Published, WITNESSED};
 use countersign_tlog::NoteSigner;
@@ -92,6 +92,25 @@ pub(crate) fn approved(runner: &Runner, proposal: &Digest, manifest: &[u8], sign
 pub(crate) fn standing_approval(runner: &Runner, example: &Digest, document: &[u8], signature: &str) -> Entry {
     let entry = Entry::new("standing-approval").with("proposal", example).with("document", Digest::of(document));
     signed(entry, runner, namespace::STANDING_APPROVAL, document, signature.as_bytes())
+}
+
+/// Somebody broke the glass.
+pub(crate) fn glass_broken(runner: &Runner, name: &str, proposal: &Digest, manifest: &[u8], signature: &str) -> Entry {
+    let entry = Entry::new("break-glass").with("break-glass", name);
+    let entry = entry.with("proposal", proposal).with("manifest", Digest::of(manifest));
+    signed(entry, runner, namespace::APPROVAL, manifest, signature.as_bytes())
+}
+
+/// Somebody closed the review of a broken glass.
+pub(crate) fn review_closed(
+    runner: &Runner,
+    document: &BreakGlassReviewDocument,
+    bytes: &[u8],
+    signature: &str,
+) -> Entry {
+    let entry = Entry::new("break-glass-reviewed").with("proposal", document.proposal);
+    let entry = entry.with("manifest", document.approval).with("document", Digest::of(bytes));
+    signed(entry, runner, namespace::BREAK_GLASS_REVIEW, bytes, signature.as_bytes())
 }
 
 /// Somebody denied.

@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,24 +22,29 @@ pub(crate) enum Printed {
     Withheld,
 }
 
-/// Runs an operator-named command without a shell, with an empty environment but for `PATH`, no input,
+/// Runs an operator-named command without a shell, with an empty environment but for `PATH`, this input,
 /// and its own process group, which is killed when the time is up.
 ///
 /// # Errors
 /// A sentence fragment: it did not start, took too long, or exited with another code than 0, with the
 /// end of what it printed, made visible, unless that is withheld.
-pub(crate) fn run(command: &[String], time: Duration, printed: Printed) -> Result<(), String> {
+pub(crate) fn run(command: &[String], time: Duration, printed: Printed, input: &[u8]) -> Result<(), String> {
     let (program, arguments) = command.split_first().ok_or("the command is empty")?;
     let failed = |what: &str, error: std::io::Error| format!("`{program}` {what}: {error}");
     // One file takes both streams: a pipe that nobody drains could hang the command.
     let output = tempfile::tempfile().map_err(|error| failed("could not be given a place for its output", error))?;
     let stream = || output.try_clone().map(Stdio::from).map_err(|error| failed("did not start", error));
+    let given = match input {
+        [] => Stdio::null(),
+        // A file too: one that reads nothing is not waited for.
+        input => file_of(input).map_err(|error| failed("could not be given its input", error))?.into(),
+    };
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(given)
         .stdout(stream()?)
         .stderr(stream()?)
         .process_group(0)
@@ -73,6 +78,14 @@ pub(crate) fn run(command: &[String], time: Duration, printed: Printed) -> Resul
     Err(if said.is_empty() { format!("`{program}` {ending}") } else { format!("`{program}` {ending}: {said}") })
 }
 
+/// A file of no name that begins with these bytes.
+fn file_of(bytes: &[u8]) -> std::io::Result<std::fs::File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 /// Waits for the child's end through its pidfd; false when the time was up first.
 fn wait(child: &mut Child, time: Duration) -> std::io::Result<bool> {
     let end = Instant::now() + time;
@@ -91,7 +104,7 @@ fn wait(child: &mut Child, time: Duration) -> std::io::Result<bool> {
 }
 
 fn tail(mut output: std::fs::File) -> std::io::Result<String> {
-    use std::io::{Seek, SeekFrom};
+    use std::io::SeekFrom;
     let size = output.seek(SeekFrom::End(0))?;
     output.seek(SeekFrom::Start(size.saturating_sub(MAX_OUTPUT)))?;
     let mut bytes = Vec::new();
@@ -108,7 +121,7 @@ mod tests {
     }
 
     fn told(command: &[String], time: Duration) -> Result<(), String> {
-        run(command, time, Printed::Told)
+        run(command, time, Printed::Told, b"")
     }
 
     #[test]
@@ -126,9 +139,16 @@ mod tests {
     #[test]
     fn what_it_printed_can_be_withheld() {
         let error =
-            run(&sh("echo hunter2; exit 3"), Duration::from_secs(20), Printed::Withheld).expect_err("it failed");
+            run(&sh("echo hunter2; exit 3"), Duration::from_secs(20), Printed::Withheld, b"").expect_err("it failed");
         assert!(error.starts_with("`/bin/sh` exited with 3: what it printed is withheld"), "{error}");
         assert!(!error.contains("hunter2"));
+    }
+
+    #[test]
+    fn reads_what_it_is_given_and_nothing_else() {
+        let reads = sh("test \"$(cat)\" = 'a word'");
+        assert_eq!(run(&reads, Duration::from_secs(20), Printed::Told, b"a word"), Ok(()));
+        assert!(told(&reads, Duration::from_secs(20)).is_err());
     }
 
     #[test]

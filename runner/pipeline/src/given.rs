@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use countersign_model::documents::{ProposalRun, Terms};
 use countersign_model::{Digest, Outcome};
-use countersign_trust::{Principal, Signatory, SignedApproval};
+use countersign_trust::{Case, Principal, Signatory, SignedApproval};
 
 use crate::approve::{signer, takeable, terms};
 use crate::desk::Desk;
@@ -34,6 +34,11 @@ impl Given {
             let used = self.runs.iter().filter(|run| run.target == *name).count();
             u32::try_from(used).is_ok_and(|used| used < self.terms.uses)
         })
+    }
+
+    /// Whether enough people have signed it.
+    pub(crate) fn is_enough(&self, case: &Case<'_>) -> bool {
+        case.enough_for(self.terms.break_glass.as_deref(), &self.approvers).is_ok()
     }
 
     /// Whether a run may still start by it, once enough people have signed it.
@@ -70,7 +75,9 @@ pub fn given(desk: &dyn Desk, stored: &Stored) -> Result<Vec<Given>, PipelineErr
 /// Everybody by whose approvals a run could be by now, whatever each of them approved.
 #[must_use]
 pub fn people(all: &[Given], now: u64) -> BTreeSet<String> {
-    all.iter().filter(|given| given.open(now)).flat_map(|given| given.approvers.iter().cloned()).collect()
+    // How many broke the glass says nothing of how many a quorum has.
+    let counts = |given: &&Given| given.open(now) && given.terms.break_glass.is_none();
+    all.iter().filter(counts).flat_map(|given| given.approvers.iter().cloned()).collect()
 }
 
 /// How many people must approve a proposal, at least.
@@ -115,6 +122,8 @@ pub(crate) fn once(
     let (now, approval) = (desk.decisive()?, Digest::of(manifest));
     let contains = containing(desk.registry());
     let case = stored.case(desk.policy(), &contains);
+    // Whoever breaks the glass may have signed what waits for others: that is why.
+    let breaks = terms(manifest).is_ok_and(|terms| terms.break_glass.is_some());
     let all = given(desk, stored)?;
     let cosigns = all
         .iter()
@@ -123,7 +132,7 @@ pub(crate) fn once(
         given.approval != approval
             && given.approvers.contains(approver.name())
             && given.open(now)
-            && (!cosigns || case.enough(&given.approvers).is_ok())
+            && (!(cosigns || breaks) || given.is_enough(&case))
     });
     let Some(given) = in_the_way else { return Ok(()) };
     let left = match given.runs.as_slice() {

@@ -47,7 +47,7 @@ pub(crate) fn sentence(guard: &GuardState) -> String {
 }
 
 fn ask_one(runner: &Runner, target: &Target, guard: &Guard, printed: Printed) -> Result<(), String> {
-    let Some(text) = &guard.call else { return crate::command::run(&guard.command, guard.time(), printed) };
+    let Some(text) = &guard.call else { return crate::command::run(&guard.command, guard.time(), printed, b"") };
     let registry = runner.registry();
     let call = parse_call(registry, text)?;
     // A guard is the operator's own: its call is its grant, and no ceiling stands above it.

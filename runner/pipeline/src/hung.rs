@@ -91,6 +91,8 @@ impl CallWatch {
             unrecorded.push_str(&format!("; {error}"));
         }
         let record = state.runs().get(&known.run).ok();
+        let manifest = record.as_ref().and_then(|run| run.manifest);
+        let broken = manifest.and_then(|manifest| state.approvals().review(&manifest).ok().flatten());
         let journaled = state.runs().changes(&known.run).unwrap_or_default();
         let may_stand = journaled.iter().filter(|made| made.state != ChangeState::NotApplied);
         let changes: Vec<_> = may_stand.map(|made| ReportedChange::new(made.role, &made.change)).collect();
@@ -125,6 +127,7 @@ impl CallWatch {
             open: Vec::new(),
             lowered: Vec::new(),
             confirmation: None,
+            break_glass: broken.map(|review| review.name),
             undoes: None,
         }
     }

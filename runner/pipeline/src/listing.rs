@@ -111,6 +111,8 @@ pub struct ShownRun {
     pub independent: bool,
     /// The standing approval by which it ran, where nobody was asked.
     pub unattended: Option<Digest>,
+    /// The break-glass of the trust policy by which it was approved, in place of the quorums.
+    pub break_glass: Option<String>,
     /// When it began, in milliseconds since 1970-01-01 UTC.
     pub started: u64,
     /// When it ended.
@@ -367,7 +369,9 @@ impl Runner {
             (None, true) => (None, Vec::new()),
             (reported, false) => (report, reported.map(|reported| reported.left).unwrap_or_default()),
         };
+        let terms = crate::approval::terms_of(self, &run).ok();
         Ok(ShownRun {
+            break_glass: terms.and_then(|terms| terms.break_glass),
             outcome: outcome(&run),
             hint: match &waiting {
                 Some(_) => Some(crate::confirm::next(&run.id)),

@@ -211,6 +211,7 @@ fn authorize(runner: &Runner, order: &Order<'_>) -> Result<Authorized, Bar> {
         // Each leaves what the plan needs; what they have in common may be less.
         crate::approve::sufficient(runner.registry(), order.stored, &authorized.manifest().predicate.grants)?;
     }
+    crate::break_glass::under_review(runner, &authorized)?;
     Ok(authorized)
 }
 

@@ -296,6 +296,7 @@ mod tests {
                 by: Some("alice".to_owned()),
                 reason: Some(secret()),
             }),
+            break_glass: None,
         }
     }
 

@@ -62,6 +62,9 @@ pub struct RunReport {
     /// The confirmation that it waited for, where it waited for one.
     #[serde(default)]
     pub confirmation: Option<ReportedConfirmation>,
+    /// The break-glass of the trust policy by which it was approved, in place of the quorums.
+    #[serde(default)]
+    pub break_glass: Option<String>,
 }
 
 /// A confirmation that a run waited for, and what came.

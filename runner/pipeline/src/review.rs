@@ -155,6 +155,8 @@ pub struct ApprovalReview {
     pub uses: u32,
     /// Whether a person must confirm a run by it before it commits.
     pub confirmation: Option<SignedConfirmation>,
+    /// The break-glass of the trust policy by which it was given, in place of the quorums.
+    pub break_glass: Option<String>,
     /// The runs that used it, oldest first.
     pub used_by: Vec<String>,
     /// Whether they used it up on every target.
@@ -394,6 +396,7 @@ fn proposer(proposal: &Proposal) -> ProposerReview {
         kind: match principal.kind() {
             PrincipalKind::Person => "person",
             PrincipalKind::Agent => "agent",
+            PrincipalKind::BreakGlass => "break-glass key",
             PrincipalKind::Unlisted => "unlisted",
         },
         key: proposal.document().proposer.clone(),
@@ -415,6 +418,7 @@ fn approvals(desk: &dyn Desk, stored: &Stored) -> Result<Vec<ApprovalReview>, Pi
             finish_by: terms.finish_by,
             uses: terms.uses,
             confirmation: terms.confirmation.map(SignedConfirmation::from),
+            break_glass: terms.break_glass,
             used_by: given.runs.into_iter().map(|run| run.run).collect(),
             used_up,
             void: given.void,

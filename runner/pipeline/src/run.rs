@@ -447,6 +447,7 @@ impl<'a> Run<'a> {
             lowered: self.linked.lacking(),
             undoes: self.undo.map(|undo| UndoneRun { run: undo.run().to_owned(), not_undone: undo.not_undone() }),
             confirmation: self.word.clone(),
+            break_glass: self.terms().break_glass.clone(),
         })
     }
 }

@@ -265,7 +265,7 @@ fn distinct<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<(
     Ok(())
 }
 
-fn command(command: &[String], timeout: u64) -> Result<(), String> {
+pub(crate) fn command(command: &[String], timeout: u64) -> Result<(), String> {
     match command.first() {
         Some(program) if program.starts_with('/') => {}
         Some(program) => return Err(format!("`{program}` must be an absolute path")),

@@ -53,7 +53,7 @@ impl Validators for CommandValidators {
             if tested.is_empty() {
                 continue;
             }
-            let result = crate::command::run(&validator.command, validator.time(), self.printed);
+            let result = crate::command::run(&validator.command, validator.time(), self.printed, b"");
             let said = result.as_ref().err().map_or_else(|| "accepts".to_owned(), |why| format!("refuses ({why})"));
             self.progress.note(&format!(
                 "validator `{}` {said} what was written to {}",

@@ -90,7 +90,9 @@ fn describe(runner: &Runner, order: &Order<'_>, refusal: &Refusal, now: u64) -> 
     let case = order.stored.case(runner.policy(), &contains);
     // Signatures add up on one approval and not across several, and only on one by which this run could be.
     let all = given(runner, order.stored)?;
-    let open = all.iter().filter(|given| given.open(now) && given.unused().any(|target| target == order.name));
+    let open = all.iter().filter(|given| {
+        given.terms.break_glass.is_none() && given.open(now) && given.unused().any(|target| target == order.name)
+    });
     let signed =
         open.max_by_key(|given| given.approvers.len()).map(|given| given.approvers.clone()).unwrap_or_default();
     let may: Vec<&str> = case.approvers().into_iter().filter(|name| !signed.contains(*name)).collect();

@@ -95,7 +95,12 @@ impl Approvals<'_> {
     }
 
     /// Writes a manifest's file and its entry in the index, by which it counts.
-    fn index(&self, tx: &rusqlite::Transaction<'_>, proposal: &Digest, manifest: &[u8]) -> Result<Digest, RecordError> {
+    pub(crate) fn index(
+        &self,
+        tx: &rusqlite::Transaction<'_>,
+        proposal: &Digest,
+        manifest: &[u8],
+    ) -> Result<Digest, RecordError> {
         rows::bounded("bytes of an approval manifest", manifest.len(), MAX_DOCUMENT)?;
         let digest = Digest::of(manifest);
         let failed = |error| RecordError::database(RECORD_MANIFEST, error);
@@ -132,7 +137,7 @@ impl Approvals<'_> {
     }
 
     /// Writes a signature's file; whether it is new.
-    fn sign(&self, manifest: &Digest, armored: &str) -> Result<(PathBuf, bool), RecordError> {
+    pub(crate) fn sign(&self, manifest: &Digest, armored: &str) -> Result<(PathBuf, bool), RecordError> {
         rows::bounded("bytes of a signature", armored.len(), MAX_SIGNATURE)?;
         for n in 1..=MAX_SIGNATURES {
             let path = self.path(manifest, &format!("{n}.sig"));
@@ -239,7 +244,7 @@ impl Approvals<'_> {
         })
     }
 
-    fn path(&self, manifest: &Digest, suffix: &str) -> PathBuf {
+    pub(crate) fn path(&self, manifest: &Digest, suffix: &str) -> PathBuf {
         self.0.dir().join("approvals").join(format!("{}.{suffix}", manifest.hex()))
     }
 

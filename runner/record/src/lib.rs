@@ -9,6 +9,7 @@
 //! | `blobs.rs` | [`FileBlobs`] for what is kept as files, [`RunBlobs`] for runs |
 //! | `scratch.rs` | [`RehearsalBlobs`]: what is put aside until a proposal keeps it |
 //! | `evidence.rs`, `rehearsals.rs`, `proposals.rs`, `approvals.rs` | signed bytes, kept exactly |
+//! | `glass.rs` | [`GlassReview`]: broken glass, and its review that stays open until somebody closes it |
 //! | `policies.rs` | trust policies that were accepted, each with a higher serial than the one before |
 //! | `begin.rs`, `runs.rs`, `lock.rs`, `unfinished.rs` | who may run now, and what became of each run |
 //! | `reserve.rs` | what a rollback may need on the disk, set aside before the first change |
@@ -34,6 +35,7 @@ mod confirmations;
 mod durable;
 mod error;
 mod evidence;
+mod glass;
 mod holds;
 mod images;
 mod journal;
@@ -66,6 +68,7 @@ pub use confirmations::KeptConfirmation;
 pub use durable::{Disk, Durable, RealDisk, Unsynced};
 pub use error::RecordError;
 pub use evidence::{EvidenceRecord, EvidenceStore, NewEvidence};
+pub use glass::{BrokenGlass, ClosedReview, ClosingReview, GlassReview};
 pub use holds::{Holder, Subject, Wanted};
 pub use images::{ImagesPlace, ImagesUse};
 pub use journal::{Decided, Journal, MAX_CHANGES, MAX_EVENTS, When};

@@ -58,6 +58,24 @@ CREATE TABLE manifests (
 ) STRICT;
 CREATE INDEX manifests_by_proposal ON manifests (proposal);
 
+-- What broken glass left to be reviewed: opened with the first signature, open until a person closes it by a word of theirs.
+CREATE TABLE glass_reviews (
+    manifest TEXT PRIMARY KEY REFERENCES manifests (digest),
+    proposal TEXT NOT NULL REFERENCES proposals (digest),
+    name TEXT NOT NULL,                                 -- what the trust policy calls this break-glass
+    broken_by TEXT NOT NULL,                            -- a JSON list of names
+    reason TEXT NOT NULL,
+    opened INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    closed INTEGER,
+    closed_by TEXT,                                     -- a name
+    closing_reason TEXT,
+    document BLOB,                                      -- what was signed to close it
+    signature TEXT,
+    CHECK ((closed IS NULL) = (document IS NULL))
+) STRICT;
+CREATE INDEX open_glass_reviews ON glass_reviews (opened, manifest) WHERE closed IS NULL;
+
 CREATE TABLE denials (
     digest TEXT NOT NULL CHECK (length(digest) = 71),   -- of `document`
     proposal TEXT NOT NULL REFERENCES proposals (digest),

@@ -40,6 +40,8 @@ pub struct ApprovalDraft {
     pub evidence: Vec<EvidenceReference>,
     /// Digest of the trust policy in force.
     pub policy: Digest,
+    /// The break-glass by which it is given, in place of the quorums.
+    pub break_glass: Option<String>,
 }
 
 /// Why an approval or a denial was not made.
@@ -141,6 +143,7 @@ pub fn draft(proposal: &Proposal, draft: ApprovalDraft) -> Result<(ApprovalManif
             policy: draft.policy,
             reason: draft.reason,
             derived: None,
+            break_glass: draft.break_glass,
         },
     };
     let bytes = serde_json::to_vec(&manifest).map_err(|_| DraftError::Unwritable)?;

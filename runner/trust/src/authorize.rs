@@ -8,6 +8,7 @@ use countersign_model::{Digest, Grant, Role};
 use serde_json::{Map, Value};
 
 use crate::approval::MAX_REASON;
+use crate::break_glass;
 use crate::case::{Case, revoked};
 use crate::denial::denied;
 use crate::manifest;
@@ -177,9 +178,16 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
     not_denied(request)?;
     case.stands()?;
 
-    let (counted, refusal) = counted(request)?;
+    let Given { counted, broken, refusal } = given(request)?;
     let people = together(&counted);
     if let Err(missing) = case.enough(&people) {
+        if let Some(one) = broken {
+            if !break_glass::goes_through_freezes(&one.manifest.predicate, policy) {
+                not_frozen(policy, request.target, request.now)?;
+            }
+            let people = one.people.clone();
+            return by(vec![one], people, proposer, case);
+        }
         // People who were asked did not say enough; there may be some who said so once for many runs.
         return unattended(request, &proposer).map_err(|unattended| match refusal {
             _ if matches!(unattended, Refusal::NotUnattended { .. }) && counted.is_empty() => unattended,
@@ -192,29 +200,47 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
     by(counted, people, proposer, case)
 }
 
-/// The approvals by which the run could be, each with people whose signatures count; and why the last of the others does
-/// not allow it by itself.
-pub(crate) fn counted(request: &Request<'_>) -> Result<(Vec<Counted>, Option<Refusal>), Refusal> {
+/// What people signed for the run.
+pub(crate) struct Given {
+    /// The approvals by which it could be, each with people whose signatures count.
+    pub(crate) counted: Vec<Counted>,
+    /// One in place of the quorums, signed by enough; it goes with no other.
+    pub(crate) broken: Option<Counted>,
+    /// Why the last of the others does not allow it by itself.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// What people signed for the run, approval by approval.
+pub(crate) fn given(request: &Request<'_>) -> Result<Given, Refusal> {
     bounded("approvals", request.approvals.len())?;
-    let (mut all, mut refusal) = (Vec::new(), None);
+    let mut all = Given { counted: Vec::new(), broken: None, refusal: None };
     for approval in request.approvals {
+        let glass = break_glass::named_in(&approval.manifest);
         match manifest::people(approval, &request.case) {
-            Err(why) => refusal = Some(why),
+            Err(why) => all.refusal = Some(why),
             Ok((people, problem)) => {
-                let missing = request.case.enough(&people).err().map(|missing| problem.unwrap_or(missing));
+                let missing = request.case.enough_for(glass.as_deref(), &people).err();
+                let missing = missing.map(|missing| problem.unwrap_or(missing));
                 match manifest::check(&approval.manifest, request) {
-                    Ok((manifest, target)) if !people.is_empty() => {
-                        all.push(Counted { manifest, digest: Digest::of(&approval.manifest), target, people });
-                        refusal = missing.or(refusal);
+                    Err(why) if people.is_empty() => all.refusal = Some(missing.unwrap_or(why)),
+                    Err(why) => all.refusal = Some(why),
+                    Ok(_) if people.is_empty() => all.refusal = missing.or(all.refusal),
+                    Ok((manifest, target)) => {
+                        let one = Counted { manifest, digest: Digest::of(&approval.manifest), target, people };
+                        match (glass, missing) {
+                            (None, missing) => {
+                                all.counted.push(one);
+                                all.refusal = missing.or(all.refusal);
+                            }
+                            (Some(_), None) => _ = all.broken.get_or_insert(one),
+                            (Some(_), missing) => all.refusal = missing,
+                        }
                     }
-                    Ok(_) => refusal = missing.or(refusal),
-                    Err(why) if people.is_empty() => refusal = Some(missing.unwrap_or(why)),
-                    Err(why) => refusal = Some(why),
                 }
             }
         }
     }
-    Ok((all, refusal))
+    Ok(all)
 }
 
 /// The authorization by one approval as it stands, or by several: of each term the stricter one.
@@ -259,13 +285,16 @@ pub fn still_approved(
         None => {
             unrevoked(&digest, case)?;
             let given = approvals.iter().find(|given| given.manifest == manifest);
-            manifest::quorum(given.ok_or(Refusal::ApprovalLost { digest })?, case).map(drop)
+            let given = given.ok_or(Refusal::ApprovalLost { digest })?;
+            manifest::quorum(given, case)?;
+            break_glass::within(&terms, case)
         }
         Some(Derived::Approvals(sources)) => {
             let (mut people, mut manifests) = (BTreeSet::new(), Vec::new());
             for source in sources {
                 unrevoked(&source, case)?;
                 let given = approvals.iter().find(|given| Digest::of(&given.manifest) == source);
+                let given = given.filter(|given| break_glass::named_in(&given.manifest).is_none());
                 let given = given.ok_or(Refusal::ApprovalLost { digest: source })?;
                 people.extend(manifest::people(given, case)?.0);
                 manifests.push((source, manifest::read(&given.manifest)?));

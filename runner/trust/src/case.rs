@@ -8,7 +8,7 @@ use countersign_model::text::excerpt;
 
 use crate::demands::Demands;
 use crate::grants::Contains;
-use crate::manifest::{counts, same};
+use crate::manifest::{counts, is_not_own, same};
 use crate::policy::{Policy, Quorum, Risk, Rule};
 use crate::principal::{Activity, Principal};
 use crate::proposal::Proposal;
@@ -124,13 +124,7 @@ impl<'a> Case<'a> {
     /// Why not.
     pub fn has_a_say(&self, signer: &Principal) -> Result<(), Refusal> {
         counts(signer, &self.policy.principal(self.proposal.proposer().fingerprint()))?;
-        if let Some(undoes) = &self.proposal.document().undoes {
-            let ran = self.policy.principal(&undoes.proposer);
-            if same(signer, &ran) {
-                let why = format!("{ran} proposed the run `{}` that is to be undone", excerpt(&undoes.run, 40));
-                return Err(Refusal::OwnProposal { approver: signer.to_string(), why });
-            }
-        }
+        self.did_not_propose_what_is_undone(signer)?;
         for target in &self.proposal.document().targets {
             let rules = self.rules(&target.name)?;
             let lets = |rule: &&Rule| rule.approvers().is_empty() || self.policy.is_in(signer.name(), rule.approvers());
@@ -140,6 +134,23 @@ impl<'a> Case<'a> {
                     target: excerpt(&target.name, 80),
                     rules: rules.iter().map(|rule| rule.name().to_owned()).collect(),
                 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses whoever proposed it, answers for who did or enrolled them, or proposed the run that it undoes.
+    pub(crate) fn is_not_theirs(&self, signer: &Principal) -> Result<(), Refusal> {
+        is_not_own(signer, &self.policy.principal(self.proposal.proposer().fingerprint()))?;
+        self.did_not_propose_what_is_undone(signer)
+    }
+
+    fn did_not_propose_what_is_undone(&self, signer: &Principal) -> Result<(), Refusal> {
+        if let Some(undoes) = &self.proposal.document().undoes {
+            let ran = self.policy.principal(&undoes.proposer);
+            if same(signer, &ran) {
+                let why = format!("{ran} proposed the run `{}` that is to be undone", excerpt(&undoes.run, 40));
+                return Err(Refusal::OwnProposal { approver: signer.to_string(), why });
             }
         }
         Ok(())

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use countersign_model::Digest;
 use countersign_model::text::excerpt;
 
-use crate::authorize::{Request, counted, not_frozen, unexpired};
+use crate::authorize::{Request, given, not_frozen, unexpired};
+use crate::break_glass;
 use crate::denial::denied;
 use crate::manifest::{self, verify_approval};
 use crate::principal::{Activity, PrincipalKind};
@@ -18,8 +19,8 @@ use crate::unattended;
 /// What one rule, or one paper, says of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What is asked: `policy`, `proposer`, `revocation`, `rule`, `ceiling`, `freeze`, `quorum`, `denial`, `standing`,
-    /// `level` or `approval`.
+    /// What is asked: `policy`, `proposer`, `revocation`, `rule`, `ceiling`, `freeze`, `quorum`, `break-glass`, `denial`,
+    /// `standing`, `level` or `approval`.
     pub asks: &'static str,
     /// The rule's name, an approval's digest, or the proposer.
     pub name: String,
@@ -89,10 +90,16 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
         };
         add("ceiling", ceiling.name(), lets, says);
     }
+    let given = given(request).ok();
+    let broken = given.as_ref().and_then(|given| given.broken.as_ref());
+    let broken = broken.and_then(|one| break_glass::named(&one.manifest.predicate, policy));
     for freeze in policy.freezes() {
         let (lets, says) = match (freeze.reaches(request.target), freeze.is_on(request.now)) {
             (false, _) => (None, "is for other targets".to_owned()),
             (true, false) => (None, "is not on now".to_owned()),
+            (true, true) if broken.is_some_and(|table| table.goes_through_freezes()) => {
+                (None, "is on, and the broken glass goes through it".to_owned())
+            }
             (true, true) => told(not_frozen(policy, request.target, request.now), "is not on now".to_owned()),
         };
         add("freeze", freeze.name(), lets, says);
@@ -106,7 +113,9 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
         let people: BTreeSet<String> = signed.iter().flatten().map(|person| person.name().to_owned()).collect();
         let valid =
             manifest::quorum(approval, case).and_then(|_| manifest::check(&approval.manifest, request).map(drop));
-        if manifest::check(&approval.manifest, request).is_ok() {
+        // How many broke the glass says nothing of how many a quorum has.
+        let breaks = break_glass::named_in(&approval.manifest).is_some();
+        if !breaks && manifest::check(&approval.manifest, request).is_ok() {
             most.extend(people.iter().cloned());
         }
         let by: Vec<_> = people.iter().map(String::as_str).collect();
@@ -117,9 +126,7 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
         };
         papers.push((Digest::of(&approval.manifest).short(), lets, says));
     }
-    if let Ok((counted, _)) = counted(request)
-        && counted.len() > 1
-    {
+    if let Some(counted) = given.as_ref().map(|given| &given.counted).filter(|counted| counted.len() > 1) {
         let made = strictest(counted.iter().map(|one| (one.digest, &one.manifest)), case.contains);
         let (lets, says) = match made {
             Ok(_) => (None, "of each term the stricter one counts".to_owned()),
@@ -148,12 +155,23 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
                         if others.is_empty() { "nobody".to_owned() } else { others.join(", ") }
                     ),
                 };
-                (Some(missing == 0), says)
+                // What the broken glass stands in for.
+                (if missing > 0 && broken.is_some() { None } else { Some(missing == 0) }, says)
             }
         };
         add("quorum", quorum.name(), lets, says);
     }
     let standing_lets = request.standing.iter().any(|one| unattended::takes_in(one, request, &proposer).is_ok());
+    for table in policy.break_glass() {
+        let (lets, says) = match broken.filter(|broken| broken.name() == table.name()) {
+            Some(_) => (Some(true), "is broken, and stands in for the quorums".to_owned()),
+            None if table.reaches(request.target) => {
+                (None, format!("is whole; {} may break it, within its own ceiling", table.wants()))
+            }
+            None => (None, "is for other targets".to_owned()),
+        };
+        add("break-glass", table.name(), lets, says);
+    }
     match denied(request.denials, proposal.digest(), policy) {
         Ok(None) => {}
         Ok(Some(denied)) => add("denial", denied.by.name(), Some(false), excerpt(&denied.reason, 500)),

@@ -274,6 +274,7 @@ impl World {
             rollback_owner: "dave".to_owned(),
             evidence: Vec::new(),
             policy: self.read_policy().digest(),
+            break_glass: None,
         }
     }
 

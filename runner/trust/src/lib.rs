@@ -14,6 +14,7 @@ mod approval;
 #[path = "../tests/support/authenticator.rs"]
 mod authenticator;
 mod authorize;
+mod break_glass;
 mod case;
 mod confirmation;
 mod demands;
@@ -22,6 +23,7 @@ mod duration;
 mod explain;
 #[cfg(test)]
 mod fixture;
+mod glass_review;
 mod grants;
 mod key;
 mod manifest;
@@ -57,19 +59,21 @@ pub use authorize::{
     Authorized, DerivedFrom, Request, SignedApproval, SignedDenial, StandingUse, authorize, not_frozen, still_approved,
     unexpired,
 };
+pub use break_glass::BreakGlassRefusal;
 pub use case::{Case, may};
 pub use confirmation::{MAX_CONFIRMATION_DOCUMENT, WaitingRun, draft_confirmation, may_confirm, verify_confirmation};
 pub use demands::{Demands, Unmet};
 pub use denial::{Denied, MAX_DENIAL, denied, draft_denial, verify_denial};
 pub use duration::{DurationError, MAX_DURATION, parse_duration};
 pub use explain::{Finding, explain};
+pub use glass_review::{MAX_GLASS_REVIEW, draft_glass_review, may_close_glass_review, verify_glass_review};
 pub use grants::{Contains, GrantMismatch, narrow};
 pub use key::{KeyError, MAX_KEY, PassphraseSource, SigningKey};
 pub use manifest::{MAX_MANIFEST, MAX_SIGNATURES, check_manifest, verify_approval};
 pub use pause::{MAX_PAUSE, draft_pause, verify_pause};
 pub use policy::{
-    Ceiling, Difference, Freeze, MAX_POLICY, POLICY_VERSION, Policy, PolicyEntry, PolicyError, Quorum, Risk, Rule,
-    UnattendedBounds,
+    BreakGlass, Ceiling, Difference, Freeze, MAX_POLICY, POLICY_VERSION, Policy, PolicyEntry, PolicyError, Quorum,
+    Risk, Rule, UnattendedBounds,
 };
 pub use principal::{Activity, Principal, PrincipalKind, Right};
 pub use proposal::{MAX_GRANTS, MAX_PROPOSAL, MAX_TARGETS, Proposal, may_propose};

@@ -11,6 +11,7 @@ use countersign_model::{Digest, Mode, Role, strict};
 
 use crate::approval::{check_confirmation, check_reason, check_rollback_owner};
 use crate::authorize::{Request, SignedApproval};
+use crate::break_glass;
 use crate::case::{Case, revoked, unrevoked};
 use crate::grants::within;
 use crate::principal::{Principal, PrincipalKind, Right};
@@ -25,14 +26,17 @@ pub const MAX_SIGNATURES: usize = 64;
 
 const ON: Signed = Signed::Approval;
 
-/// Verifies one signature on the exact bytes of a manifest of this proposal, and tells which person it counts for. It
-/// says nothing of the manifest's content.
+/// Verifies one signature on the exact bytes of a manifest of this proposal, and tells which person it counts for. Of the
+/// manifest's content it says nothing but whose signatures count: where it names a break-glass, those of its keys and no others.
 ///
 /// # Errors
 /// When the signature is not valid in the namespace of approvals, was not made as the policy demands, or whoever made it has
 /// no say: see [`Case::has_a_say`].
 pub fn verify_approval(manifest: &[u8], signature: &[u8], case: &Case<'_>) -> Result<Principal, Refusal> {
     let (signer, approver) = signed_by(case.policy, namespace::APPROVAL, manifest, signature)?;
+    if let Some(name) = break_glass::named_in(manifest) {
+        return break_glass::may_break(&name, &signer, &approver, case).map(|()| approver);
+    }
     case.has_a_say(&approver)?;
     // The more is at stake, the more is demanded.
     case.demands().satisfied_by(&signer).map_err(|unmet| Refusal::Unmet { on: ON, unmet })?;
@@ -46,30 +50,41 @@ pub(crate) fn same(one: &Principal, other: &Principal) -> bool {
 
 /// Whether an approver counts for what this proposer proposed.
 pub(crate) fn counts(approver: &Principal, proposer: &Principal) -> Result<(), Refusal> {
-    let own = |why: String| Refusal::OwnProposal { approver: approver.to_string(), why };
     unrevoked(approver)?;
+    // Told before what its key lacks.
     if approver.fingerprint() == proposer.fingerprint() {
-        return Err(own("the same key signed the proposal".to_owned()));
+        return is_not_own(approver, proposer);
     }
     match approver.kind() {
         PrincipalKind::Unlisted => {
             return Err(Refusal::UnknownApprover { fingerprint: approver.fingerprint().to_owned() });
         }
         PrincipalKind::Person if approver.may(Right::Approve) => {}
-        PrincipalKind::Person | PrincipalKind::Agent => {
+        PrincipalKind::Person | PrincipalKind::Agent | PrincipalKind::BreakGlass => {
             return Err(Refusal::MayNotApprove { who: approver.to_string() });
         }
     }
-    if same(approver, proposer) {
-        return Err(own(match proposer.kind() {
+    is_not_own(approver, proposer)
+}
+
+/// Refuses whoever signs what they proposed themselves, or answers for who did, or enrolled them.
+pub(crate) fn is_not_own(approver: &Principal, proposer: &Principal) -> Result<(), Refusal> {
+    own(approver, proposer).map_or(Ok(()), |why| Err(Refusal::OwnProposal { approver: approver.to_string(), why }))
+}
+
+/// How somebody is a proposer, or stands behind one, as a sentence; none where they do not.
+pub(crate) fn own(who: &Principal, proposer: &Principal) -> Option<String> {
+    if who.fingerprint() == proposer.fingerprint() {
+        return Some("the same key signed the proposal".to_owned());
+    }
+    if same(who, proposer) {
+        return Some(match proposer.kind() {
             PrincipalKind::Agent => format!("they own the proposer, {proposer}"),
             _ => "they proposed it".to_owned(),
-        }));
+        });
     }
-    if approver.person().is_some() && approver.person() == proposer.enrolled_by() {
-        return Err(own(format!("they enrolled the key of {proposer}, who proposed it")));
-    }
-    Ok(())
+    let enrolled = who.person().is_some() && who.person() == proposer.enrolled_by();
+    enrolled.then(|| format!("they enrolled the key of {proposer}, who proposed it"))
 }
 
 /// The people whose signatures on a manifest count, and what is wrong with the first signature that does not.
@@ -107,7 +122,7 @@ pub(crate) fn people(
 /// away from those that do.
 pub(crate) fn quorum(approval: &SignedApproval, case: &Case<'_>) -> Result<BTreeSet<String>, Refusal> {
     let (people, problem) = people(approval, case)?;
-    match case.enough(&people) {
+    match case.enough_for(break_glass::named_in(&approval.manifest).as_deref(), &people) {
         Ok(()) => Ok(people),
         Err(missing) => Err(problem.unwrap_or(missing)),
     }
@@ -144,6 +159,7 @@ pub fn check_manifest(
     within(&proposal.document().grants, &terms.grants, contains).map_err(Refusal::Grants)?;
     case.within_ceilings(terms.targets.iter().map(|target| target.name.as_str()), &terms.grants)?;
     limits(terms, case)?;
+    break_glass::within(terms, case)?;
     Ok(manifest)
 }
 

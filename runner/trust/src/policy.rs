@@ -6,6 +6,7 @@
 //! | `book.rs` | names and keys, each once |
 //! | `rules.rs` | rules and ceilings |
 //! | `quorum.rs` | how many must approve what |
+//! | `break_glass.rs` | who may act where a quorum cannot be had |
 //! | `exceptions.rs` | freezes and revocations |
 //! | `unattended.rs` | how far standing approvals may reach |
 //! | `entries.rs` | every entry in words, and what differs between two policies |
@@ -24,6 +25,7 @@ use crate::text::parse_moment;
 use crate::webauthn::wrong_origin;
 
 mod book;
+mod break_glass;
 mod entries;
 mod error;
 mod exceptions;
@@ -33,6 +35,7 @@ mod rules;
 mod unattended;
 
 use book::Book;
+pub use break_glass::BreakGlass;
 pub use entries::{Difference, PolicyEntry};
 pub use error::PolicyError;
 pub use exceptions::Freeze;
@@ -81,6 +84,7 @@ pub struct Policy {
     rules: Vec<Rule>,
     ceilings: Vec<Ceiling>,
     quorums: Vec<Quorum>,
+    break_glass: Vec<BreakGlass>,
     freezes: Vec<Freeze>,
     unattended: Option<UnattendedBounds>,
     revocations: Revocations,
@@ -115,7 +119,16 @@ impl Policy {
         span("the policy", issued, expires)?;
 
         let demands = Demands { origins: origins(&file.keys.origins)?, ..Demands::default() };
-        let book = Book::read(&file.people, &file.agents)?;
+        let max_validity = parse_duration(&file.approval.max_validity).map_err(PolicyError::Validity)?;
+        // At most a year: it fits.
+        let max_validity_ms = u64::try_from(max_validity.as_millis()).unwrap_or(0);
+        let mut book = Book::read(&file.people, &file.agents)?;
+        let break_glass = named(
+            "break-glass",
+            file.break_glass,
+            |table| &table.name,
+            |table| BreakGlass::read(table, &mut book, max_validity_ms),
+        )?;
         let revocations = Revocations::read(&file.revocations, &book)?;
         let (roots, threshold) = roots(&file.roots, &book, &revocations)?;
         let groups = |of: &'static str, name: &str, groups: &BTreeSet<String>| {
@@ -154,7 +167,6 @@ impl Policy {
         if !(1..=MAX_PER_HOUR).contains(&file.proposals.per_hour) {
             return Err(PolicyError::PerHour(file.proposals.per_hour));
         }
-        let max_validity = parse_duration(&file.approval.max_validity).map_err(PolicyError::Validity)?;
         Ok(Self {
             source: bytes.into(),
             digest: Digest::of(bytes),
@@ -163,8 +175,7 @@ impl Policy {
             expires,
             roots,
             threshold,
-            // At most a year: it fits.
-            max_validity_ms: u64::try_from(max_validity.as_millis()).unwrap_or(0),
+            max_validity_ms,
             max_uses,
             per_hour: file.proposals.per_hour,
             scoped: file.approval.scoped,
@@ -173,6 +184,7 @@ impl Policy {
             rules,
             ceilings,
             quorums,
+            break_glass,
             freezes,
             unattended: file.unattended.map(UnattendedBounds::read).transpose()?,
             revocations,
@@ -284,7 +296,13 @@ impl Policy {
         self.rules.iter().any(|rule| rule.names_unlisted() && rule.lets(Activity::Propose))
     }
 
-    /// Every grant of its rules and ceilings, with what it stands in: for who knows what a scope means to find those
+    /// The ways to act where a quorum cannot be had.
+    #[must_use]
+    pub fn break_glass(&self) -> &[BreakGlass] {
+        &self.break_glass
+    }
+
+    /// Every grant of its rules, ceilings and break-glass, with what it stands in: for who knows what a scope means to find those
     /// that make no sense.
     pub fn grants(&self) -> impl Iterator<Item = (String, &Grant)> {
         let rules =
@@ -293,7 +311,11 @@ impl Policy {
             .ceilings
             .iter()
             .flat_map(|ceiling| ceiling.grants().iter().map(|grant| (format!("ceiling `{}`", ceiling.name()), grant)));
-        rules.chain(ceilings)
+        let glass = self
+            .break_glass
+            .iter()
+            .flat_map(|table| table.grants().iter().map(|grant| (format!("break-glass `{}`", table.name()), grant)));
+        rules.chain(ceilings).chain(glass)
     }
 
     /// The names of the people who may approve, and are not revoked.
@@ -397,6 +419,12 @@ fn roots(file: &file::Roots, book: &Book, revocations: &Revocations) -> Result<(
         let key =
             PublicKey::from_openssh(line).map_err(|error| PolicyError::Key { name: "roots".to_owned(), error })?;
         let fingerprint = key.fingerprint().to_owned();
+        if let Some(person) = book.breaks_glass(&key) {
+            let person = excerpt(person, MAX_NAME);
+            return Err(wrong(format!(
+                "`{fingerprint}` is the break-glass key of `{person}`, which does nothing else"
+            )));
+        }
         if let Some(whose) = book.principal(&fingerprint) {
             if whose.kind() == PrincipalKind::Agent {
                 return Err(wrong(format!(

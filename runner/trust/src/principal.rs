@@ -68,6 +68,8 @@ pub enum PrincipalKind {
     Person,
     /// An agent that the trust policy lists.
     Agent,
+    /// A person that the trust policy lists, by a key that breaks the glass and does nothing else.
+    BreakGlass,
     /// A key that the trust policy does not list: nobody knows who has it.
     Unlisted,
 }
@@ -109,7 +111,7 @@ impl Principal {
     #[must_use]
     pub fn person(&self) -> Option<&str> {
         match self.kind {
-            PrincipalKind::Person => Some(&self.name),
+            PrincipalKind::Person | PrincipalKind::BreakGlass => Some(&self.name),
             PrincipalKind::Agent => self.owner.as_deref(),
             PrincipalKind::Unlisted => None,
         }
@@ -139,6 +141,7 @@ impl fmt::Display for Principal {
         match self.kind {
             PrincipalKind::Person => write!(f, "person `{}`", self.name),
             PrincipalKind::Agent => write!(f, "agent `{}`", self.name),
+            PrincipalKind::BreakGlass => write!(f, "break-glass key of `{}`", self.name),
             PrincipalKind::Unlisted => write!(f, "unlisted key `{}`", self.fingerprint),
         }
     }

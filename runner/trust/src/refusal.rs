@@ -3,6 +3,7 @@ use std::fmt;
 use countersign_model::documents::namespace;
 use countersign_model::{Digest, Role};
 
+use crate::break_glass::BreakGlassRefusal;
 use crate::demands::Unmet;
 use crate::grants::GrantMismatch;
 use crate::principal::Activity;
@@ -34,6 +35,8 @@ pub enum Signed {
     Resolution,
     /// A person's word on a run that waits for it.
     Confirmation,
+    /// A person's word that closes the review of a broken glass.
+    GlassReview,
     /// Something in another namespace.
     Other,
 }
@@ -51,6 +54,7 @@ impl Signed {
             namespace::STANDING_APPROVAL => Self::StandingApproval,
             namespace::RESOLUTION => Self::Resolution,
             namespace::CONFIRMATION => Self::Confirmation,
+            namespace::BREAK_GLASS_REVIEW => Self::GlassReview,
             _ => Self::Other,
         }
     }
@@ -69,6 +73,7 @@ impl fmt::Display for Signed {
             Self::StandingApproval => "standing approval",
             Self::Resolution => "resolution",
             Self::Confirmation => "confirmation",
+            Self::GlassReview => "word on the review of a broken glass",
             Self::Other => "document",
         })
     }
@@ -413,6 +418,17 @@ pub enum Refusal {
     /// Somebody else has to say what becomes of what a run left.
     #[error("{who} may not resolve what the run left: {why}")]
     MayNotResolve {
+        /// Who signed it.
+        who: String,
+        /// Why not.
+        why: String,
+    },
+    /// An approval by break-glass does not count.
+    #[error(transparent)]
+    BreakGlass(#[from] BreakGlassRefusal),
+    /// Somebody else has to review a broken glass.
+    #[error("{who} may not close the review of the broken glass: {why}")]
+    MayNotCloseReview {
         /// Who signed it.
         who: String,
         /// Why not.

@@ -245,6 +245,7 @@ pub(crate) fn derive(
                 standing.short(),
                 moment(terms.expires)
             ),
+            break_glass: None,
             derived: Some(Derived::Standing(standing)),
         },
     };

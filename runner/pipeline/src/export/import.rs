@@ -226,7 +226,7 @@ fn once(runner: &Runner, stored: &Stored, all: &[Given], papers: &[ImportedPaper
     let now = runner.decisive()?;
     let contains = containing(runner.registry());
     let case = stored.case(runner.policy(), &contains);
-    let starts = |given: &&Given| given.open(now) && case.enough(&given.approvers).is_ok();
+    let starts = |given: &&Given| given.open(now) && given.is_enough(&case);
     for paper in papers.iter().filter(|paper| paper.new) {
         let theirs: Vec<&Given> =
             all.iter().filter(starts).filter(|given| given.approvers.contains(&paper.by)).collect();

@@ -14,6 +14,10 @@ pub(crate) struct Book {
     names: BTreeSet<String>,
     /// By fingerprint.
     keys: BTreeMap<String, Principal>,
+    /// Keys that break the glass, by fingerprint: listed nowhere else.
+    glass: BTreeMap<String, Principal>,
+    /// What the secrets of those have in common, as in `secrets`.
+    glass_secrets: BTreeSet<Vec<u8>>,
     /// Whose each key is, by what one secret has in common under several kinds and applications.
     secrets: BTreeMap<Vec<u8>, String>,
     /// The people who may approve.
@@ -117,12 +121,46 @@ impl Book {
         Ok(())
     }
 
-    /// Whose key this is, where it is listed.
-    pub(super) fn principal(&self, fingerprint: &str) -> Option<&Principal> {
-        self.keys.get(fingerprint)
+    /// Takes in a key of a listed person that breaks the glass and does nothing else; gives its fingerprint.
+    pub(super) fn add_break_glass(&mut self, person: &str, line: &str) -> Result<String, PolicyError> {
+        let name = excerpt(person, MAX_NAME);
+        let theirs = |known: &&Principal| known.kind == PrincipalKind::Person && known.name == person;
+        let Some(owner) = self.keys.values().find(theirs).cloned() else {
+            return Err(PolicyError::UnknownPerson {
+                of: excerpt(line, 80),
+                role: "whose break-glass key is",
+                person: name,
+            });
+        };
+        let key = PublicKey::from_openssh(line).map_err(|error| PolicyError::Key { name: name.clone(), error })?;
+        let fingerprint = key.fingerprint().to_owned();
+        if let Some(first) = self.principal(&fingerprint) {
+            return Err(PolicyError::DuplicateKey { fingerprint, first: first.name.clone(), second: name });
+        }
+        let secret = key.secret();
+        if let Some(first) = self.secrets.insert(secret.clone(), name.clone()) {
+            return Err(PolicyError::SameSecret { fingerprint, first, second: name });
+        }
+        self.glass_secrets.insert(secret);
+        let rights = BTreeSet::new();
+        let principal =
+            Principal { fingerprint: fingerprint.clone(), kind: PrincipalKind::BreakGlass, rights, ..owner };
+        self.glass.insert(fingerprint.clone(), principal);
+        Ok(fingerprint)
     }
 
-    /// Every principal with each of its keys, by fingerprint.
+    /// Whose break-glass key has this secret, perhaps under another kind or application.
+    pub(super) fn breaks_glass(&self, key: &PublicKey) -> Option<&str> {
+        let secret = key.secret();
+        self.glass_secrets.contains(&secret).then(|| self.secrets.get(&secret).map(String::as_str))?
+    }
+
+    /// Whose key this is, where it is listed.
+    pub(super) fn principal(&self, fingerprint: &str) -> Option<&Principal> {
+        self.keys.get(fingerprint).or_else(|| self.glass.get(fingerprint))
+    }
+
+    /// Every principal with each of its keys, by fingerprint; those that break the glass are not among them.
     pub(super) fn principals(&self) -> impl Iterator<Item = &Principal> {
         self.keys.values()
     }

@@ -10,8 +10,8 @@ use crate::text::{length, moment};
 /// One entry of a policy, as people read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyEntry {
-    /// What it is: `policy`, `roots`, `approval`, `proposals`, `unattended`, `person`, `agent`, `rule`, `ceiling`, `quorum`, `freeze` or
-    /// `revocation`.
+    /// What it is: `policy`, `roots`, `approval`, `proposals`, `unattended`, `person`, `agent`, `rule`, `ceiling`, `quorum`,
+    /// `break-glass`, `freeze` or `revocation`.
     pub section: &'static str,
     /// Its name there.
     pub name: String,
@@ -81,6 +81,9 @@ impl Policy {
         }
         for quorum in &self.quorums {
             add("quorum", quorum.name(), quorum.says());
+        }
+        for table in &self.break_glass {
+            add("break-glass", table.name(), table.says());
         }
         for freeze in &self.freezes {
             add("freeze", freeze.name(), freeze.says());

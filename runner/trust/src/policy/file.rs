@@ -42,6 +42,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) ceilings: Vec<Ceiling>,
     pub(super) quorums: Vec<Quorum>,
+    #[serde(default, rename = "break-glass")]
+    pub(super) break_glass: Vec<BreakGlass>,
     #[serde(default)]
     pub(super) freezes: Vec<Freeze>,
     #[serde(default)]
@@ -234,6 +236,48 @@ pub(super) struct Quorum {
     pub(super) targets_over: Option<u64>,
     /// Condition: the plans change more subjects than this, on all targets together.
     pub(super) subjects_over: Option<u64>,
+}
+
+/// Who may act at once where the people that quorums and rules ask for cannot be had: with keys of their own, on these targets,
+/// within these grants, for a short time. A notice is given first, and a review stays open until somebody closes it.
+/// Rules, ceilings, revocations and denials hold as ever, and so do sandbox, journal and audit log.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct BreakGlass {
+    /// As a rule's.
+    pub(super) name: String,
+    /// As a rule's: each target of such an approval.
+    pub(super) targets: Vec<Pattern>,
+    /// Each grant of such an approval must be inside one of these.
+    pub(super) grants: Vec<Grant>,
+    /// The longest time for which such an approval may be good: at most `24h`, and at most what `[approval]` says.
+    pub(super) max_validity: String,
+    /// The keys that break it, each with the person whose it is. They do nothing else, and stand nowhere else.
+    pub(super) keys: Vec<BreakGlassKey>,
+    /// How many people must sign: 1 to as many as have a key here. Neither the proposer counts, nor who answers for it or
+    /// enrolled it.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1))]
+    pub(super) people: u64,
+    /// As a quorum's.
+    #[serde(default)]
+    pub(super) touch: bool,
+    /// As a quorum's.
+    #[serde(default)]
+    pub(super) pin: bool,
+    /// Whether a run by such an approval begins in a freeze too.
+    #[serde(default)]
+    pub(super) through_freezes: bool,
+}
+
+/// A key that breaks the glass.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BreakGlassKey {
+    /// A person of `[[people]]`, by name.
+    pub(super) person: String,
+    /// A public key, as a person's.
+    pub(super) key: String,
 }
 
 /// A time in which no run begins. What is under way then goes on, and is rolled back where it fails.

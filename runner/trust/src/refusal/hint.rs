@@ -15,6 +15,7 @@ impl Refusal {
             | Self::QuorumNotReached { .. }
             | Self::SignedApart { .. }
             | Self::NotUnattended { .. }
+            | Self::BreakGlass(_)
             | Self::UnknownApprover { .. }
             | Self::MayNotApprove { .. }
             | Self::OwnProposal { .. }
@@ -146,6 +147,11 @@ impl Refusal {
             Self::MayNotResolve { .. } => {
                 "nothing changed; have it resolved by somebody whom the trust policy lists with may = [\"approve\"], and who \
                  neither proposed the run nor owns the agent that did"
+            }
+            Self::BreakGlass(refusal) => refusal.hint(),
+            Self::MayNotCloseReview { .. } => {
+                "nothing changed; have it closed by somebody whom the trust policy lists with may = [\"approve\"], and who neither \
+                 broke the glass nor proposed it nor owns the agent that did"
             }
             Self::OwnProposal { .. } => "have it approved by somebody who did not propose it",
             Self::OtherStatement { .. }

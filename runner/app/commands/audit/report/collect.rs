@@ -1,6 +1,6 @@
 //! What the log says, put together by change and by who asked for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_pipeline::Runner;
 use countersign_trust::Policy;
@@ -65,6 +65,10 @@ pub(super) struct Collected {
     outcomes: BTreeMap<String, Entry>,
     /// How many of what a run left were closed since, by run.
     resolved: BTreeMap<String, u64>,
+    /// Every signature that ever broke the glass: of one of before the review may be open still.
+    broken: Vec<Entry>,
+    /// The words that closed such reviews, by the approval.
+    reviewed: BTreeMap<String, Entry>,
 }
 
 impl Collected {
@@ -91,6 +95,8 @@ impl Collected {
             "proposal" => _ = self.proposals.insert(entry.text("proposal").to_owned(), entry),
             "approval" => self.approvals.push(entry),
             "standing-approval" => self.standing.push(entry),
+            "break-glass" => self.broken.push(entry),
+            "break-glass-reviewed" => _ = self.reviewed.insert(entry.text("manifest").to_owned(), entry),
             "authorized" => self.began.push(entry),
             "resolved" if entry.text("outcome") == "closed" => {
                 *self.resolved.entry(entry.text("run").to_owned()).or_default() += 1;
@@ -128,6 +134,11 @@ impl Collected {
                     .map(|entry| entry.line(&["proposal", "document", "person", "reason"]))
                     .collect(),
             },
+            Section {
+                key: "break_glass",
+                title: "Broken glass, and its reviews",
+                lines: self.late_glass().map(|broken| self.glass(broken)).collect(),
+            },
             Section { key: "open", title: "Open", lines: self.open() },
             Section { key: "agents", title: "Who proposed", lines: self.agents(policy) },
         ]
@@ -149,7 +160,10 @@ impl Collected {
             manifest == run.text("manifest") || sources.iter().any(|source| source == manifest)
         };
         let once = self.standing.iter().filter(|standing| standing.text("document") == run.text("standing"));
-        let signed = self.approvals.iter().filter(of_run).chain(once);
+        if let Some(broken) = self.broken.iter().find(of_run) {
+            fields.insert("break_glass".to_owned(), broken.text("break-glass").into());
+        }
+        let signed = self.approvals.iter().chain(&self.broken).filter(of_run).chain(once);
         let reasons =
             signed.map(|approval| json!({ "person": approval.text("person"), "reason": approval.text("reason") }));
         fields.insert("reasons".to_owned(), Value::Array(reasons.collect()));
@@ -165,6 +179,33 @@ impl Collected {
 
     fn late_standing(&self) -> impl Iterator<Item = &Entry> {
         self.standing.iter().filter(|entry| entry.at() >= self.since)
+    }
+
+    /// What broke the glass in the time of the report, and before where nobody has reviewed it yet.
+    fn late_glass(&self) -> impl Iterator<Item = &Entry> {
+        self.broken.iter().filter(|broken| broken.at() >= self.since || self.is_unreviewed(broken))
+    }
+
+    fn is_unreviewed(&self, broken: &Entry) -> bool {
+        !self.reviewed.contains_key(broken.text("manifest"))
+    }
+
+    /// How many reviews are open: one for each approval, however many people signed it.
+    fn unreviewed(&self) -> usize {
+        let open = self.broken.iter().filter(|broken| self.is_unreviewed(broken));
+        open.map(|broken| broken.text("manifest")).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Who broke the glass and why, and who reviewed that.
+    fn glass(&self, broken: &Entry) -> Line {
+        let mut line = broken.line(&["break-glass", "proposal", "manifest", "person", "reason"]);
+        let reviewed = self.reviewed.get(broken.text("manifest"));
+        line.fields.insert("reviewed".to_owned(), reviewed.map(|word| moment(word.at())).into());
+        if let Some(word) = reviewed {
+            line.fields.insert("reviewed_by".to_owned(), word.text("person").into());
+            line.fields.insert("found".to_owned(), word.text("reason").into());
+        }
+        line
     }
 
     /// The runs that began or ended in the time of the report.
@@ -232,6 +273,8 @@ impl Collected {
             "proposals": self.proposals.values().filter(late).count(),
             "approvals": approvals.len(),
             "denials": self.denials.len(),
+            "break_glass": self.broken.iter().filter(late).count(),
+            "break_glass_reviews_open": self.unreviewed(),
             "refusals": self.refusals.len(),
             "runs": self.late_runs().count(),
             "unattended": self.late_runs().filter(|run| !run.text("standing").is_empty()).count(),
@@ -250,6 +293,24 @@ mod tests {
     #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
     use super::*;
+
+    /// A review is open however old it is, and told once it is closed in the time of the report.
+    #[test]
+    fn broken_glass_is_told_until_somebody_reviewed_it() {
+        let mut all = Collected { since: 100, ..Collected::default() };
+        let mut take = |body: Value| all.take(Entry { index: 0, body });
+        for (manifest, person, at) in [("a", "carol", 1), ("b", "carol", 2), ("b", "dave", 3), ("c", "carol", 150)] {
+            take(json!({ "kind": "break-glass", "manifest": manifest, "person": person, "at": at }));
+        }
+        take(json!({ "kind": "break-glass-reviewed", "manifest": "a", "person": "bob", "at": 50 }));
+        let told = |all: &Collected| all.late_glass().map(|one| one.text("manifest").to_owned()).collect::<Vec<_>>();
+        assert_eq!((told(&all).join(""), all.unreviewed()), ("bbc".to_owned(), 2));
+        for manifest in ["b", "c"] {
+            let body = json!({ "kind": "break-glass-reviewed", "manifest": manifest, "person": "bob", "at": 160 });
+            all.take(Entry { index: 0, body });
+        }
+        assert_eq!((told(&all).join(""), all.unreviewed()), ("c".to_owned(), 0));
+    }
 
     /// What is open is open whenever it began, until somebody closes the last of it.
     #[test]
