@@ -59,9 +59,9 @@ impl Ended {
         let database = rusqlite::Connection::open(state.dir().join("countersign.db")).expect("the database");
         let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
             INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan, guards,
-                              outcome, reason, report, finished, settled)
+                              outcome, reason, report, finished, settled, actor)
             SELECT printf('r-%012x', i), ?2, ?3, ?4, 'target-' || (i % 100), '[]', 1, i, '{}', '[]',
-                   'committed', 'check and guards hold', '{}', i, 1 FROM n";
+                   'committed', 'check and guards hold', '{}', i, 1, 'bench' FROM n";
         let bundle = Digest::of(b"bundle").to_string();
         database.execute(sql, (count, proposal.to_string(), manifest.to_string(), bundle)).expect("the runs are there");
         let start = RunStart {
@@ -74,6 +74,7 @@ impl Ended {
             at: 2,
             plan: &Plan::default(),
             guards: &[],
+            actor: "bench".into(),
         };
         let dead = state.runs().begin(start).expect("a run").run().to_owned();
         Self { state, dead, _place: place }

@@ -84,6 +84,7 @@ impl Run {
             at: 2,
             plan: &plan,
             guards: &[],
+            actor: "bench".into(),
         };
         let journal = state.runs().begin(start).expect("a run");
         let live = Live::new(journal, Mode::Scoped, &plan, Box::new(Never), Arc::default());

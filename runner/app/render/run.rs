@@ -25,6 +25,9 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
         writeln!(text, "approval not independent: the proposer's key is in no trust policy")?;
     }
     writeln!(text, "approved by: {}", report.approvers.join(", "))?;
+    if let Some(actor) = &report.actor {
+        writeln!(text, "started by: {}", visible(actor))?;
+    }
     if let Some(confirmation) = &report.confirmation {
         let what = match (&confirmation.by, report.outcome) {
             (Some(by), Outcome::Committed) => format!("given by {by}"),
@@ -199,6 +202,9 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
     }
     if !run.approvers.is_empty() {
         writeln!(text, "approved {}", run.approvers.join(", "))?;
+    }
+    if let Some(actor) = &run.actor {
+        writeln!(text, "by       {}", visible(actor))?;
     }
     if let Some(undone) = &run.undoes {
         writeln!(text, "undoes   {undone}")?;

@@ -10,12 +10,14 @@ use crate::{Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
 
 mod lineage;
 mod resolution;
+mod run_order;
 mod standing;
 
 pub use lineage::{
     ArgumentDifference, ChangeDifference, Differs, GrantDifference, RevisionStanding, TargetDifference, UndoStanding,
 };
 pub use resolution::{OpenSubject, ResolutionDocument, Way};
+pub use run_order::RunOrderDocument;
 pub use standing::{Configured, EarlierRun, Found, GuardState, ProposalRun, StandingDocument, TargetStanding};
 
 /// The version of the documents below.
@@ -337,6 +339,8 @@ pub mod namespace {
     pub const STANDING: &str = "standing@countersign";
     /// [`ResolutionDocument`](super::ResolutionDocument).
     pub const RESOLUTION: &str = "resolution@countersign";
+    /// [`RunOrderDocument`](super::RunOrderDocument).
+    pub const RUN: &str = "run@countersign";
     /// The trust policy, which is TOML.
     pub const TRUST_POLICY: &str = "trust-policy@countersign";
 }

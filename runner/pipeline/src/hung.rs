@@ -120,6 +120,7 @@ impl CallWatch {
             guards: Vec::new(),
             approvers: record.as_ref().map(|run| run.approvers.clone()).unwrap_or_default(),
             independent: record.as_ref().is_some_and(|run| run.independent),
+            actor: record.and_then(|run| run.actor),
             rollback_owner: known.rollback_owner,
             open: Vec::new(),
             lowered: Vec::new(),

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod actor;
 mod approval;
 mod approve;
 mod audit;
@@ -60,6 +61,7 @@ mod waiting;
 mod withhold;
 mod witness;
 
+pub use actor::Actor;
 pub use approve::{ApprovalTerms, Approved, deny, draft_approval, given_approval, keep_approval, sign_approval};
 pub use audit::{log_origin, log_verifier};
 pub use before::Before;

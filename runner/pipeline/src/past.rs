@@ -286,6 +286,7 @@ mod tests {
             guards: guard(),
             approvers: Vec::new(),
             independent: true,
+            actor: None,
             rollback_owner: "alice".to_owned(),
             lowered: Vec::new(),
             undoes: None,

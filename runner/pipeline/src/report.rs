@@ -48,6 +48,9 @@ pub struct RunReport {
     pub approvers: Vec<String>,
     /// Whether the approval can be shown to be independent of the proposer.
     pub independent: bool,
+    /// Who started it: a name of the trust policy where they signed for it, else `local user NAME (uid N)`; none where it is
+    /// not known.
+    pub actor: Option<String>,
     /// Who answers for the target if it is not restored.
     pub rollback_owner: String,
     /// What the kernel lacked of what holds a step's process, which the configuration allowed: `landlock`, `seccomp`.

@@ -57,7 +57,7 @@ mod watch;
 
 pub use approvals::{Approval, Approvals, Denial, KeptFiles, MAX_SIGNATURES};
 pub use audit::{AUDIT, Audit, CHECKPOINT, Entry, LogHead, LogKey, LoggedEntry, Published, WITNESSED};
-pub use begin::{BeginError, Hold, Refusal, RunStart};
+pub use begin::{BeginError, Hold, Refusal, RunActor, RunStart, SignedRunOrder, run_name};
 pub use blobs::{FileBlobs, INLINE_LIMIT, MAX_BLOB, MAX_STREAM, RunBlobs};
 pub use changes::{ChangeState, JournaledChange};
 pub use clock::{Clock, MAX_STEP_BACK};

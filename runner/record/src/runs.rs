@@ -44,6 +44,8 @@ pub struct RunRecord {
     pub undone_by: Option<String>,
     /// Its waiting for a person's word, where it ever waited for one.
     pub waiting: Option<Waiting>,
+    /// Who started it, or would have where it was refused; none where that cannot be told.
+    pub actor: Option<String>,
 }
 
 /// A run's waiting for a person's word.
@@ -102,7 +104,7 @@ const NAMES: Names = Names {
 const COLUMNS: &str = "id, proposal, manifest, bundle, target, approvers, independent, started, rollback, outcome,
     reason, finished, undoes,
     (SELECT u.id FROM runs u WHERE u.undoes = runs.id AND u.outcome = 'committed') AS undone_by,
-    waiting_since, waiting_until, kept";
+    waiting_since, waiting_until, kept, actor";
 
 impl Runs<'_> {
     /// The run on a target whose process ended before it did, if there is one.
@@ -320,6 +322,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         undoes: row.get(12)?,
         undone_by: row.get(13)?,
         waiting: waiting(row, 14)?,
+        actor: row.get(17)?,
     })
 }
 

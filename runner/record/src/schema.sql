@@ -88,10 +88,12 @@ CREATE TABLE runs (
     waiting_since INTEGER,                              -- from when and until when it waits for a person's word, or did
     waiting_until INTEGER,
     kept TEXT,                                          -- why what it changed stays, once that was decided: it commits
+    actor TEXT,                                         -- who started it; none where a refused order was nobody's who could be told
     CHECK ((outcome IS NULL) = (finished IS NULL)),
     CHECK ((waiting_since IS NULL) = (waiting_until IS NULL)),
     CHECK (kept IS NULL OR waiting_until IS NOT NULL),
-    CHECK (manifest IS NOT NULL OR outcome = 'refused')
+    CHECK (manifest IS NOT NULL OR outcome = 'refused'),
+    CHECK (actor IS NOT NULL OR outcome = 'refused')
 ) STRICT;
 CREATE UNIQUE INDEX one_open_run_per_target ON runs (target) WHERE outcome IS NULL;
 -- What recovery looks for: it must not grow with the runs that ended well.
@@ -101,6 +103,13 @@ CREATE INDEX runs_by_time ON runs (started);
 CREATE INDEX runs_by_manifest ON runs (manifest);
 CREATE INDEX runs_by_bundle ON runs (bundle, started);
 CREATE INDEX runs_by_proposal ON runs (proposal, started);
+
+-- What was signed by whoever started a run, where they signed for it.
+CREATE TABLE run_orders (
+    run TEXT PRIMARY KEY REFERENCES runs (id),
+    document BLOB NOT NULL,
+    signature TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Who took a target's lock last. Whether somebody has it still, the lock tells.
 CREATE TABLE holds (

@@ -72,6 +72,7 @@ pub struct Policy {
     max_validity_ms: u64,
     max_uses: u32,
     per_hour: u64,
+    runs_signed: bool,
     scoped: bool,
     demands: Demands,
     book: Book,
@@ -163,6 +164,7 @@ impl Policy {
             max_validity_ms: u64::try_from(max_validity.as_millis()).unwrap_or(0),
             max_uses,
             per_hour: file.proposals.per_hour,
+            runs_signed: file.runs.signed,
             scoped: file.approval.scoped,
             demands,
             book,
@@ -265,6 +267,12 @@ impl Policy {
     #[must_use]
     pub const fn proposals_per_hour(&self) -> u64 {
         self.per_hour
+    }
+
+    /// Whether each run must be started with a person's signature.
+    #[must_use]
+    pub const fn runs_must_be_signed(&self) -> bool {
+        self.runs_signed
     }
 
     /// What every signature must show of how it was made.

@@ -32,6 +32,8 @@ pub enum Signed {
     Resolution,
     /// A person's word on a run that waits for it.
     Confirmation,
+    /// A person's word that a run begins.
+    Run,
     /// Something in another namespace.
     Other,
 }
@@ -48,6 +50,7 @@ impl Signed {
             namespace::STANDING => Self::Standing,
             namespace::RESOLUTION => Self::Resolution,
             namespace::CONFIRMATION => Self::Confirmation,
+            namespace::RUN => Self::Run,
             _ => Self::Other,
         }
     }
@@ -65,6 +68,7 @@ impl fmt::Display for Signed {
             Self::Standing => "standing of the targets",
             Self::Resolution => "resolution",
             Self::Confirmation => "confirmation",
+            Self::Run => "order of the run",
             Self::Other => "document",
         })
     }
@@ -475,6 +479,27 @@ pub enum Refusal {
     MayNotConfirm {
         /// The signer.
         who: String,
+    },
+    /// A run was ordered by somebody who does not start it.
+    #[error("{who} may not start this run: {why}")]
+    MayNotRun {
+        /// Who signed the order.
+        who: String,
+        /// Why not.
+        why: String,
+    },
+    /// A run was ordered without a signature, where the trust policy wants one.
+    #[error("nobody signed for this run, and the trust policy wants somebody to: `signed` under `[runs]`")]
+    RunNotSigned,
+    /// An order is of another run.
+    #[error("the order is of another {what}: it names `{found}`, and this is `{expected}`")]
+    OtherOrder {
+        /// What differs.
+        what: &'static str,
+        /// What the order names.
+        found: String,
+        /// What it is to be of.
+        expected: String,
     },
     /// A confirmation is of another run, or of another use of it.
     #[error("the confirmation is of another {what}: it names `{found}`, and this is `{expected}`")]

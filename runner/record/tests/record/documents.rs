@@ -100,8 +100,13 @@ fn proposals_wait_until_somebody_acts() {
     assert_eq!(pending(0), 2);
     run.state.approvals().add_denial(&second, b"no", "signed", &[]).expect("denied");
     assert_eq!(pending(0), 1);
-    let refusal =
-        countersign_record::Refusal { proposal: &run.proposal, target: "web-1", reason: "drifted", at: 3_000 };
+    let refusal = countersign_record::Refusal {
+        proposal: &run.proposal,
+        target: "web-1",
+        reason: "drifted",
+        at: 3_000,
+        actor: None,
+    };
     run.state.runs().refuse(refusal).expect("refused");
     assert_eq!(pending(0), 1, "a refusal changes nothing");
     let journal = run.begin(1).expect("begins");

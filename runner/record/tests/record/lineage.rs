@@ -1,7 +1,9 @@
 //! Proposals that take the place of others, and runs that undo others.
 
-use countersign_model::{Digest, Outcome};
-use countersign_record::{BeginError, Lineage, PendingBounds, RecordError, Refusal, State, proposal_name};
+use countersign_model::{Digest, Outcome, Plan};
+use countersign_record::{
+    BeginError, Lineage, PendingBounds, RecordError, Refusal, RunActor, RunStart, SignedRunOrder, State, proposal_name,
+};
 use serde_json::json;
 
 use crate::support::{TARGET, begin, fixture, new_proposal};
@@ -50,6 +52,39 @@ fn a_proposal_is_superseded_once_and_can_no_longer_begin() {
 }
 
 #[test]
+fn what_was_signed_for_a_run_begins_one() {
+    let run = fixture();
+    let plan = Plan::default();
+    let signed = SignedRunOrder { run: "r-0123456789ab", key: "SHA256:key", document: b"{}", signature: "signed" };
+    let start = RunStart {
+        proposal: &run.proposal,
+        manifest: &run.manifest,
+        target: TARGET,
+        max_uses: 9,
+        approvers: &[],
+        independent: true,
+        at: 2_000,
+        plan: &plan,
+        guards: &[],
+        actor: RunActor { name: "alice", order: Some(signed) },
+    };
+    let mut journal = run.state.runs().begin(start).expect("begun");
+    assert_eq!(journal.run(), "r-0123456789ab");
+    journal.finish(Outcome::Committed, "it holds", &json!({}), 3_000).expect("finished");
+    drop(journal);
+    assert_eq!(run.state.runs().get("r-0123456789ab").expect("a run").actor.as_deref(), Some("alice"));
+    match run.state.runs().begin(start) {
+        Err(BeginError::Begun { run }) => assert_eq!(run, "r-0123456789ab"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(run.state.runs().uses(&run.manifest, TARGET).expect("counted"), 1);
+    let sql = "SELECT document, signature FROM run_orders";
+    let kept: (Vec<u8>, String) =
+        run.second().query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("it is kept, once");
+    assert_eq!(kept, (b"{}".to_vec(), "signed".to_owned()));
+}
+
+#[test]
 fn a_run_is_undone_once() {
     let run = fixture();
     let mut journal = run.begin(1).expect("begun");
@@ -75,7 +110,7 @@ fn a_run_is_undone_once() {
     assert_eq!((found.undoes, found.undone_by.as_deref()), (None, Some(second.as_str())));
     assert_eq!(run.state.runs().get(&second).expect("the run").undoes.as_deref(), Some(first.as_str()));
 
-    let refused = Refusal { proposal: &proposals[1], target: TARGET, reason: "it was undone", at: 6_000 };
+    let refused = Refusal { proposal: &proposals[1], target: TARGET, reason: "it was undone", at: 6_000, actor: None };
     let refused = run.state.runs().refuse(refused).expect("recorded");
     let refused = run.state.runs().get(&refused).expect("the run");
     assert_eq!(refused.undoes.as_deref(), Some(first.as_str()), "what it was to undo, too");

@@ -62,6 +62,7 @@ impl Fixture {
             at: 2_000,
             plan: &plan,
             guards: &[],
+            actor: "alice".into(),
         };
         self.state.runs().begin_held(start, hold)
     }
@@ -93,6 +94,7 @@ pub(crate) fn begin(
         at: 2_000,
         plan: &Plan::default(),
         guards: &[],
+        actor: "alice".into(),
     })
 }
 

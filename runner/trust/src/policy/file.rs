@@ -33,6 +33,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) proposals: Proposals,
     #[serde(default)]
+    pub(super) runs: Runs,
+    #[serde(default)]
     pub(super) people: Vec<Person>,
     #[serde(default)]
     pub(super) agents: Vec<Agent>,
@@ -88,6 +90,16 @@ impl Default for Proposals {
     fn default() -> Self {
         Self { per_hour: per_hour() }
     }
+}
+
+/// How runs are started.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Runs {
+    /// Whether each run is started with a person's signature: `run --key`. Otherwise it may name the local user alone, as
+    /// the kernel tells it.
+    #[serde(default)]
+    pub(super) signed: bool,
 }
 
 /// How far an approval reaches.

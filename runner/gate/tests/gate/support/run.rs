@@ -97,6 +97,7 @@ impl Run {
             at: 2_000,
             plan,
             guards: &[],
+            actor: "alice".into(),
         };
         let journal = state.runs().begin(start).expect("the run begins");
         let id = journal.run().to_owned();
