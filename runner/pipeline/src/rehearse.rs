@@ -66,7 +66,7 @@ pub fn rehearse_for(
     reader: &Reader,
     request: &RehearsalRequest<'_>,
 ) -> Result<Rehearsed, PipelineError> {
-    reader.may(runner, Activity::Propose, request.name, request.grants)?;
+    reader.begin(runner, Activity::Propose, request.name, request.grants)?;
     rehearse(runner, request)
 }
 

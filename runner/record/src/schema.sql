@@ -23,6 +23,15 @@ CREATE TABLE evidence (
 ) STRICT;
 CREATE INDEX evidence_by_target ON evidence (target, at);
 
+-- Who began to look at a target within the last hour; older rows are removed by whoever looks next.
+CREATE TABLE looks (
+    position INTEGER PRIMARY KEY,
+    principal TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX looks_by_principal ON looks (principal, at);
+CREATE INDEX looks_by_time ON looks (at);
+
 CREATE TABLE rehearsals (
     digest TEXT PRIMARY KEY CHECK (length(digest) = 71),
     document BLOB NOT NULL,

@@ -10,7 +10,7 @@ use crate::text::{length, moment};
 /// One entry of a policy, as people read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyEntry {
-    /// What it is: `policy`, `roots`, `approval`, `proposals`, `runs`, `person`, `agent`, `rule`, `ceiling`, `quorum`, `freeze` or
+    /// What it is: `policy`, `roots`, `approval`, `proposals`, `investigations`, `runs`, `person`, `agent`, `rule`, `ceiling`, `quorum`, `freeze` or
     /// `revocation`.
     pub section: &'static str,
     /// Its name there.
@@ -51,6 +51,7 @@ impl Policy {
         add("approval", "max-uses", self.max_uses.to_string());
         add("approval", "scoped", if self.scoped { "allowed" } else { "not allowed" }.to_owned());
         add("proposals", "per-hour", self.per_hour.to_string());
+        add("investigations", "per-hour", self.looks_per_hour.to_string());
         add("runs", "signed", if self.runs_signed { "always" } else { "where somebody signs" }.to_owned());
         // People first, each with all of their keys.
         let mut named: BTreeMap<(bool, &str), Vec<&Principal>> = BTreeMap::new();

@@ -33,6 +33,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) proposals: Proposals,
     #[serde(default)]
+    pub(super) investigations: Investigations,
+    #[serde(default)]
     pub(super) runs: Runs,
     #[serde(default)]
     pub(super) people: Vec<Person>,
@@ -89,6 +91,27 @@ const fn per_hour() -> u64 {
 impl Default for Proposals {
     fn default() -> Self {
         Self { per_hour: per_hour() }
+    }
+}
+
+/// How often targets are looked at.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Investigations {
+    /// How many reads, investigations and rehearsals one person or agent may begin in an hour with its key; keys that are not
+    /// listed begin as many together.
+    #[serde(default = "looks_per_hour")]
+    #[schemars(range(min = 1, max = MAX_PER_HOUR))]
+    pub(super) per_hour: u64,
+}
+
+const fn looks_per_hour() -> u64 {
+    1200
+}
+
+impl Default for Investigations {
+    fn default() -> Self {
+        Self { per_hour: looks_per_hour() }
     }
 }
 
