@@ -70,6 +70,8 @@ impl Run {
             created: 1,
             expires: 9,
             evidence: &[],
+            fix: None,
+            subjects: &[],
         };
         let proposal = state.proposals().add(new).expect("a proposal");
         let manifest = state.approvals().add_manifest(&proposal, b"{}").expect("a manifest");

@@ -18,7 +18,9 @@ pub use lineage::{
 };
 pub use resolution::{OpenSubject, ResolutionDocument, Way};
 pub use run_order::RunOrderDocument;
-pub use standing::{Configured, EarlierRun, Found, GuardState, ProposalRun, StandingDocument, TargetStanding};
+pub use standing::{
+    Configured, DeniedBefore, EarlierRun, Found, GuardState, ProposalRun, SameSubject, StandingDocument, TargetStanding,
+};
 
 /// The version of the documents below.
 pub const DOCUMENT_VERSION: u32 = 1;

@@ -7,7 +7,7 @@ use countersign_bundle::Bundle;
 use countersign_capability::{Blobs, Phase, Protected, Registry};
 use countersign_gate::{Calls, Sessions};
 use countersign_model::documents::{ProposalRun, RehearsalDocument, namespace};
-use countersign_model::{Digest, Evidence, Grant};
+use countersign_model::{Digest, Evidence, Grant, Role};
 use countersign_record::{
     BeginError, Hold, ImagesPlace, Journal, KeptFiles, Lineage, NewProposal, RecordError, RehearsalBlobs, RunStart,
     State, Unfinished, Wanted,
@@ -337,6 +337,8 @@ impl Runner {
             created: drafted.document.created,
             expires: drafted.document.expires,
             evidence: &evidence.into_iter().collect::<Vec<_>>(),
+            fix: drafted.document.steps.get(&Role::Fix),
+            subjects: &crate::denied_before::subjects(&drafted.rehearsals),
         };
         let undoes = drafted.document.undoes.as_ref().map(|undoes| undoes.run.as_str());
         let lineage = Lineage { revises: drafted.document.revises.as_ref(), undoes };

@@ -73,7 +73,9 @@ pub use looks::Looks;
 pub use names::proposal_name;
 pub use pauses::{NewPause, Paused, Pauses};
 pub use policies::{AcceptedPolicy, Policies};
-pub use proposals::{Lineage, NewProposal, PendingBounds, ProposalRecord, ProposalSummary, Proposals};
+pub use proposals::{
+    DeniedLike, Lineage, NewProposal, PendingBounds, PlannedSubject, ProposalRecord, ProposalSummary, Proposals,
+};
 pub use recovery::{TakenOver, Unsettled};
 pub use rehearsals::{RehearsalRecord, Rehearsals};
 pub use resolutions::{NewResolution, Resolution, Resolving};

@@ -47,11 +47,21 @@ CREATE TABLE proposals (
     document BLOB NOT NULL,
     signature TEXT NOT NULL,
     revises TEXT REFERENCES proposals (digest),         -- the proposal that it takes the place of
-    undoes TEXT REFERENCES runs (id)                    -- the run that it undoes
+    undoes TEXT REFERENCES runs (id),                   -- the run that it undoes
+    fix TEXT                                            -- the digest of its fix
 ) STRICT;
 CREATE INDEX proposals_by_time ON proposals (created);
 CREATE INDEX proposals_by_proposer ON proposals (proposer, created);
 CREATE UNIQUE INDEX one_revision_per_proposal ON proposals (revises) WHERE revises IS NOT NULL;
+
+-- What a proposal's plans change by their forward parts: what makes two proposals alike.
+CREATE TABLE proposal_subjects (
+    proposal TEXT NOT NULL REFERENCES proposals (digest),
+    target TEXT NOT NULL,
+    capability TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    PRIMARY KEY (proposal, target, capability, subject)
+) STRICT, WITHOUT ROWID;
 
 -- What a proposal cites, and what was recorded in its rehearsals.
 CREATE TABLE proposal_evidence (

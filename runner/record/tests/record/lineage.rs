@@ -2,7 +2,8 @@
 
 use countersign_model::{Digest, Outcome, Plan};
 use countersign_record::{
-    BeginError, Lineage, PendingBounds, RecordError, Refusal, RunActor, RunStart, SignedRunOrder, State, proposal_name,
+    BeginError, Lineage, NewProposal, PendingBounds, PlannedSubject, RecordError, Refusal, RunActor, RunStart,
+    SignedRunOrder, State, proposal_name,
 };
 use serde_json::json;
 
@@ -49,6 +50,52 @@ fn a_proposal_is_superseded_once_and_can_no_longer_begin() {
     let manifest = approved(&run.state, &new);
     begin(&run.state, TARGET, &new, &manifest, 1).expect("the one that stands begins");
     assert!(revise(&run.state, b"{\"proposal\":4}", &Digest::of(b"none")).is_err(), "there is no such proposal");
+}
+
+/// A proposal of its own bundle and fix, that changes these subjects of `web-1`.
+fn proposed(state: &State, number: u8, bundle: u8, fix: u8, target: &str, subjects: &[&str]) -> Digest {
+    let planned = |subject: &&str| PlannedSubject {
+        target: target.to_owned(),
+        capability: "files".to_owned(),
+        subject: (*subject).to_owned(),
+    };
+    let (bundle, fix) = (Digest::of(&[b'b', bundle]), Digest::of(&[b'f', fix]));
+    let document = format!("{{\"like\":{number}}}");
+    let new = NewProposal {
+        bundle: &bundle,
+        fix: Some(&fix),
+        subjects: &subjects.iter().map(planned).collect::<Vec<_>>(),
+        ..new_proposal(document.as_bytes(), &[])
+    };
+    state.proposals().add(new).expect("added")
+}
+
+#[test]
+fn a_proposal_is_like_denied_ones_of_its_bundle_its_fix_or_its_subjects() {
+    let run = fixture();
+    let state = &run.state;
+    let deny = |proposal: &Digest| {
+        let document = proposal.to_string();
+        state.approvals().add_denial(proposal, document.as_bytes(), "signed", &[]).expect("denied");
+    };
+    let like = |proposal: &Digest, most: usize| state.proposals().denied_like(proposal, most).expect("read");
+    let bundle = proposed(state, 1, 1, 1, "web-1", &["/etc/a"]);
+    let fix = proposed(state, 2, 2, 3, "web-2", &["/etc/a"]);
+    let subject = proposed(state, 3, 4, 4, "web-1", &["/etc/a", "/etc/b", "/etc/c"]);
+    let other = proposed(state, 4, 5, 5, "web-2", &["/etc/b", "/etc/c"]);
+    let new = proposed(state, 5, 1, 3, "web-1", &["/etc/b", "/etc/c"]);
+    assert_eq!(like(&new, 9), []);
+    [&subject, &other, &fix, &bundle, &new].into_iter().for_each(deny);
+    let found = like(&new, 9);
+    let names: Vec<_> = found.iter().map(|like| like.proposal).collect();
+    // The latest denial first; neither itself nor what changes the like on another target.
+    assert_eq!(names, [bundle, fix, subject]);
+    assert_eq!((found[0].bundle, found[0].fix, found[0].subjects.len()), (true, false, 0));
+    assert_eq!((found[1].bundle, found[1].fix, found[1].subjects.len()), (false, true, 0));
+    assert_eq!((found[2].bundle, found[2].fix), (false, false));
+    let subjects: Vec<_> = found[2].subjects.iter().map(|planned| planned.subject.as_str()).collect();
+    assert_eq!(subjects, ["/etc/b", "/etc/c"]);
+    assert_eq!(like(&new, 1).len(), 1);
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) fn new_proposal<'a>(document: &'a [u8], evidence: &'a [String]) -> Ne
         created: 1_000,
         expires: 9_000,
         evidence,
+        fix: None,
+        subjects: &[],
     }
 }
 

@@ -84,6 +84,8 @@ impl Run {
             created: 1_000,
             expires: 9_000,
             evidence: &[],
+            fix: None,
+            subjects: &[],
         };
         let proposal = state.proposals().add(new).expect("a proposal");
         let manifest = state.approvals().add_manifest(&proposal, b"{\"manifest\":1}").expect("a manifest");
