@@ -29,6 +29,7 @@ mod left;
 mod link;
 mod listing;
 mod locks;
+mod narrowed;
 mod order;
 mod past;
 mod paths;

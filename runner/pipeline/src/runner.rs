@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_bundle::Bundle;
 use countersign_capability::{Blobs, Phase, Protected, Registry};
@@ -73,6 +73,8 @@ pub struct Runner {
     interrupted: Arc<AtomicBool>,
     under_way: Arc<UnderWay>,
     calls: Arc<Calls>,
+    /// The narrowed approval manifests that were rehearsed by this process, and found good.
+    tried: Mutex<BTreeSet<Digest>>,
 }
 
 impl Runner {
@@ -107,6 +109,7 @@ impl Runner {
             interrupted: setup.interrupted,
             under_way: setup.under_way,
             calls: setup.calls,
+            tried: Mutex::default(),
         })
     }
 
@@ -229,6 +232,15 @@ impl Runner {
 
     pub(crate) fn note(&self, line: &str) {
         self.progress.note(line);
+    }
+
+    /// Whether this process rehearsed what the manifest of this digest narrows.
+    pub(crate) fn has_tried(&self, manifest: &Digest) -> bool {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).contains(manifest)
+    }
+
+    pub(crate) fn tried(&self, manifest: Digest) {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(manifest);
     }
 
     pub(crate) fn waits(&self, line: &str) {
