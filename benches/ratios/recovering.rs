@@ -52,6 +52,8 @@ impl Ended {
             created: 1,
             expires: 9,
             evidence: &[],
+            fix: None,
+            subjects: &[],
         };
         let proposal = state.proposals().add(new).expect("a proposal");
         let manifest = state.approvals().add_manifest(&proposal, b"{}").expect("a manifest");
@@ -59,9 +61,9 @@ impl Ended {
         let database = rusqlite::Connection::open(state.dir().join("countersign.db")).expect("the database");
         let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
             INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan, guards,
-                              outcome, reason, report, finished, settled)
+                              outcome, reason, report, finished, settled, actor)
             SELECT printf('r-%012x', i), ?2, ?3, ?4, 'target-' || (i % 100), '[]', 1, i, '{}', '[]',
-                   'committed', 'check and guards hold', '{}', i, 1 FROM n";
+                   'committed', 'check and guards hold', '{}', i, 1, 'bench' FROM n";
         let bundle = Digest::of(b"bundle").to_string();
         database.execute(sql, (count, proposal.to_string(), manifest.to_string(), bundle)).expect("the runs are there");
         let start = RunStart {
@@ -76,6 +78,7 @@ impl Ended {
             at: 2,
             plan: &Plan::default(),
             guards: &[],
+            actor: "bench".into(),
         };
         let dead = state.runs().begin(start).expect("a run").run().to_owned();
         Self { state, dead, _place: place }

@@ -70,6 +70,8 @@ impl Run {
             created: 1,
             expires: 9,
             evidence: &[],
+            fix: None,
+            subjects: &[],
         };
         let proposal = state.proposals().add(new).expect("a proposal");
         let manifest = state.approvals().add_manifest(&proposal, b"{}").expect("a manifest");
@@ -86,6 +88,7 @@ impl Run {
             at: 2,
             plan: &plan,
             guards: &[],
+            actor: "bench".into(),
         };
         let journal = state.runs().begin(start).expect("a run");
         let live = Live::new(journal, Mode::Scoped, &plan, Box::new(Never), Arc::default());

@@ -249,6 +249,16 @@ fn user_name(uid: u32) -> String {
     name.unwrap_or_else(|| uid.to_string())
 }
 
+/// Who runs this, as the kernel tells it. What the environment says of it, such as SUDO_UID, anybody can set.
+pub(crate) fn local_user() -> String {
+    let [real, effective] = [rustix::process::getuid(), rustix::process::geteuid()].map(rustix::process::Uid::as_raw);
+    let told = |uid| format!("{} (uid {uid})", user_name(uid));
+    if real == effective {
+        return format!("local user {}", told(real));
+    }
+    format!("local user {} as {}", told(real), told(effective))
+}
+
 /// The state directory that is meant.
 pub(crate) fn state_directory(global: &Global) -> anyhow::Result<PathBuf> {
     let named = match global.state.clone().or_else(|| named_by("COUNTERSIGN_STATE")) {

@@ -42,6 +42,13 @@ fn no_name_in_it_reaches_the_terminal_as_anything_else() {
     let file = elsewhere.export(&incident, &proposal);
     let run = |name: &str| serde_json::json!({ "run": name, "outcome": "committed", "target": "orders", "started": 0, "reason": "" });
 
+    let denied = |name: &str, by: &str, target: &str| {
+        serde_json::json!({
+            "proposal": name, "digest": format!("sha256:{}", "0".repeat(64)), "by": by, "at": 0, "reason": "",
+            "same_bundle": false, "same_fix": false, "same_subjects": [{ "target": target, "subject": "/etc/a" }], "subjects": 1
+        })
+    };
+
     // Signed again without an edit, it is taken: what is refused below is the name.
     let taken = forged(&elsewhere, &incident, &file, |standing| {
         standing["targets"][0]["found"]["guards"][0]["name"] = "another name".into();
@@ -51,13 +58,16 @@ fn no_name_in_it_reaches_the_terminal_as_anything_else() {
     let long = "x".repeat(300);
     for name in [NAME, "x\nmay be approved: yes", "x\u{9b}2J", "x\u{202e}y", long.as_str()] {
         type Edit<'a> = (&'a str, &'a dyn Fn(&mut Value));
-        let edits: [Edit<'_>; 8] = [
+        let edits: [Edit<'_>; 11] = [
             ("guard", &|standing| standing["targets"][0]["found"]["guards"][0]["name"] = name.into()),
             ("validator", &|standing| {
                 standing["targets"][0]["configured"]["validators"] = serde_json::json!([name]);
             }),
             ("superseded_by", &|standing| standing["superseded-by"] = name.into()),
             ("earlier run", &|standing| standing["earlier-runs"] = serde_json::json!([run(name)])),
+            ("denied", &|standing| standing["denied-before"] = serde_json::json!([denied(name, "alice", "orders")])),
+            ("denied by", &|standing| standing["denied-before"] = serde_json::json!([denied("p-1", name, "orders")])),
+            ("denied on", &|standing| standing["denied-before"] = serde_json::json!([denied("p-1", "alice", name)])),
             ("outcome", &|standing| {
                 standing["earlier-runs"] = serde_json::json!([run("r-1")]);
                 standing["earlier-runs"][0]["outcome"] = name.into();

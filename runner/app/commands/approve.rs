@@ -186,6 +186,13 @@ fn approved(papers: &Papers, kept: &Kept, hardware: Option<Hardware>) -> Done {
     let committed = noted(&mut notes, "the proposal's runs were not looked at", papers.committed());
     let scope = given.map(|given| scope(papers.stored(), &given.terms)).transpose();
     let scope = noted(&mut notes, "what is approved was not looked at", scope);
+    if papers.file().is_some()
+        && given.is_some_and(|given| given.terms.grants != papers.stored().proposal.document().grants)
+    {
+        notes.push(
+            "what was narrowed is rehearsed when it is imported, and kept where that gives the same plan".to_owned(),
+        );
+    }
     notes.extend(committed.iter().map(|run| format!("{run} was committed already: this allows another run")));
     for note in &notes {
         crate::output::note(note);

@@ -19,7 +19,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     let environment = Environment::open(global)?;
     let runs = environment.runner.runs(arguments.limit, &environment.targets)?;
-    let mut rows = vec![["RUN", "OUTCOME", "TARGET", "PROPOSAL", "STARTED", "REASON"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["RUN", "OUTCOME", "TARGET", "PROPOSAL", "STARTED", "BY", "REASON"].map(str::to_owned).to_vec()];
     for run in &runs {
         rows.push(vec![
             run.run.clone(),
@@ -27,6 +28,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
             run.target.clone(),
             run.proposal.clone(),
             moment(run.started),
+            countersign_model::text::excerpt(run.actor.as_deref().unwrap_or("unknown"), 40),
             countersign_model::text::excerpt(&said(run), 80),
         ]);
     }

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use countersign_model::documents::{RoleGrants, UndoStanding};
 use countersign_model::text::{excerpt, visible, visible_lines};
 use countersign_model::{Mode, Reversibility, Role, RollbackBy, Verdict};
-use countersign_pipeline::{MAX_EARLIER, Provenance, Review, TargetReview};
+use countersign_pipeline::{DeniedBefore, MAX_EARLIER, Provenance, Review, TargetReview};
 use countersign_sandbox::WASI_IS_INERT;
 use serde_json::{Value, json};
 
@@ -45,6 +45,7 @@ fn write(text: &mut String, review: &Review, named: &str, now: u64) -> std::fmt:
     if let Some(by) = &review.superseded_by {
         writeln!(text, "SUPERSEDED by {}: this can no longer be approved or run", visible(by))?;
     }
+    denied_before(text, &review.denied_before)?;
     if let Some(revision) = &review.revision {
         super::revision::write(text, revision)?;
     }
@@ -76,6 +77,37 @@ fn next(text: &mut String, review: &Review, named: &str, now: u64) -> std::fmt::
     };
     writeln!(text, "\nnext  countersign approve {named}{runner} --key FILE --reason TEXT")?;
     writeln!(text, "  or  countersign deny {named}{runner} --key FILE --reason TEXT")
+}
+
+/// What was denied and is like this, with what is alike.
+fn denied_before(text: &mut String, all: &[DeniedBefore]) -> std::fmt::Result {
+    if all.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "\nDENIED BEFORE, and like this")?;
+    for denied in all {
+        let by = denied.by.as_deref().map(|by| format!(" by {}", visible(by))).unwrap_or_default();
+        let at = denied.at.map(|at| format!(" at {}", moment(at))).unwrap_or_default();
+        writeln!(text, "  {} was denied{by}{at}: {}", visible(&denied.proposal), excerpt(&denied.reason, 500))?;
+        match (denied.same_bundle, denied.same_fix) {
+            (true, _) => writeln!(text, "      it has the same bundle")?,
+            (false, true) => writeln!(text, "      it has the same fix, in another bundle")?,
+            (false, false) => {}
+        }
+        for same in &denied.same_subjects {
+            writeln!(
+                text,
+                "      it would change the same on {}: {}",
+                visible(&same.target),
+                excerpt(&same.subject, 200)
+            )?;
+        }
+        let more = denied.subjects.saturating_sub(denied.same_subjects.len() as u64);
+        if more > 0 {
+            writeln!(text, "      and {more} more")?;
+        }
+    }
+    Ok(())
 }
 
 fn undone(text: &mut String, undoes: &UndoStanding) -> std::fmt::Result {

@@ -31,6 +31,9 @@ fn write(text: &mut String, report: &RunReport) -> std::fmt::Result {
         writeln!(text, "THE GLASS WAS BROKEN: {}, in place of the quorums; its review is open", visible(name))?;
     }
     writeln!(text, "approved by: {}", report.approvers.join(", "))?;
+    if let Some(actor) = &report.actor {
+        writeln!(text, "started by: {}", visible(actor))?;
+    }
     if let Some(confirmation) = &report.confirmation {
         let what = match (&confirmation.by, report.outcome) {
             (Some(by), Outcome::Committed) => format!("given by {by}"),
@@ -211,6 +214,9 @@ fn write_shown(text: &mut String, run: &ShownRun) -> std::fmt::Result {
     }
     if let Some(name) = &run.break_glass {
         writeln!(text, "glass    BROKEN: {}, in place of the quorums", visible(name))?;
+    }
+    if let Some(actor) = &run.actor {
+        writeln!(text, "by       {}", visible(actor))?;
     }
     if let Some(undone) = &run.undoes {
         writeln!(text, "undoes   {undone}")?;

@@ -11,6 +11,7 @@ use crate::{Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
 mod break_glass;
 mod lineage;
 mod resolution;
+mod run_order;
 mod standing;
 mod standing_approval;
 
@@ -19,7 +20,10 @@ pub use lineage::{
     ArgumentDifference, ChangeDifference, Differs, GrantDifference, RevisionStanding, TargetDifference, UndoStanding,
 };
 pub use resolution::{OpenSubject, ResolutionDocument, Way};
-pub use standing::{Configured, EarlierRun, Found, GuardState, ProposalRun, StandingDocument, TargetStanding};
+pub use run_order::RunOrderDocument;
+pub use standing::{
+    Configured, DeniedBefore, EarlierRun, Found, GuardState, ProposalRun, SameSubject, StandingDocument, TargetStanding,
+};
 pub use standing_approval::{
     ArgumentRange, Budget, STANDING_APPROVAL_TYPE, StandingApproval, StandingTarget, StandingTerms,
 };
@@ -368,6 +372,8 @@ pub mod namespace {
     pub const RESOLUTION: &str = "resolution@countersign";
     /// [`BreakGlassReviewDocument`](super::BreakGlassReviewDocument).
     pub const BREAK_GLASS_REVIEW: &str = "break-glass-review@countersign";
+    /// [`RunOrderDocument`](super::RunOrderDocument).
+    pub const RUN: &str = "run@countersign";
     /// The trust policy, which is TOML.
     pub const TRUST_POLICY: &str = "trust-policy@countersign";
 }

@@ -56,7 +56,16 @@ impl Plan {
     /// encoding is compact JSON with the fields in the order above.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let blind = self.blind.as_deref();
+        self.blinded(self.blind.as_deref())
+    }
+
+    /// Whether another rehearsal found the very same to do: every effect, in order, whatever chance their digests cover.
+    #[must_use]
+    pub fn does_the_same_as(&self, other: &Self) -> bool {
+        self.blinded(None) == other.blinded(None)
+    }
+
+    fn blinded(&self, blind: Option<&str>) -> Digest {
         let effects = Effects { forward: effects(&self.forward), back: effects(&self.back), blind };
         // A struct of strings, numbers and JSON values always serializes.
         Digest::of(&serde_json::to_vec(&effects).unwrap_or_default())

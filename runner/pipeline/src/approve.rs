@@ -46,14 +46,16 @@ pub struct Approved {
 ///
 /// # Errors
 /// When the plan cannot be shown whole, the target was reconfigured, a narrowing is outside of what
-/// was asked for, or leaves less than the plan needs.
+/// was asked for, or leaves less than the plan needs: that is rehearsed.
 pub fn draft_approval(
     runner: &Runner,
     stored: &Stored,
     targets: &[(&str, &Target)],
     terms: &ApprovalTerms<'_>,
 ) -> Result<Vec<u8>, PipelineError> {
-    draft(runner, stored, &configured(runner, stored, targets), terms)
+    let manifest = draft(runner, stored, &configured(runner, stored, targets), terms)?;
+    crate::narrowed::rehearse(runner, stored, targets, &manifest, "nothing was signed")?;
+    Ok(manifest)
 }
 
 /// The targets as they are configured on this host.
@@ -140,16 +142,25 @@ fn unapprovable(error: &DraftError) -> PipelineError {
 /// Whether this host may keep approvals that were signed earlier, as if they were given now.
 ///
 /// # Errors
-/// When the proposal can no longer be approved, a target was reconfigured, or an approval expired.
+/// When the proposal can no longer be approved, a target was reconfigured, an approval expired, or one narrows what it
+/// grants so far that a rehearsal with that is not what was proposed: away from the host nobody could try.
 pub(crate) fn still_given<'m>(
     runner: &Runner,
     stored: &Stored,
     targets: &[(&str, &Target)],
-    mut manifests: impl Iterator<Item = &'m [u8]>,
+    manifests: impl Iterator<Item = &'m [u8]>,
 ) -> Result<(), PipelineError> {
     let now = open(runner, stored)?;
     as_proposed(stored, &configured(runner, stored, targets))?;
-    manifests.try_for_each(|manifest| unexpired(&stored.proposal, manifest, now))
+    // What is kept was rehearsed before it was.
+    let kept = runner.approvals(&stored.proposal.digest())?;
+    for manifest in manifests {
+        unexpired(&stored.proposal, manifest, now)?;
+        if !kept.iter().any(|known| known.manifest == manifest) {
+            crate::narrowed::rehearse(runner, stored, targets, manifest, "nothing was kept")?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses an approval that can start no run any more.

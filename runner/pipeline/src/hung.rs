@@ -123,6 +123,7 @@ impl CallWatch {
             approvers: record.as_ref().map(|run| run.approvers.clone()).unwrap_or_default(),
             independent: record.as_ref().is_some_and(|run| run.independent),
             unattended: record.as_ref().and_then(|run| run.standing),
+            actor: record.and_then(|run| run.actor),
             rollback_owner: known.rollback_owner,
             open: Vec::new(),
             lowered: Vec::new(),

@@ -45,7 +45,7 @@ pub fn read(
     let capability = registry.get(&call.capability)?;
     let least = capability.least_grant(&call)?;
     let asked = RoleGrants::from([(Role::Investigation, vec![least.clone()])]);
-    reader.may(runner, Activity::Investigate, name, &asked)?;
+    reader.begin(runner, Activity::Investigate, name, &asked)?;
     let recorded = Recorded::default();
     let witness = EvidenceWitness::new(runner, name, reader.name(), Purpose::Read, recorded.clone());
     let sessions = runner.sessions(target, Phase::Observe)?;
@@ -123,7 +123,7 @@ pub fn investigate(
     }
     let grants = crate::propose::requested(runner, bundle, arguments)?;
     let own = grants.get(&Role::Investigation).cloned().unwrap_or_default();
-    reader.may(runner, Activity::Investigate, name, &RoleGrants::from([(Role::Investigation, own.clone())]))?;
+    reader.begin(runner, Activity::Investigate, name, &RoleGrants::from([(Role::Investigation, own.clone())]))?;
     let linked = Linked::link(runner, bundle, &grants, &[(name, target)])?;
     let recorded = Recorded::default();
     let witness = EvidenceWitness::new(runner, name, reader.name(), Purpose::Step(bundle.steps()), recorded.clone());

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod actor;
 mod approval;
 mod approve;
 mod audit;
@@ -13,6 +14,7 @@ mod cautions;
 mod check;
 mod command;
 mod confirm;
+mod denied_before;
 mod desk;
 mod diff;
 mod drift;
@@ -29,6 +31,7 @@ mod left;
 mod link;
 mod listing;
 mod locks;
+mod narrowed;
 mod order;
 mod past;
 mod paths;
@@ -63,6 +66,7 @@ mod waiting;
 mod withhold;
 mod witness;
 
+pub use actor::Actor;
 pub use approve::{ApprovalTerms, Approved, deny, draft_approval, given_approval, keep_approval, sign_approval};
 pub use audit::{log_origin, log_verifier};
 pub use before::Before;
@@ -70,7 +74,7 @@ pub use break_glass::{Broken, GlassTerms, Notice, break_glass, draft_break_glass
 pub use cautions::cautions;
 pub use confirm::{Said, Word, awaits_word, say};
 pub use countersign_gate::{CALL_GRACE, Calls};
-pub use countersign_model::documents::{EarlierRun, GuardState, OpenSubject, Way};
+pub use countersign_model::documents::{DeniedBefore, EarlierRun, GuardState, OpenSubject, Way};
 pub use countersign_record::Paused;
 pub use desk::Desk;
 pub use error::{BlockingRun, PipelineError};

@@ -9,6 +9,7 @@ use countersign_trust::moment;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::actor::Actor;
 use crate::approval::Approval;
 use crate::error::PipelineError;
 use crate::order::Order;
@@ -60,6 +61,8 @@ pub struct ListedRun {
     pub target: String,
     /// The proposal's name.
     pub proposal: String,
+    /// Who started it; see [`RunReport::actor`].
+    pub actor: Option<String>,
     /// When it began, in milliseconds since 1970-01-01 UTC.
     pub started: u64,
     /// Why it ended as it did.
@@ -113,6 +116,8 @@ pub struct ShownRun {
     pub unattended: Option<Digest>,
     /// The break-glass of the trust policy by which it was approved, in place of the quorums.
     pub break_glass: Option<String>,
+    /// Who started it; see [`RunReport::actor`].
+    pub actor: Option<String>,
     /// When it began, in milliseconds since 1970-01-01 UTC.
     pub started: u64,
     /// When it ended.
@@ -304,6 +309,7 @@ impl Runner {
                 outcome: outcome(run),
                 target: run.target.clone(),
                 proposal: proposal_name(&run.proposal),
+                actor: run.actor.clone(),
                 started: run.started,
                 reason: match &waiting {
                     Some(waiting) => waiting.sentence(),
@@ -388,6 +394,7 @@ impl Runner {
             approvers: run.approvers,
             independent: run.independent,
             unattended: run.standing,
+            actor: run.actor,
             started: run.started,
             ended: run.finished,
             undoes: run.undoes,
@@ -465,12 +472,13 @@ impl Runner {
 
     /// Records that a run was refused, so that `runs` shows it; spends no use. Gives the run's name, if
     /// it could be recorded.
-    pub fn keep_refusal(&self, order: &Order<'_>, error: &PipelineError) -> Option<String> {
+    pub fn keep_refusal(&self, order: &Order<'_>, actor: Option<&Actor>, error: &PipelineError) -> Option<String> {
         let refusal = countersign_record::Refusal {
             proposal: &order.proposal.digest(),
             target: order.name,
             reason: &error.to_string(),
             at: self.now(),
+            actor: actor.map(Actor::name),
         };
         // The refusal stands whether or not it could be written down.
         let kept = self.state().runs().refuse(refusal);

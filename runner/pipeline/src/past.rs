@@ -287,6 +287,7 @@ mod tests {
             approvers: Vec::new(),
             independent: true,
             unattended: None,
+            actor: None,
             rollback_owner: "alice".to_owned(),
             lowered: Vec::new(),
             undoes: None,

@@ -13,8 +13,8 @@ use crate::target::{Target, normalize};
 use crate::undo::Undo;
 use crate::withhold::Since;
 
-/// In which proposals are counted, in milliseconds.
-const HOUR: u64 = 3_600_000;
+/// In which proposals and looks are counted, in milliseconds.
+pub(crate) const HOUR: u64 = 3_600_000;
 /// How long a proposal can be approved, in milliseconds: seven days.
 const OPEN_FOR: u64 = 7 * 24 * 3600 * 1000;
 /// The longest hypothesis, in bytes.
@@ -189,7 +189,7 @@ fn not_too_often(runner: &Runner, proposer: &Principal) -> Result<(), PipelineEr
     Ok(())
 }
 
-/// Whom a proposal counts for. Keys that are not listed can be had without end, and are one.
+/// Whom a proposal or a look counts for. Keys that are not listed can be had without end, and are one.
 pub(crate) fn counted_as(proposer: &Principal) -> &str {
     if proposer.kind() == PrincipalKind::Unlisted { "unlisted" } else { proposer.name() }
 }

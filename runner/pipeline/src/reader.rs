@@ -4,7 +4,7 @@ use countersign_model::documents::RoleGrants;
 use countersign_trust::{Activity, Principal};
 
 use crate::error::PipelineError;
-use crate::propose::PROPOSE;
+use crate::propose::{HOUR, PROPOSE, counted_as};
 use crate::runner::Runner;
 use crate::target::containing;
 
@@ -27,8 +27,9 @@ impl Reader {
         }
     }
 
-    /// Refuses what no rule of the trust policy lets them do on this target.
-    pub(crate) fn may(
+    /// Refuses what no rule of the trust policy lets them do on this target, and whoever looked too often within the last
+    /// hour; what is let through is counted.
+    pub(crate) fn begin(
         &self,
         runner: &Runner,
         activity: Activity,
@@ -37,9 +38,25 @@ impl Reader {
     ) -> Result<(), PipelineError> {
         match self {
             Self::Operator(_) => Ok(()),
-            Self::Key(principal) => may(runner, activity, principal, target, asked),
+            Self::Key(principal) => {
+                may(runner, activity, principal, target, asked)?;
+                not_too_often(runner, principal)
+            }
         }
     }
+}
+
+/// Counts a read, an investigation or a rehearsal that begins, and refuses it where there were too many.
+fn not_too_often(runner: &Runner, who: &Principal) -> Result<(), PipelineError> {
+    let most = runner.policy().looks_per_hour();
+    if runner.state().looks().begin(counted_as(who), runner.decisive()?, HOUR, most)? {
+        return Ok(());
+    }
+    let what =
+        format!("{who} has begun {most} reads, investigations and rehearsals within an hour, and may begin no more");
+    Err(PipelineError::refused(what).with_hint(
+        "nothing was read; wait, or have the trust policy let more be begun: `per-hour` under `[investigations]`",
+    ))
 }
 
 /// Refuses what no rule of the trust policy lets somebody do on this target, and everything by a policy that expired.

@@ -1,6 +1,6 @@
 use countersign_bundle::Bundle;
 use countersign_capability::{Phase, StepContext};
-use countersign_gate::{Allowance, Bounds, Denials, Gate, GatePort, Rehearsal, Sessions, Step, Work};
+use countersign_gate::{Allowance, Bounds, Denials, Gate, GatePort, Rehearsal, Sessions, Step, Witness, Work};
 use countersign_model::documents::{DOCUMENT_VERSION, Denial, RehearsalDocument, RoleGrants};
 use countersign_model::{
     Digest, Fault, FaultKind, Plan, Reply, Reversibility, Role, RollbackBy, Stop, Success, Verdict,
@@ -15,7 +15,7 @@ use crate::reader::Reader;
 use crate::runner::Runner;
 use crate::target::Target;
 use crate::undo::Undo;
-use crate::witness::{EvidenceWitness, Purpose, Recorded};
+use crate::witness::{EvidenceWitness, Purpose, Recorded, Unwitnessed};
 
 /// What is rehearsed, on what, for whom.
 pub struct RehearsalRequest<'a> {
@@ -66,7 +66,7 @@ pub fn rehearse_for(
     reader: &Reader,
     request: &RehearsalRequest<'_>,
 ) -> Result<Rehearsed, PipelineError> {
-    reader.may(runner, Activity::Propose, request.name, request.grants)?;
+    reader.begin(runner, Activity::Propose, request.name, request.grants)?;
     rehearse(runner, request)
 }
 
@@ -77,7 +77,7 @@ pub fn rehearse_for(
 /// When a step is refused, or something of the runner's own fails. A step that fails is part of what was found.
 pub(crate) fn rehearse(runner: &Runner, request: &RehearsalRequest<'_>) -> Result<Rehearsed, PipelineError> {
     let linked = Linked::link(runner, request.bundle, request.grants, &[(request.name, request.target)])?;
-    rehearse_with(runner, request, &linked, None)
+    signed(runner, find(runner, request, &linked, None, true)?)
 }
 
 /// The same for what undoes a run: its changes are put back in place of a fix, last first, and then the rollback
@@ -88,18 +88,39 @@ pub(crate) fn rehearse_undo(
     undo: &Undo,
 ) -> Result<Rehearsed, PipelineError> {
     let linked = Linked::link_undo(runner, request.bundle, request.grants, &[(request.name, request.target)])?;
-    rehearse_with(runner, request, &linked, Some(undo))
+    signed(runner, find(runner, request, &linked, Some(undo), true)?)
 }
 
-fn rehearse_with(
+/// The same once more, of what was proposed already: what it reads is no evidence, and nothing of it is kept.
+pub(crate) fn rehearse_again(
+    runner: &Runner,
+    request: &RehearsalRequest<'_>,
+    undo: Option<&Undo>,
+) -> Result<RehearsalDocument, PipelineError> {
+    let target = [(request.name, request.target)];
+    let linked = match undo {
+        None => Linked::link(runner, request.bundle, request.grants, &target)?,
+        Some(_) => Linked::link_undo(runner, request.bundle, request.grants, &target)?,
+    };
+    find(runner, request, &linked, undo, false)
+}
+
+fn signed(runner: &Runner, document: RehearsalDocument) -> Result<Rehearsed, PipelineError> {
+    let digest = runner.sign_and_keep_rehearsal(&document)?;
+    Ok(Rehearsed { document, digest })
+}
+
+/// What a rehearsal finds; `kept` says whether every read of it is recorded as evidence.
+fn find(
     runner: &Runner,
     request: &RehearsalRequest<'_>,
     linked: &Linked,
     undo: Option<&Undo>,
-) -> Result<Rehearsed, PipelineError> {
+    kept: bool,
+) -> Result<RehearsalDocument, PipelineError> {
     let context = StepContext::new(request.arguments, request.now, request.seed);
     let recorded = Recorded::default();
-    let stage = Stage { runner, request, linked, undo, context, recorded: recorded.clone() };
+    let stage = Stage { runner, request, linked, undo, context, recorded: recorded.clone(), kept };
 
     runner.note("rehearsal: the check, on the untouched target");
     let (check_before, denied_before) = stage.check_untouched()?;
@@ -111,7 +132,7 @@ fn rehearse_with(
             denied.push(denial);
         }
     }
-    let document = RehearsalDocument {
+    Ok(RehearsalDocument {
         version: DOCUMENT_VERSION,
         bundle: request.bundle.digest(),
         arguments: request.arguments.clone(),
@@ -133,9 +154,7 @@ fn rehearse_with(
         least: overlay.least,
         evidence: recorded.references(),
         at: runner.now(),
-    };
-    let digest = runner.sign_and_keep_rehearsal(&document)?;
-    Ok(Rehearsed { document, digest })
+    })
 }
 
 struct Stage<'a> {
@@ -145,6 +164,8 @@ struct Stage<'a> {
     undo: Option<&'a Undo>,
     context: StepContext,
     recorded: Recorded,
+    /// Whether its reads are recorded as evidence.
+    kept: bool,
 }
 
 /// What the overlay showed.
@@ -164,7 +185,10 @@ impl Stage<'_> {
         self.runner.sessions(self.request.target, phase)
     }
 
-    fn witness(&self) -> Box<EvidenceWitness> {
+    fn witness(&self) -> Box<dyn Witness> {
+        if !self.kept {
+            return Box::new(Unwitnessed);
+        }
         Box::new(EvidenceWitness::new(
             self.runner,
             self.request.name,

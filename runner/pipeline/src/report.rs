@@ -51,6 +51,9 @@ pub struct RunReport {
     /// The standing approval by which it ran, by the digest of its document, where nobody was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unattended: Option<Digest>,
+    /// Who started it: a name of the trust policy where they signed for it, else `local user NAME (uid N)`; none where it is
+    /// not known.
+    pub actor: Option<String>,
     /// Who answers for the target if it is not restored.
     pub rollback_owner: String,
     /// What the kernel lacked of what holds a step's process, which the configuration allowed: `landlock`, `seccomp`.

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_model::documents::{
-    Confirmation, EarlierRun, GuardState, RevisionStanding, RoleGrants, StandingDocument, TargetStanding, UndoStanding,
+    Confirmation, DeniedBefore, EarlierRun, GuardState, RehearsalDocument, RevisionStanding, RoleGrants,
+    StandingDocument, TargetStanding, UndoStanding,
 };
 use countersign_model::{Digest, Evidence, Grant, Mode, Reversibility, Role, RollbackBy, Success, Verdict};
 use countersign_trust::{PrincipalKind, Proposal};
@@ -45,6 +46,8 @@ pub struct Review {
     pub grants: Vec<GrantReview>,
     /// The steps that import WASI, as ordinary toolchains make them; it is inert.
     pub wasi: Vec<Role>,
+    /// The denied proposals that it is like, the latest denial first.
+    pub denied_before: Vec<DeniedBefore>,
     /// Earlier runs of this bundle, newest first.
     pub earlier_runs: Vec<EarlierRun>,
     /// Evidence that this runner recorded.
@@ -264,6 +267,7 @@ pub(crate) fn lay_out(
         rollback: document.rollback,
         grants: grants(desk, stored, since)?,
         wasi: wasi(desk, stored)?,
+        denied_before: denied_before(desk, stored, standing, since),
         earlier_runs: standing.earlier_runs.clone(),
         evidence: evidence(desk, stored, since)?,
         proposer: proposer(&stored.proposal),
@@ -280,6 +284,20 @@ pub(crate) fn lay_out(
             hypothesis: document.hypothesis.clone(),
         },
     })
+}
+
+/// The denied proposals that it is like, without the subjects that a step chose which had read what is sensitive by now.
+fn denied_before(desk: &dyn Desk, stored: &Stored, standing: &StandingDocument, since: &Since) -> Vec<DeniedBefore> {
+    let chosen = |rehearsal: &RehearsalDocument| since.tellers(desk, rehearsal).into_iter().any(Role::may_write);
+    let chosen: BTreeSet<&str> =
+        stored.rehearsals().filter(|rehearsal| chosen(rehearsal)).map(|rehearsal| rehearsal.target.as_str()).collect();
+    let mut all = standing.denied_before.clone();
+    for same in all.iter_mut().flat_map(|denied| &mut denied.same_subjects) {
+        if chosen.contains(same.target.as_str()) {
+            same.subject = crate::withhold::SINCE.to_owned();
+        }
+    }
+    all
 }
 
 /// The steps that import WASI.

@@ -6,6 +6,7 @@ use countersign_record::{BeginError, RunStart, Unattended};
 use countersign_sandbox::Failure;
 use countersign_trust::Authorized;
 
+use crate::actor::Actor;
 use crate::approval::Approval;
 use crate::check;
 use crate::command::Printed;
@@ -49,6 +50,8 @@ pub struct Run<'a> {
     pub(crate) check: Option<Verdict>,
     context: StepContext,
     id: String,
+    /// Who started it; none where that is not recorded.
+    actor: Option<String>,
     /// The confirmation that it waits for once it is found good.
     confirmation: Option<Confirmation>,
     /// Why what it changed stays, once that was decided by a person or by silence.
@@ -64,7 +67,7 @@ impl<'a> Run<'a> {
     /// A refusal when a precondition does not hold; nothing changed and no use is spent.
     pub(crate) fn begin(
         runner: &'a Runner,
-        order: &'a Order<'a>,
+        (order, actor): (&'a Order<'a>, &Actor),
         authorized: Authorized,
         linked: Linked,
     ) -> Result<Self, PipelineError> {
@@ -118,6 +121,7 @@ impl<'a> Run<'a> {
             at: runner.now(),
             plan,
             guards: &guards_before,
+            actor: actor.recorded(),
         };
         let journal = runner.begin_run(start, hold).map_err(|error| not_begun(runner, order, &error))?;
         let id = journal.run().to_owned();
@@ -145,6 +149,7 @@ impl<'a> Run<'a> {
             check: None,
             context,
             id,
+            actor: Some(actor.name().to_owned()),
             confirmation,
             kept: None,
             word: None,
@@ -448,6 +453,7 @@ impl<'a> Run<'a> {
             undoes: self.undo.map(|undo| UndoneRun { run: undo.run().to_owned(), not_undone: undo.not_undone() }),
             confirmation: self.word.clone(),
             break_glass: self.terms().break_glass.clone(),
+            actor: self.actor.clone(),
         })
     }
 }
@@ -520,6 +526,9 @@ pub(crate) fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) 
             "nothing changed and no use is spent; a denial is final: a changed proposal can be made and reviewed anew",
         ),
         BeginError::Paused(paused) => crate::pause::refused(paused),
+        BeginError::Begun { .. } => {
+            PipelineError::refused(error.to_string()).with_hint("nothing changed and no use is spent; run it again")
+        }
         BeginError::Undone { .. } => {
             PipelineError::refused(error.to_string()).with_hint("there is nothing left to undo")
         }

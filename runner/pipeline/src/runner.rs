@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_bundle::Bundle;
 use countersign_capability::{Blobs, Phase, Protected, Registry};
 use countersign_gate::{Calls, Sessions};
 use countersign_model::documents::{ProposalRun, RehearsalDocument, namespace};
-use countersign_model::{Digest, Evidence, Grant};
+use countersign_model::{Digest, Evidence, Grant, Role};
 use countersign_record::{
     BeginError, Hold, ImagesPlace, Journal, KeptFiles, Lineage, NewProposal, RecordError, RehearsalBlobs, RunStart,
     State, Unfinished, Wanted,
@@ -73,6 +73,8 @@ pub struct Runner {
     interrupted: Arc<AtomicBool>,
     under_way: Arc<UnderWay>,
     calls: Arc<Calls>,
+    /// The narrowed approval manifests that were rehearsed by this process, and found good.
+    tried: Mutex<BTreeSet<Digest>>,
 }
 
 impl Runner {
@@ -107,6 +109,7 @@ impl Runner {
             interrupted: setup.interrupted,
             under_way: setup.under_way,
             calls: setup.calls,
+            tried: Mutex::default(),
         })
     }
 
@@ -231,6 +234,15 @@ impl Runner {
         self.progress.note(line);
     }
 
+    /// Whether this process rehearsed what the manifest of this digest narrows.
+    pub(crate) fn has_tried(&self, manifest: &Digest) -> bool {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).contains(manifest)
+    }
+
+    pub(crate) fn tried(&self, manifest: Digest) {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(manifest);
+    }
+
     pub(crate) fn waits(&self, line: &str) {
         self.progress.waits(line);
     }
@@ -337,6 +349,8 @@ impl Runner {
             created: drafted.document.created,
             expires: drafted.document.expires,
             evidence: &evidence.into_iter().collect::<Vec<_>>(),
+            fix: drafted.document.steps.get(&Role::Fix),
+            subjects: &crate::denied_before::subjects(&drafted.rehearsals),
         };
         let undoes = drafted.document.undoes.as_ref().map(|undoes| undoes.run.as_str());
         let lineage = Lineage { revises: drafted.document.revises.as_ref(), undoes };

@@ -45,6 +45,7 @@ pub(crate) fn look(
         undoes: stored.undo.as_ref().map(|undo| undo.standing(runner.policy())),
         revision: crate::revision::standing(runner, stored, targets)?,
         superseded_by: runner.revision(&stored.proposal.digest())?.as_ref().map(crate::propose::proposal_name),
+        denied_before: crate::denied_before::denied_before(runner, &stored.proposal.digest())?,
         earlier_runs: runner.earlier_runs(&document.bundle, configured)?,
         runs: runner.runs_of(&stored.proposal.digest())?,
         at: runner.now(),

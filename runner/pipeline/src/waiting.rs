@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use countersign_trust::Refusal;
 
+use crate::actor::Actor;
 use crate::error::PipelineError;
 use crate::given::given;
 use crate::order::{self, Order};
@@ -22,7 +23,13 @@ const AT_LEAST: Duration = Duration::from_millis(20);
 /// # Errors
 /// A refusal at once, when no signature can allow it any more: it was denied, superseded or expired, or what would run is
 /// not what was proposed; or when the time is up. A failure, when a signal ends the waiting. Nothing changed then.
-pub fn await_approval(runner: &Runner, order: &Order<'_>, timeout: Option<Duration>) -> Result<(), PipelineError> {
+pub fn await_approval(
+    runner: &Runner,
+    order: &Order<'_>,
+    actor: &Actor,
+    timeout: Option<Duration>,
+) -> Result<(), PipelineError> {
+    actor.may_start(runner, order)?;
     let name = proposal_name(&order.proposal.digest());
     let watch = runner.state().watch_approvals();
     let begun = Instant::now();

@@ -179,7 +179,8 @@ fn tell_tainted(progress: &dyn Progress, role: Option<Role>, call: &str) {
     }
 }
 
-/// For guards, which are the operator's own, and for a review, in which a step says nothing but its verdict.
+/// For guards, which are the operator's own, for a review, in which a step says nothing but its verdict, and for what was
+/// rehearsed and witnessed already.
 pub(crate) struct Unwitnessed;
 
 impl Witness for Unwitnessed {

@@ -14,7 +14,7 @@ use crate::lock::TargetLock;
 use crate::names::{proposal_name, random_hex};
 use crate::proposals::revision;
 use crate::reserve::{Needed, Reserve};
-use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_TEXT};
+use crate::rows::{self, MAX_DOCUMENT, MAX_NAME, MAX_SIGNATURE, MAX_TEXT};
 use crate::runs::{count_uses, open_run};
 use crate::state::transact;
 use crate::{Journal, Paused, RecordError, Runs, Unattended, Unfinished, pauses, schema, standing};
@@ -49,6 +49,38 @@ pub struct RunStart<'a> {
     pub plan: &'a Plan,
     /// The guards as they stand before the first change: none may be worse after a rollback.
     pub guards: &'a [GuardState],
+    /// Who starts it.
+    pub actor: RunActor<'a>,
+}
+
+/// Who starts a run.
+#[derive(Clone, Copy, Debug)]
+pub struct RunActor<'a> {
+    /// Their name in the trust policy, or which local user it is.
+    pub name: &'a str,
+    /// What they signed, where they did.
+    pub order: Option<SignedRunOrder<'a>>,
+}
+
+/// A person's signed word that one run begins.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedRunOrder<'a> {
+    /// The name that it gives the run: `r-` and 12 hexadecimal digits. There is one run of a name, so it begins no other;
+    /// see [`run_name`](crate::run_name).
+    pub run: &'a str,
+    /// The fingerprint of their key.
+    pub key: &'a str,
+    /// The exact bytes that were signed.
+    pub document: &'a [u8],
+    /// The armored signature.
+    pub signature: &'a str,
+}
+
+impl<'a> From<&'a str> for RunActor<'a> {
+    /// Somebody who signed nothing.
+    fn from(name: &'a str) -> Self {
+        Self { name, order: None }
+    }
 }
 
 /// A run that was refused before it began. It spends no use.
@@ -62,6 +94,8 @@ pub struct Refusal<'a> {
     pub reason: &'a str,
     /// When, in milliseconds since 1970-01-01 UTC.
     pub at: u64,
+    /// Who would have started it, where that can be told.
+    pub actor: Option<&'a str>,
 }
 
 /// Why a run did not begin. Nothing was changed and no use is spent.
@@ -93,6 +127,12 @@ pub enum BeginError {
     /// Somebody paused new runs, perhaps just now.
     #[error("new runs are paused")]
     Paused(Paused),
+    /// What was signed for a run began one, or was refused, already.
+    #[error("there is a run `{run}` already, and what was signed is for the one run of that name")]
+    Begun {
+        /// That run.
+        run: String,
+    },
     /// What it would undo is undone already.
     #[error("the run `{run}` was undone already, by `{by}`")]
     Undone {
@@ -178,6 +218,11 @@ impl Runs<'_> {
         rows::bounded("bytes of a plan", plan.len(), MAX_DOCUMENT)?;
         let approvers = serde_json::to_string(start.approvers).map_err(encode)?;
         rows::bounded("bytes of the approvers' names", approvers.len(), MAX_TEXT)?;
+        rows::bounded("bytes of a name", start.actor.name.len(), MAX_NAME)?;
+        if let Some(order) = &start.actor.order {
+            rows::bounded("bytes of an order of a run", order.document.len(), MAX_DOCUMENT)?;
+            rows::bounded("bytes of a signature", order.signature.len(), MAX_SIGNATURE)?;
+        }
 
         let durable = self.0.durable();
         durable.check()?;
@@ -195,15 +240,20 @@ impl Runs<'_> {
             }
             None => {
                 self.set_aside(&reserve)?;
-                let id = unused_id(tx, || Ok(format!("r-{}", random_hex()?)))?;
+                let order = start.actor.order;
+                let id = match order {
+                    // Nobody has it: that was looked at.
+                    Some(order) => order.run.to_owned(),
+                    None => unused_id(tx, run_name)?,
+                };
                 let sql =
-                    "INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan, guards, standing, undoes)
-                           SELECT ?1, digest, ?3, bundle, ?4, ?5, ?6, ?7, ?8, ?9, ?10, undoes FROM proposals WHERE digest = ?2";
+                    "INSERT INTO runs (id, proposal, manifest, bundle, target, approvers, independent, started, plan, guards, standing, actor, undoes)
+                           SELECT ?1, digest, ?3, bundle, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, undoes FROM proposals WHERE digest = ?2";
                 let (proposal, manifest) = (start.proposal.to_string(), start.manifest.to_string());
-                let at = rows::time(start.at);
+                let (at, by) = (rows::time(start.at), start.actor.name);
                 let standing = start.standing.map(|unattended| unattended.standing.to_string());
                 let values = params![
-                    id, proposal, manifest, start.target, approvers, start.independent, at, plan, guards, standing
+                    id, proposal, manifest, start.target, approvers, start.independent, at, plan, guards, standing, by
                 ];
                 let entry = entries::authorized(&id, start);
                 let spend = |(source, _): &(Digest, u32)| {
@@ -212,6 +262,7 @@ impl Runs<'_> {
                 };
                 tx.execute(sql, values)
                     .and_then(|_| start.sources.iter().try_for_each(spend))
+                    .and_then(|()| order.map_or(Ok(()), |order| keep_order(tx, order)))
                     .and_then(|()| self.0.log().append(tx, &entry))
                     .map_err(|error| RecordError::database("begin the run", error))?;
                 Ok(Some(id))
@@ -289,6 +340,12 @@ impl Runs<'_> {
         if tx.query_row(sql, [&proposal], |row| row.get(0)).map_err(failed)? {
             return Ok(Some(BeginError::Denied));
         }
+        if let Some(order) = &start.actor.order {
+            let sql = "SELECT EXISTS (SELECT 1 FROM runs WHERE id = ?1)";
+            if tx.query_row(sql, [order.run], |row| row.get(0)).map_err(failed)? {
+                return Ok(Some(BeginError::Begun { run: order.run.to_owned() }));
+            }
+        }
         // So is a pause, whoever looked before.
         if let Some(paused) = pauses::paused(tx).map_err(failed)? {
             return Ok(Some(BeginError::Paused(paused)));
@@ -351,14 +408,16 @@ impl Runs<'_> {
     /// [`RecordError::NotFound`] where there is no such proposal.
     pub fn refuse(&self, refusal: Refusal<'_>) -> Result<String, RecordError> {
         rows::bounded("bytes of a target's name", refusal.target.len(), MAX_NAME)?;
+        rows::bounded("bytes of a name", refusal.actor.unwrap_or_default().len(), MAX_NAME)?;
         let action = "record the refusal";
         self.0.write(action, |tx| {
-            let id = unused_id(tx, || Ok(format!("r-{}", random_hex()?)))?;
+            let id = unused_id(tx, run_name)?;
             let sql = "INSERT INTO runs
-                (id, proposal, bundle, target, approvers, independent, started, outcome, reason, finished, undoes, settled)
-                SELECT ?1, digest, bundle, ?3, '[]', 0, ?4, 'refused', ?5, ?4, undoes, 1 FROM proposals WHERE digest = ?2";
+                (id, proposal, bundle, target, approvers, independent, started, outcome, reason, finished, undoes, settled,
+                 actor)
+                SELECT ?1, digest, bundle, ?3, '[]', 0, ?4, 'refused', ?5, ?4, undoes, 1, ?6 FROM proposals WHERE digest = ?2";
             let (proposal, reason) = (refusal.proposal.to_string(), text::excerpt(refusal.reason, MAX_TEXT));
-            let values = params![id, proposal, refusal.target, rows::time(refusal.at), reason];
+            let values = params![id, proposal, refusal.target, rows::time(refusal.at), reason, refusal.actor];
             match tx.execute(sql, values).map_err(|error| RecordError::database(action, error))? {
                 1 => {
                     let entry = entries::refused(&id, &refusal);
@@ -369,6 +428,20 @@ impl Runs<'_> {
             }
         })
     }
+}
+
+/// Keeps what was signed for the run of its name.
+fn keep_order(tx: &Transaction<'_>, order: SignedRunOrder<'_>) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO run_orders (run, document, signature) VALUES (?1, ?2, ?3)";
+    tx.execute(sql, params![order.run, order.document, order.signature]).map(drop)
+}
+
+/// A name for a run, by chance.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub fn run_name() -> Result<String, RecordError> {
+    Ok(format!("r-{}", random_hex()?))
 }
 
 /// A name that no run has; 48 bits are enough that a second try is rare and a fifth never happens.

@@ -40,6 +40,7 @@ mod holds;
 mod images;
 mod journal;
 mod lock;
+mod looks;
 mod names;
 mod pauses;
 mod policies;
@@ -60,7 +61,7 @@ mod watch;
 
 pub use approvals::{Approval, Approvals, Denial, KeptFiles, MAX_SIGNATURES};
 pub use audit::{AUDIT, Audit, CHECKPOINT, Entry, LogHead, LogKey, LoggedEntry, Published, WITNESSED};
-pub use begin::{BeginError, Hold, Refusal, RunStart};
+pub use begin::{BeginError, Hold, Refusal, RunActor, RunStart, SignedRunOrder, run_name};
 pub use blobs::{FileBlobs, INLINE_LIMIT, MAX_BLOB, MAX_STREAM, RunBlobs};
 pub use changes::{ChangeState, JournaledChange};
 pub use clock::{Clock, MAX_STEP_BACK};
@@ -72,10 +73,13 @@ pub use glass::{BrokenGlass, ClosedReview, ClosingReview, GlassReview};
 pub use holds::{Holder, Subject, Wanted};
 pub use images::{ImagesPlace, ImagesUse};
 pub use journal::{Decided, Journal, MAX_CHANGES, MAX_EVENTS, When};
+pub use looks::Looks;
 pub use names::proposal_name;
 pub use pauses::{NewPause, Paused, Pauses};
 pub use policies::{AcceptedPolicy, Policies};
-pub use proposals::{Lineage, NewProposal, PendingBounds, ProposalRecord, ProposalSummary, Proposals};
+pub use proposals::{
+    DeniedLike, Lineage, NewProposal, PendingBounds, PlannedSubject, ProposalRecord, ProposalSummary, Proposals,
+};
 pub use recovery::{TakenOver, Unsettled};
 pub use rehearsals::{RehearsalRecord, Rehearsals};
 pub use resolutions::{NewResolution, Resolution, Resolving};

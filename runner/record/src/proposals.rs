@@ -25,6 +25,34 @@ pub struct NewProposal<'a> {
     pub expires: u64,
     /// The ids of the evidence behind it, cited or recorded in its rehearsals; each must be recorded already.
     pub evidence: &'a [String],
+    /// The digest of its fix.
+    pub fix: Option<&'a Digest>,
+    /// What its plans change, each once or more often; see [`Proposals::denied_like`].
+    pub subjects: &'a [PlannedSubject],
+}
+
+/// Something that a plan changes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlannedSubject {
+    /// The target.
+    pub target: String,
+    /// The capability.
+    pub capability: String,
+    /// The subject, as the capability names it.
+    pub subject: String,
+}
+
+/// A denied proposal that another one is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeniedLike {
+    /// The denied one.
+    pub proposal: Digest,
+    /// Whether both have one bundle.
+    pub bundle: bool,
+    /// Whether both have one fix.
+    pub fix: bool,
+    /// What both change, in order.
+    pub subjects: Vec<PlannedSubject>,
 }
 
 /// What a proposal follows from. Both are recorded already.
@@ -78,6 +106,9 @@ pub struct PendingBounds {
     /// The most runs on one target that an approval is good for.
     pub uses: u32,
 }
+
+/// How many of the latest denials are compared with a proposal.
+const MAX_DENIALS: usize = 10_000;
 
 const NAMES: Names = Names {
     noun: "proposal",
@@ -135,14 +166,23 @@ impl Proposals<'_> {
                     _ => {}
                 }
             }
-            let sql = "INSERT INTO proposals (digest, bundle, created, expires, document, signature, revises, undoes, proposer)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (digest) DO NOTHING";
+            let sql = "INSERT INTO proposals
+                       (digest, bundle, created, expires, document, signature, revises, undoes, proposer, fix)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (digest) DO NOTHING";
             let (created, expires) = (rows::time(new.created), rows::time(new.expires));
             let (text, bundle) = (digest.to_string(), new.bundle.to_string());
             let revises = lineage.revises.map(ToString::to_string);
             let (document, undoes, proposer) = (new.document, lineage.undoes, new.proposer);
-            let values = params![text, bundle, created, expires, document, new.signature, revises, undoes, proposer];
+            let fix = new.fix.map(ToString::to_string);
+            let values =
+                params![text, bundle, created, expires, document, new.signature, revises, undoes, proposer, fix];
             if tx.execute(sql, values).map_err(failed)? == 1 {
+                let sql =
+                    "INSERT INTO proposal_subjects (proposal, target, capability, subject) VALUES (?1, ?2, ?3, ?4)
+                           ON CONFLICT DO NOTHING";
+                for PlannedSubject { target, capability, subject } in new.subjects {
+                    tx.execute(sql, params![text, target, capability, subject]).map_err(failed)?;
+                }
                 for id in new.evidence {
                     link(tx, &text, id)?;
                 }
@@ -160,6 +200,46 @@ impl Proposals<'_> {
         let sql = "SELECT count(*) FROM proposals WHERE proposer = ?1 AND created > ?2";
         self.0.read("count proposals", |connection| {
             connection.query_row(sql, params![proposer, rows::time(after)], |row| rows::get_count(row, 0))
+        })
+    }
+
+    /// The denied proposals that this one is like, the latest denial first: those with its bundle, those with its fix, and
+    /// those whose plans change a subject that its own do on the same target. What undoes a run is only like
+    /// others that do. Of the latest denials some thousands are looked at.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn denied_like(&self, proposal: &Digest, limit: usize) -> Result<Vec<DeniedLike>, RecordError> {
+        const BOTH: &str = "SELECT mine.target, mine.capability, mine.subject
+             FROM proposal_subjects mine JOIN proposal_subjects other USING (target, capability, subject)
+             WHERE mine.proposal = ?1 AND other.proposal =";
+        let own = proposal.to_string();
+        let sql = format!(
+            "SELECT p.digest, p.bundle = o.bundle, coalesce(p.fix = o.fix, 0)
+             FROM (SELECT proposal, max(at) AS latest
+                   FROM (SELECT proposal, rowid AS at FROM denials ORDER BY rowid DESC LIMIT {MAX_DENIALS})
+                   GROUP BY proposal) d
+             JOIN proposals p ON p.digest = d.proposal JOIN proposals o ON o.digest = ?1
+             WHERE p.digest <> o.digest AND (p.undoes IS NULL) = (o.undoes IS NULL)
+               AND (p.bundle = o.bundle OR p.fix = o.fix OR EXISTS ({BOTH} p.digest))
+             ORDER BY d.latest DESC LIMIT ?2"
+        );
+        self.0.read("look for denied proposals", |connection| {
+            let decode = |row: &Row<'_>| Ok((rows::get_digest(row, 0)?, row.get(1)?, row.get(2)?));
+            let found: Vec<(Digest, bool, bool)> = connection
+                .prepare(&sql)?
+                .query_map(params![own, rows::limit(limit)], decode)?
+                .collect::<Result<_, _>>()?;
+            let mut both = connection.prepare(&format!("{BOTH} ?2 ORDER BY 1, 2, 3 LIMIT ?3"))?;
+            let like = |(proposal, bundle, fix): (Digest, bool, bool)| {
+                let subject = |row: &Row<'_>| {
+                    Ok(PlannedSubject { target: row.get(0)?, capability: row.get(1)?, subject: row.get(2)? })
+                };
+                let values = params![own, proposal.to_string(), rows::limit(MAX_LISTED)];
+                let subjects = both.query_map(values, subject)?.collect::<Result<_, _>>()?;
+                Ok(DeniedLike { proposal, bundle, fix, subjects })
+            };
+            found.into_iter().map(like).collect()
         })
     }
 

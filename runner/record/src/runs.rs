@@ -48,6 +48,8 @@ pub struct RunRecord {
     pub undone_by: Option<String>,
     /// Its waiting for a person's word, where it ever waited for one.
     pub waiting: Option<Waiting>,
+    /// Who started it, or would have where it was refused; none where that cannot be told.
+    pub actor: Option<String>,
 }
 
 /// A run's waiting for a person's word.
@@ -107,7 +109,7 @@ const COLUMNS: &str = "id, proposal, manifest, bundle, target, approvers, indepe
     reason, finished, undoes,
     (SELECT u.id FROM runs u WHERE u.undoes = runs.id AND u.outcome = 'committed') AS undone_by,
     waiting_since, waiting_until, kept,
-    (SELECT group_concat(s.manifest) FROM run_sources s WHERE s.run = runs.id), standing";
+    (SELECT group_concat(s.manifest) FROM run_sources s WHERE s.run = runs.id), standing, actor";
 
 impl Runs<'_> {
     /// The run on a target whose process ended before it did, if there is one.
@@ -329,6 +331,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         waiting: waiting(row, 14)?,
         sources: sources(row, 17)?,
         standing: rows::get_optional_digest(row, 18)?,
+        actor: row.get(19)?,
     })
 }
 

@@ -23,6 +23,15 @@ CREATE TABLE evidence (
 ) STRICT;
 CREATE INDEX evidence_by_target ON evidence (target, at);
 
+-- Who began to look at a target within the last hour; older rows are removed by whoever looks next.
+CREATE TABLE looks (
+    position INTEGER PRIMARY KEY,
+    principal TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX looks_by_principal ON looks (principal, at);
+CREATE INDEX looks_by_time ON looks (at);
+
 CREATE TABLE rehearsals (
     digest TEXT PRIMARY KEY CHECK (length(digest) = 71),
     document BLOB NOT NULL,
@@ -38,11 +47,21 @@ CREATE TABLE proposals (
     document BLOB NOT NULL,
     signature TEXT NOT NULL,
     revises TEXT REFERENCES proposals (digest),         -- the proposal that it takes the place of
-    undoes TEXT REFERENCES runs (id)                    -- the run that it undoes
+    undoes TEXT REFERENCES runs (id),                   -- the run that it undoes
+    fix TEXT                                            -- the digest of its fix
 ) STRICT;
 CREATE INDEX proposals_by_time ON proposals (created);
 CREATE INDEX proposals_by_proposer ON proposals (proposer, created);
 CREATE UNIQUE INDEX one_revision_per_proposal ON proposals (revises) WHERE revises IS NOT NULL;
+
+-- What a proposal's plans change by their forward parts: what makes two proposals alike.
+CREATE TABLE proposal_subjects (
+    proposal TEXT NOT NULL REFERENCES proposals (digest),
+    target TEXT NOT NULL,
+    capability TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    PRIMARY KEY (proposal, target, capability, subject)
+) STRICT, WITHOUT ROWID;
 
 -- What a proposal cites, and what was recorded in its rehearsals.
 CREATE TABLE proposal_evidence (
@@ -107,10 +126,12 @@ CREATE TABLE runs (
     waiting_since INTEGER,                              -- from when and until when it waits for a person's word, or did
     waiting_until INTEGER,
     kept TEXT,                                          -- why what it changed stays, once that was decided: it commits
+    actor TEXT,                                         -- who started it; none where a refused order was nobody's who could be told
     CHECK ((outcome IS NULL) = (finished IS NULL)),
     CHECK ((waiting_since IS NULL) = (waiting_until IS NULL)),
     CHECK (kept IS NULL OR waiting_until IS NOT NULL),
-    CHECK (manifest IS NOT NULL OR outcome = 'refused')
+    CHECK (manifest IS NOT NULL OR outcome = 'refused'),
+    CHECK (actor IS NOT NULL OR outcome = 'refused')
 ) STRICT;
 CREATE UNIQUE INDEX one_open_run_per_target ON runs (target) WHERE outcome IS NULL;
 -- What recovery looks for: it must not grow with the runs that ended well.
@@ -147,6 +168,13 @@ CREATE TABLE run_sources (
     PRIMARY KEY (run, manifest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX run_sources_by_manifest ON run_sources (manifest);
+
+-- What was signed by whoever started a run, where they signed for it.
+CREATE TABLE run_orders (
+    run TEXT PRIMARY KEY REFERENCES runs (id),
+    document BLOB NOT NULL,
+    signature TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Who took a target's lock last. Whether somebody has it still, the lock tells.
 CREATE TABLE holds (

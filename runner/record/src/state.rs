@@ -17,8 +17,8 @@ use crate::schema;
 use crate::scratch::Scratch;
 use crate::watch::WAITING;
 use crate::{
-    Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Pauses, Policies, Proposals, RealDisk, RecordError,
-    RehearsalBlobs, Rehearsals, Runs, StandingApprovals,
+    Approvals, Clock, Disk, Durable, EvidenceStore, FileBlobs, Looks, Pauses, Policies, Proposals, RealDisk,
+    RecordError, RehearsalBlobs, Rehearsals, Runs, StandingApprovals,
 };
 
 /// The database's file name.
@@ -297,6 +297,12 @@ impl State {
     #[must_use]
     pub const fn approvals(&self) -> Approvals<'_> {
         Approvals(self)
+    }
+
+    /// How often somebody looks at targets.
+    #[must_use]
+    pub const fn looks(&self) -> Looks<'_> {
+        Looks(self)
     }
 
     /// Whether new runs may begin.

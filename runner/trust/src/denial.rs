@@ -53,6 +53,8 @@ pub struct Denied {
     pub by: Principal,
     /// Why, in their words.
     pub reason: String,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
 }
 
 /// Whether a proposal was denied, by the denials of it that were kept. Each was verified when it was kept, and a denial
@@ -68,7 +70,7 @@ pub fn denied(denials: &[SignedDenial], proposal: Digest, policy: &Policy) -> Re
     for SignedDenial { document, signature } in denials {
         let verified = signer(document, signature, policy).and_then(|by| Ok((by, read(document, proposal)?)));
         match verified {
-            Ok((by, DenialDocument { reason, .. })) => return Ok(Some(Denied { by, reason })),
+            Ok((by, DenialDocument { reason, at, .. })) => return Ok(Some(Denied { by, reason, at })),
             Err(why) => damaged = damaged.or(Some(why)),
         }
     }

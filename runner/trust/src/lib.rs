@@ -35,6 +35,7 @@ mod proposal;
 mod public_key;
 mod refusal;
 mod resolution;
+mod run_order;
 mod runner;
 mod security_key;
 mod signatory;
@@ -80,6 +81,7 @@ pub use proposal::{MAX_GRANTS, MAX_PROPOSAL, MAX_TARGETS, Proposal, may_propose}
 pub use public_key::{KeyKind, PublicKey};
 pub use refusal::{Refusal, Signed};
 pub use resolution::{MAX_RESOLUTION, draft_resolution, may_resolve, verify_resolution};
+pub use run_order::{MAX_RUN_ORDER, OrderedRun, draft_run_order, may_run, verify_run_order};
 pub use runner::verify_runner;
 pub use signatory::{Signatory, SigningFault};
 pub use signer::{Presence, Signer};

@@ -58,7 +58,7 @@ const MAX_SERIAL: u64 = 1_000_000_000;
 const MAX_ORIGINS: usize = 32;
 /// The most runs that a policy may let one approval be good for.
 const MAX_USES: u32 = 1000;
-/// The most proposals that a policy may let somebody make in an hour.
+/// The most proposals that a policy may let somebody make in an hour, and the most reads.
 const MAX_PER_HOUR: u64 = 100_000;
 /// The longest time for which a policy is good, in days.
 const MAX_DAYS: u64 = 3 * 366;
@@ -78,6 +78,8 @@ pub struct Policy {
     max_validity_ms: u64,
     max_uses: u32,
     per_hour: u64,
+    looks_per_hour: u64,
+    runs_signed: bool,
     scoped: bool,
     demands: Demands,
     book: Book,
@@ -164,8 +166,10 @@ impl Policy {
 
         let max_uses = u32::try_from(file.approval.max_uses).ok().filter(|uses| (1..=MAX_USES).contains(uses));
         let max_uses = max_uses.ok_or(PolicyError::Uses(file.approval.max_uses))?;
-        if !(1..=MAX_PER_HOUR).contains(&file.proposals.per_hour) {
-            return Err(PolicyError::PerHour(file.proposals.per_hour));
+        for per_hour in [file.proposals.per_hour, file.investigations.per_hour] {
+            if !(1..=MAX_PER_HOUR).contains(&per_hour) {
+                return Err(PolicyError::PerHour(per_hour));
+            }
         }
         Ok(Self {
             source: bytes.into(),
@@ -178,6 +182,8 @@ impl Policy {
             max_validity_ms,
             max_uses,
             per_hour: file.proposals.per_hour,
+            looks_per_hour: file.investigations.per_hour,
+            runs_signed: file.runs.signed,
             scoped: file.approval.scoped,
             demands,
             book,
@@ -282,6 +288,18 @@ impl Policy {
     #[must_use]
     pub const fn proposals_per_hour(&self) -> u64 {
         self.per_hour
+    }
+
+    /// How many reads, investigations and rehearsals one person or agent may begin in an hour; at least 1.
+    #[must_use]
+    pub const fn looks_per_hour(&self) -> u64 {
+        self.looks_per_hour
+    }
+
+    /// Whether each run must be started with a person's signature.
+    #[must_use]
+    pub const fn runs_must_be_signed(&self) -> bool {
+        self.runs_signed
     }
 
     /// What every signature must show of how it was made.

@@ -37,6 +37,8 @@ pub enum Signed {
     Confirmation,
     /// A person's word that closes the review of a broken glass.
     GlassReview,
+    /// A person's word that a run begins.
+    Run,
     /// Something in another namespace.
     Other,
 }
@@ -55,6 +57,7 @@ impl Signed {
             namespace::RESOLUTION => Self::Resolution,
             namespace::CONFIRMATION => Self::Confirmation,
             namespace::BREAK_GLASS_REVIEW => Self::GlassReview,
+            namespace::RUN => Self::Run,
             _ => Self::Other,
         }
     }
@@ -74,6 +77,7 @@ impl fmt::Display for Signed {
             Self::Resolution => "resolution",
             Self::Confirmation => "confirmation",
             Self::GlassReview => "word on the review of a broken glass",
+            Self::Run => "order of the run",
             Self::Other => "document",
         })
     }
@@ -556,6 +560,27 @@ pub enum Refusal {
     MayNotConfirm {
         /// The signer.
         who: String,
+    },
+    /// A run was ordered by somebody who does not start it.
+    #[error("{who} may not start this run: {why}")]
+    MayNotRun {
+        /// Who signed the order.
+        who: String,
+        /// Why not.
+        why: String,
+    },
+    /// A run was ordered without a signature, where the trust policy wants one.
+    #[error("nobody signed for this run, and the trust policy wants somebody to: `signed` under `[runs]`")]
+    RunNotSigned,
+    /// An order is of another run.
+    #[error("the order is of another {what}: it names `{found}`, and this is `{expected}`")]
+    OtherOrder {
+        /// What differs.
+        what: &'static str,
+        /// What the order names.
+        found: String,
+        /// What it is to be of.
+        expected: String,
     },
     /// A confirmation is of another run, or of another use of it.
     #[error("the confirmation is of another {what}: it names `{found}`, and this is `{expected}`")]

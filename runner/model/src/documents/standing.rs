@@ -24,6 +24,8 @@ pub struct StandingDocument {
     pub revision: Option<RevisionStanding>,
     /// The name of the proposal that took its place.
     pub superseded_by: Option<String>,
+    /// The denied proposals that it is like, the latest denial first.
+    pub denied_before: Vec<DeniedBefore>,
     /// Earlier runs of the bundle, newest first.
     pub earlier_runs: Vec<EarlierRun>,
     /// The runs of this very proposal that began, oldest first.
@@ -91,6 +93,40 @@ pub struct GuardState {
     /// Why it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A denied proposal that another one is like, and what of the two is alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeniedBefore {
+    /// The denied proposal's name.
+    pub proposal: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Who denied it, by name; none where that cannot be told any more.
+    pub by: Option<String>,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at: Option<u64>,
+    /// Why, in their words; untrusted text.
+    pub reason: String,
+    /// Whether both have one bundle.
+    pub same_bundle: bool,
+    /// Whether both have one fix.
+    pub same_fix: bool,
+    /// Some of what both would change.
+    pub same_subjects: Vec<SameSubject>,
+    /// How many subjects both would change.
+    pub subjects: u64,
+}
+
+/// Something that two proposals would change on one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SameSubject {
+    /// The target.
+    pub target: String,
+    /// The subject; untrusted text.
+    pub subject: String,
 }
 
 /// An earlier run of a bundle.

@@ -30,6 +30,11 @@ pub(super) fn plain(standing: &StandingDocument, stored: &Stored) -> Result<(), 
         [run].into_iter().chain(undone_by).try_for_each(|run| name("a run", run))?;
         [proposer].into_iter().chain(approvers).try_for_each(|who| name("somebody", who))?;
     }
+    for denied in &standing.denied_before {
+        name("a proposal", &denied.proposal)?;
+        denied.by.iter().try_for_each(|by| name("somebody", by))?;
+        denied.same_subjects.iter().try_for_each(|same| name("a target", &same.target))?;
+    }
     for run in &standing.earlier_runs {
         name("a run", &run.run)?;
         name("a target", &run.target)?;

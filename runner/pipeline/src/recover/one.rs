@@ -149,7 +149,8 @@ fn back(
     let mut sessions = runner.sessions(target, Phase::Live)?;
     let live = Live::taken_over(journal, approval.terms.mode, &plan, &mut sessions);
     let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
-    let taken = TakenUp { id: run.id, guards, undo: undo.as_ref(), approval, linked, unlinked, context };
+    let taken =
+        TakenUp { id: run.id, actor: run.actor, guards, undo: undo.as_ref(), approval, linked, unlinked, context };
     let recovering = Run::taken_over(runner, (&run.target, target), gate, taken).having_waited(waited, word);
     let report = recovering.roll_back(reason);
     runner.under_way().over();
@@ -184,7 +185,16 @@ fn keep(
     let (undo, waited) = (undoes(runner, &approval), waited(&waiting, &approval));
     let context = StepContext::new(&approval.terms.arguments, 0, 0);
     let linked = Linked::none();
-    let taken = TakenUp { id: run.id, guards, undo: undo.as_ref(), approval, linked, unlinked: None, context };
+    let taken = TakenUp {
+        id: run.id,
+        actor: run.actor,
+        guards,
+        undo: undo.as_ref(),
+        approval,
+        linked,
+        unlinked: None,
+        context,
+    };
     let report = Run::resumed(runner, (&run.target, target), gate, taken, waited).commit(why, word);
     runner.under_way().over();
     report.map(|report| Came::Ended(Box::new(report)))
@@ -218,7 +228,16 @@ fn wait(
     let sessions = runner.sessions(target, Phase::Live)?;
     let gate = Gate::new(sessions, Work::Live(Box::new(live)), Box::new(LogWitness::new(runner)));
     runner.under_way().waits(&run.id, &run.target, &approval.terms.rollback_owner);
-    let taken = TakenUp { id: run.id, guards, undo: undo.as_ref(), approval, linked, unlinked: None, context };
+    let taken = TakenUp {
+        id: run.id,
+        actor: run.actor,
+        guards,
+        undo: undo.as_ref(),
+        approval,
+        linked,
+        unlinked: None,
+        context,
+    };
     let report = Run::resumed(runner, (&run.target, target), gate, taken, waited).wait();
     runner.under_way().over();
     Ok(report?.map_or(Came::Waits(still), |report| Came::Ended(Box::new(report))))

@@ -18,6 +18,7 @@ use crate::undo::Undo;
 /// What is known of a run that is taken over.
 pub(crate) struct TakenUp<'a> {
     pub(crate) id: String,
+    pub(crate) actor: Option<String>,
     pub(crate) guards: Vec<GuardState>,
     pub(crate) undo: Option<&'a Undo>,
     pub(crate) approval: Approval,
@@ -49,7 +50,7 @@ impl<'a> Run<'a> {
     }
 
     fn taken_up(runner: &'a Runner, (name, target): (&'a str, &'a Target), gate: Gate, taken: TakenUp<'a>) -> Self {
-        let TakenUp { id, guards, undo, approval, linked, unlinked, context } = taken;
+        let TakenUp { id, actor, guards, undo, approval, linked, unlinked, context } = taken;
         Self {
             runner,
             name,
@@ -65,6 +66,7 @@ impl<'a> Run<'a> {
             check: None,
             context,
             id,
+            actor,
             confirmation: None,
             kept: None,
             word: None,

@@ -36,6 +36,9 @@ pub(crate) fn authorized(run: &str, start: &RunStart<'_>) -> Entry {
         .with("target", start.target)
         .with_list("approvers", start.approvers)
         .with_flag("independent", start.independent)
+        .with("actor", start.actor.name)
+        .with_some("key", start.actor.order.map(|order| order.key))
+        .with_some("order", start.actor.order.map(|order| countersign_model::Digest::of(order.document)))
         .with_number("changes-planned", start.plan.forward.len() as u64)
 }
 
@@ -46,6 +49,7 @@ pub(crate) fn refused(run: &str, refusal: &Refusal<'_>) -> Entry {
         .with("proposal", refusal.proposal)
         .with("target", refusal.target)
         .with("reason", refusal.reason)
+        .with_some("actor", refusal.actor)
 }
 
 /// A change is about to be applied.

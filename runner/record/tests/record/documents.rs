@@ -83,7 +83,7 @@ fn proposals_are_found_by_what_people_type() {
 
     // Two that begin alike, as nobody can make them with SHA-256.
     let twin = format!("{}{}", &hex[..20], "0".repeat(44));
-    let sql = "INSERT INTO proposals SELECT 'sha256:' || ?1, bundle, proposer, created, expires, document, signature, NULL, NULL FROM proposals";
+    let sql = "INSERT INTO proposals SELECT 'sha256:' || ?1, bundle, proposer, created, expires, document, signature, NULL, NULL, fix FROM proposals";
     run.second().execute(sql, [&twin]).expect("a twin");
     let error = proposals.find(&hex[..20]).expect_err("ambiguous").to_string();
     assert!(error.contains(&hex) && error.contains(&twin), "{error}");
@@ -100,8 +100,13 @@ fn proposals_wait_until_somebody_acts() {
     assert_eq!(pending(0), 2);
     run.state.approvals().add_denial(&second, b"no", "signed", &[]).expect("denied");
     assert_eq!(pending(0), 1);
-    let refusal =
-        countersign_record::Refusal { proposal: &run.proposal, target: "web-1", reason: "drifted", at: 3_000 };
+    let refusal = countersign_record::Refusal {
+        proposal: &run.proposal,
+        target: "web-1",
+        reason: "drifted",
+        at: 3_000,
+        actor: None,
+    };
     run.state.runs().refuse(refusal).expect("refused");
     assert_eq!(pending(0), 1, "a refusal changes nothing");
     let journal = run.begin(1).expect("begins");

@@ -1,7 +1,10 @@
 //! Proposals that take the place of others, and runs that undo others.
 
-use countersign_model::{Digest, Outcome};
-use countersign_record::{BeginError, Lineage, PendingBounds, RecordError, Refusal, State, proposal_name};
+use countersign_model::{Digest, Outcome, Plan};
+use countersign_record::{
+    BeginError, Lineage, NewProposal, PendingBounds, PlannedSubject, RecordError, Refusal, RunActor, RunStart,
+    SignedRunOrder, State, proposal_name,
+};
 use serde_json::json;
 
 use crate::support::{TARGET, begin, fixture, new_proposal};
@@ -49,6 +52,87 @@ fn a_proposal_is_superseded_once_and_can_no_longer_begin() {
     assert!(revise(&run.state, b"{\"proposal\":4}", &Digest::of(b"none")).is_err(), "there is no such proposal");
 }
 
+/// A proposal of its own bundle and fix, that changes these subjects of `web-1`.
+fn proposed(state: &State, number: u8, bundle: u8, fix: u8, target: &str, subjects: &[&str]) -> Digest {
+    let planned = |subject: &&str| PlannedSubject {
+        target: target.to_owned(),
+        capability: "files".to_owned(),
+        subject: (*subject).to_owned(),
+    };
+    let (bundle, fix) = (Digest::of(&[b'b', bundle]), Digest::of(&[b'f', fix]));
+    let document = format!("{{\"like\":{number}}}");
+    let new = NewProposal {
+        bundle: &bundle,
+        fix: Some(&fix),
+        subjects: &subjects.iter().map(planned).collect::<Vec<_>>(),
+        ..new_proposal(document.as_bytes(), &[])
+    };
+    state.proposals().add(new).expect("added")
+}
+
+#[test]
+fn a_proposal_is_like_denied_ones_of_its_bundle_its_fix_or_its_subjects() {
+    let run = fixture();
+    let state = &run.state;
+    let deny = |proposal: &Digest| {
+        let document = proposal.to_string();
+        state.approvals().add_denial(proposal, document.as_bytes(), "signed", &[]).expect("denied");
+    };
+    let like = |proposal: &Digest, most: usize| state.proposals().denied_like(proposal, most).expect("read");
+    let bundle = proposed(state, 1, 1, 1, "web-1", &["/etc/a"]);
+    let fix = proposed(state, 2, 2, 3, "web-2", &["/etc/a"]);
+    let subject = proposed(state, 3, 4, 4, "web-1", &["/etc/a", "/etc/b", "/etc/c"]);
+    let other = proposed(state, 4, 5, 5, "web-2", &["/etc/b", "/etc/c"]);
+    let new = proposed(state, 5, 1, 3, "web-1", &["/etc/b", "/etc/c"]);
+    assert_eq!(like(&new, 9), []);
+    [&subject, &other, &fix, &bundle, &new].into_iter().for_each(deny);
+    let found = like(&new, 9);
+    let names: Vec<_> = found.iter().map(|like| like.proposal).collect();
+    // The latest denial first; neither itself nor what changes the like on another target.
+    assert_eq!(names, [bundle, fix, subject]);
+    assert_eq!((found[0].bundle, found[0].fix, found[0].subjects.len()), (true, false, 0));
+    assert_eq!((found[1].bundle, found[1].fix, found[1].subjects.len()), (false, true, 0));
+    assert_eq!((found[2].bundle, found[2].fix), (false, false));
+    let subjects: Vec<_> = found[2].subjects.iter().map(|planned| planned.subject.as_str()).collect();
+    assert_eq!(subjects, ["/etc/b", "/etc/c"]);
+    assert_eq!(like(&new, 1).len(), 1);
+}
+
+#[test]
+fn what_was_signed_for_a_run_begins_one() {
+    let run = fixture();
+    let plan = Plan::default();
+    let signed = SignedRunOrder { run: "r-0123456789ab", key: "SHA256:key", document: b"{}", signature: "signed" };
+    let start = RunStart {
+        proposal: &run.proposal,
+        manifest: &run.manifest,
+        target: TARGET,
+        max_uses: 9,
+        sources: &[],
+        standing: None,
+        approvers: &[],
+        independent: true,
+        at: 2_000,
+        plan: &plan,
+        guards: &[],
+        actor: RunActor { name: "alice", order: Some(signed) },
+    };
+    let mut journal = run.state.runs().begin(start).expect("begun");
+    assert_eq!(journal.run(), "r-0123456789ab");
+    journal.finish(Outcome::Committed, "it holds", &json!({}), 3_000).expect("finished");
+    drop(journal);
+    assert_eq!(run.state.runs().get("r-0123456789ab").expect("a run").actor.as_deref(), Some("alice"));
+    match run.state.runs().begin(start) {
+        Err(BeginError::Begun { run }) => assert_eq!(run, "r-0123456789ab"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(run.state.runs().uses(&run.manifest, TARGET).expect("counted"), 1);
+    let sql = "SELECT document, signature FROM run_orders";
+    let kept: (Vec<u8>, String) =
+        run.second().query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("it is kept, once");
+    assert_eq!(kept, (b"{}".to_vec(), "signed".to_owned()));
+}
+
 #[test]
 fn a_run_is_undone_once() {
     let run = fixture();
@@ -75,7 +159,7 @@ fn a_run_is_undone_once() {
     assert_eq!((found.undoes, found.undone_by.as_deref()), (None, Some(second.as_str())));
     assert_eq!(run.state.runs().get(&second).expect("the run").undoes.as_deref(), Some(first.as_str()));
 
-    let refused = Refusal { proposal: &proposals[1], target: TARGET, reason: "it was undone", at: 6_000 };
+    let refused = Refusal { proposal: &proposals[1], target: TARGET, reason: "it was undone", at: 6_000, actor: None };
     let refused = run.state.runs().refuse(refused).expect("recorded");
     let refused = run.state.runs().get(&refused).expect("the run");
     assert_eq!(refused.undoes.as_deref(), Some(first.as_str()), "what it was to undo, too");

@@ -28,7 +28,7 @@ fn an_approval_is_good_for_so_many_runs() {
 #[test]
 fn a_refusal_spends_no_use() {
     let run = fixture();
-    let refusal = Refusal { proposal: &run.proposal, target: TARGET, reason: "expired", at: 3_000 };
+    let refusal = Refusal { proposal: &run.proposal, target: TARGET, reason: "expired", at: 3_000, actor: None };
     let id = run.state.runs().refuse(refusal).expect("recorded");
     let found = run.state.runs().get(&id).expect("found");
     assert_eq!((found.state, found.reason.as_deref()), (RunState::Finished(Outcome::Refused), Some("expired")));
@@ -242,7 +242,7 @@ fn runs_are_found_by_what_people_type() {
         assert!(matches!(run.state.runs().get(bad), Err(RecordError::BadName { .. })), "{bad}");
     }
     // However many are refused, they hide none that began.
-    let refusal = Refusal { proposal: &run.proposal, target: TARGET, reason: "drifted", at: 9_000 };
+    let refusal = Refusal { proposal: &run.proposal, target: TARGET, reason: "drifted", at: 9_000, actor: None };
     (0..3).for_each(|_| drop(run.state.runs().refuse(refusal).expect("recorded")));
     let (runs, bundle) = (run.state.runs(), Digest::of(b"bundle"));
     for began in [runs.of_proposal(&run.proposal, 2), runs.of_bundle(&bundle, 2)] {

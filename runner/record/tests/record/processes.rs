@@ -204,6 +204,7 @@ fn child_fills_its_disk() {
         at: 2_000,
         plan: &plan,
         guards: &[],
+        actor: "alice".into(),
     };
     let begun = other.runs().begin(start).expect_err("the disk fails");
     assert!(matches!(begun, BeginError::Record(RecordError::DatabaseWrite { .. })), "{begun}");

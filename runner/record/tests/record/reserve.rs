@@ -44,6 +44,7 @@ impl Small {
             at: 2_000,
             plan,
             guards: &[],
+            actor: "alice".into(),
         })
     }
 

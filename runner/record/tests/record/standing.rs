@@ -28,6 +28,7 @@ fn begin(run: &Fixture, proposal: &(Digest, Digest), standing: &Digest, at: u64)
         at,
         plan: &Plan::default(),
         guards: &[],
+        actor: "alice".into(),
     })
 }
 

@@ -42,6 +42,8 @@ pub(crate) fn new_proposal<'a>(document: &'a [u8], evidence: &'a [String]) -> Ne
         created: 1_000,
         expires: 9_000,
         evidence,
+        fix: None,
+        subjects: &[],
     }
 }
 
@@ -64,6 +66,7 @@ impl Fixture {
             at: 2_000,
             plan: &plan,
             guards: &[],
+            actor: "alice".into(),
         };
         self.state.runs().begin_held(start, hold)
     }
@@ -97,6 +100,7 @@ pub(crate) fn begin(
         at: 2_000,
         plan: &Plan::default(),
         guards: &[],
+        actor: "alice".into(),
     })
 }
 

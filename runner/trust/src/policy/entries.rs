@@ -10,8 +10,8 @@ use crate::text::{length, moment};
 /// One entry of a policy, as people read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyEntry {
-    /// What it is: `policy`, `roots`, `approval`, `proposals`, `unattended`, `person`, `agent`, `rule`, `ceiling`, `quorum`,
-    /// `break-glass`, `freeze` or `revocation`.
+    /// What it is: `policy`, `roots`, `approval`, `proposals`, `investigations`, `runs`, `unattended`, `person`, `agent`, `rule`,
+    /// `ceiling`, `quorum`, `break-glass`, `freeze` or `revocation`.
     pub section: &'static str,
     /// Its name there.
     pub name: String,
@@ -54,6 +54,8 @@ impl Policy {
         if let Some(bounds) = &self.unattended {
             add("unattended", "at most", bounds.says());
         }
+        add("investigations", "per-hour", self.looks_per_hour.to_string());
+        add("runs", "signed", if self.runs_signed { "always" } else { "where somebody signs" }.to_owned());
         // People first, each with all of their keys.
         let mut named: BTreeMap<(bool, &str), Vec<&Principal>> = BTreeMap::new();
         for principal in self.book.principals() {

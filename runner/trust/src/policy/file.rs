@@ -34,6 +34,10 @@ pub(super) struct File {
     pub(super) proposals: Proposals,
     pub(super) unattended: Option<UnattendedBounds>,
     #[serde(default)]
+    pub(super) investigations: Investigations,
+    #[serde(default)]
+    pub(super) runs: Runs,
+    #[serde(default)]
     pub(super) people: Vec<Person>,
     #[serde(default)]
     pub(super) agents: Vec<Agent>,
@@ -91,6 +95,37 @@ impl Default for Proposals {
     fn default() -> Self {
         Self { per_hour: per_hour() }
     }
+}
+
+/// How often targets are looked at.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Investigations {
+    /// How many reads, investigations and rehearsals one person or agent may begin in an hour with its key; keys that are not
+    /// listed begin as many together.
+    #[serde(default = "looks_per_hour")]
+    #[schemars(range(min = 1, max = MAX_PER_HOUR))]
+    pub(super) per_hour: u64,
+}
+
+const fn looks_per_hour() -> u64 {
+    1200
+}
+
+impl Default for Investigations {
+    fn default() -> Self {
+        Self { per_hour: looks_per_hour() }
+    }
+}
+
+/// How runs are started.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Runs {
+    /// Whether each run is started with a person's signature: `run --key`. Otherwise it may name the local user alone, as
+    /// the kernel tells it.
+    #[serde(default)]
+    pub(super) signed: bool,
 }
 
 /// How far an approval reaches.

@@ -173,6 +173,14 @@ impl Refusal {
             Self::MayNotConfirm { .. } => {
                 "ask somebody the trust policy lists with may = [\"approve\"]; nothing changed"
             }
+            Self::MayNotRun { .. } => {
+                "nothing changed and no use is spent; have it started by a person whom the trust policy lists with \
+                 may = [\"operate\"] or [\"approve\"], and who did not propose it"
+            }
+            Self::RunNotSigned => {
+                "nothing changed and no use is spent; start it with `--key FILE`, or `--agent` for ssh-agent"
+            }
+            Self::OtherOrder { .. } => "start the run anew: an order is good for the one run that it was made for",
             Self::OtherRun { .. } => "confirm the run that waits, by its own name: `countersign runs` lists it",
         };
         fixed.to_owned()

@@ -84,6 +84,8 @@ impl Run {
             created: 1_000,
             expires: 9_000,
             evidence: &[],
+            fix: None,
+            subjects: &[],
         };
         let proposal = state.proposals().add(new).expect("a proposal");
         let manifest = state.approvals().add_manifest(&proposal, b"{\"manifest\":1}").expect("a manifest");
@@ -99,6 +101,7 @@ impl Run {
             at: 2_000,
             plan,
             guards: &[],
+            actor: "alice".into(),
         };
         let journal = state.runs().begin(start).expect("the run begins");
         let id = journal.run().to_owned();
