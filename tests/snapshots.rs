@@ -443,7 +443,7 @@ fn in_json() {
         keys.compare(verb, &support::countersign().arg("--json").args(words).ran().expect(0).json());
     }
     assert_eq!(keys.wrong(), Vec::<&str>::new());
-    // What the story does not meet is looked at in `full_disk.rs`, `incident.rs`, `hardware.rs` and `audit.rs`.
+    // What the story does not meet is looked at in `full_disk.rs`, `incident.rs`, `preflight.rs`, `hardware.rs` and `audit.rs`.
     let hardware = ["touch", "pin", "counter", "application", "origin"].map(|key| ("hardware", key));
     let audit = [
         ("audit", "witness"),
@@ -460,7 +460,8 @@ fn in_json() {
         ("cosignature", "witness"),
         ("cosignature", "at"),
     ];
-    let elsewhere = [&[("change", "kept_at"), ("planned-change", "runs_as")][..], &hardware, &audit].concat();
+    let others = [("change", "kept_at"), ("planned-change", "runs_as"), ("ability", "why")];
+    let elsewhere = [&others[..], &hardware, &audit].concat();
     assert_eq!(keys.unseen(&elsewhere), Vec::<String>::new(), "what `docs/json.md` says is printed nowhere");
 }
 

@@ -245,7 +245,7 @@ impl Runner {
     pub(crate) fn sessions(&self, target: &Target, phase: Phase) -> Result<Sessions, PipelineError> {
         let identity = match phase {
             Phase::Observe | Phase::Rehearse => &target.investigation,
-            Phase::Live => &target.remediation,
+            Phase::Preflight | Phase::Live => &target.remediation,
         };
         let (registry, protected) = (Arc::clone(&self.registry), Arc::clone(&self.protected));
         let sessions = Sessions::new(registry, identity.settings.clone(), phase, protected).watched_by(self.calls());
