@@ -344,3 +344,6 @@ pub mod namespace {
     /// The trust policy, which is TOML.
     pub const TRUST_POLICY: &str = "trust-policy@countersign";
 }
+
+#[cfg(test)]
+mod tests;
