@@ -495,7 +495,8 @@ fn in_json() {
         keys.compare(verb, &support::countersign().arg("--json").args(words).ran().expect(0).json());
     }
     assert_eq!(keys.wrong(), Vec::<&str>::new());
-    // What the story does not meet is looked at in `full_disk.rs`, `incident.rs`, `hardware.rs`, `standing.rs` and `audit.rs`.
+    // What the story does not meet is looked at in `full_disk.rs`, `incident.rs`, `preflight.rs`, `hardware.rs`,
+    // `standing.rs` and `audit.rs`.
     let hardware = ["touch", "pin", "counter", "application", "origin"].map(|key| ("hardware", key));
     let audit = [
         ("audit", "witness"),
@@ -519,8 +520,8 @@ fn in_json() {
     let of_target = ["target", "unattended", "why"].map(|key| ("standing-target", key));
     let standing = of_one.chain(of_target).chain([("standing", "signed_by"), ("run", "unattended")]);
     let standing: Vec<_> = standing.collect();
-    let elsewhere =
-        [&[("change", "kept_at"), ("planned-change", "runs_as")][..], &hardware, &audit, &standing].concat();
+    let others = [("change", "kept_at"), ("planned-change", "runs_as"), ("ability", "why")];
+    let elsewhere = [&others[..], &hardware, &audit, &standing].concat();
     assert_eq!(keys.unseen(&elsewhere), Vec::<String>::new(), "what `docs/json.md` says is printed nowhere");
 }
 

@@ -62,7 +62,18 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
                 crate::output::complain(format_args!("error: {}\nhint: {hint}", visible(&what)));
                 (1, Some(crate::output::error_object(&what, Some(hint), 1)))
             }
-            None => (0, None),
+            None => match countersign_pipeline::unable(document) {
+                Some(unable) => {
+                    let (what, hint) = (unable.to_string(), unable.hint());
+                    crate::output::complain(format_args!(
+                        "error: {}\nhint: {}",
+                        visible(&what),
+                        hint.unwrap_or_default()
+                    ));
+                    (3, Some(crate::output::error_object(&what, hint, 3)))
+                }
+                None => (0, None),
+            },
         },
     };
     let json = json!({
@@ -70,6 +81,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         "target": document.target,
         "plan": { "digest": document.plan.digest(), "changes": changes },
         "changes": changes,
+        "preflight": document.preflight,
         "restores": document.restores,
         "unrestored": document.unrestored,
         "rollback_rehearsed": document.rollback_rehearsed,

@@ -1,6 +1,7 @@
 //! How results look to people. Everything that a guest or a target wrote is made visible first.
 
 pub(crate) mod head;
+pub(crate) mod preflight;
 pub(crate) mod rehearsal;
 pub(crate) mod review;
 pub(crate) mod revision;

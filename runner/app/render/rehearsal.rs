@@ -42,6 +42,8 @@ fn write(
     if let Some(failure) = document.fix_failure.as_ref().filter(|_| document.denied.is_empty()) {
         writeln!(text, "  the fix failed: {}", visible(failure))?;
     }
+    writeln!(text, "\npreflight")?;
+    super::preflight::write(text, &document.preflight)?;
     writeln!(text, "\nrollback")?;
     let rehearsed = match (&document.rollback_failure, document.rollback_rehearsed) {
         (Some(_), _) => "rollback step NOT rehearsed to its end",

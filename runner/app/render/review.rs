@@ -208,6 +208,8 @@ fn effects(text: &mut String, target: &TargetReview, undoing: bool) -> std::fmt:
             "  NOTE: {which} of what the operator holds to be sensitive: what it would write is signed unseen"
         )?;
     }
+    writeln!(text, "\nPREFLIGHT, when it was rehearsed")?;
+    super::preflight::write(text, &target.preflight)?;
     writeln!(text, "\nIRREVERSIBLE")?;
     // Each stands above, with all that it says.
     for (changes, when) in [(&forward, ""), (&back, ", if it is rolled back")] {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_capability::{AnyCall, AnySession, Blobs, Context, Opening, Permitting, Phase, Protected, Registry};
-use countersign_model::{Change, Fault, FaultKind, Grant, Image, State};
+use countersign_model::text::without_digests;
+use countersign_model::{Ability, Change, Fault, FaultKind, Grant, Image, State};
 
 use crate::calls::{Calls, UnderCall};
 use crate::sensitive::{Sensitive, discreet, discreet_state, unsaid};
@@ -31,7 +32,7 @@ pub struct Sessions {
 
 impl Sessions {
     /// Nothing is opened yet. `settings` are the target's, by capability: those of its
-    /// investigation identity unless the phase is live.
+    /// investigation identity unless the phase is live or preflight.
     #[must_use]
     pub fn new(
         registry: Arc<Registry>,
@@ -121,6 +122,9 @@ impl Sessions {
         by: Permitting<'_>,
         call: &dyn AnyCall,
     ) -> Result<Vec<u8>, Fault> {
+        if self.phase == Phase::Preflight {
+            return Err(Fault::new(FaultKind::Denied, "a run's credentials read nothing before it is approved"));
+        }
         let _under = self.under_call(call);
         let deadline = self.deadline();
         let read = self.get(call.capability())?.read(&mut Context { blobs, deadline }, by, call);
@@ -133,9 +137,7 @@ impl Sessions {
         by: Permitting<'_>,
         call: &dyn AnyCall,
     ) -> Result<Change, Fault> {
-        if self.phase == Phase::Observe {
-            return Err(Fault::new(FaultKind::Denied, "nothing is written while observing"));
-        }
+        self.prepares()?;
         let _under = self.under_call(call);
         let deadline = self.deadline();
         let prepared = self.get(call.capability())?.prepare(&mut Context { blobs, deadline }, by, call);
@@ -164,6 +166,25 @@ impl Sessions {
         discreet(hidden, self.get(&change.capability)?.apply(&mut Context { blobs, deadline }, change))
     }
 
+    /// Whether these sessions' credentials, which are a run's, could make the change and undo it. Nothing is written, and
+    /// nothing of the subject's content is told.
+    pub fn can_apply(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Ability {
+        if !matches!(self.phase, Phase::Preflight | Phase::Live) {
+            return Ability::CannotTell("only a run's credentials tell what a run can do".to_owned());
+        }
+        let _under = self.under("asking about the change", change);
+        let deadline = self.deadline();
+        let hidden = self.hides(change);
+        let ability = match self.get(&change.capability) {
+            Ok(session) => session
+                .can_apply(&mut Context { blobs, deadline }, change)
+                .unwrap_or_else(|fault| Ability::CannotTell(fault.what)),
+            // Whoever has no access at all has none to this.
+            Err(fault) => Ability::Cannot(fault.what),
+        };
+        if hidden { ability.map(|why| without_digests(&why)) } else { ability }
+    }
+
     pub(crate) fn undo(&mut self, blobs: &mut dyn Blobs, change: &Change) -> Result<(), Fault> {
         self.live()?;
         let _under = self.under("undoing the change", change);
@@ -181,9 +202,7 @@ impl Sessions {
     }
 
     pub(crate) fn revert(&mut self, blobs: &mut dyn Blobs, grant: &Grant, change: &Change) -> Result<Change, Fault> {
-        if self.phase == Phase::Observe {
-            return Err(Fault::new(FaultKind::Denied, "nothing is written while observing"));
-        }
+        self.prepares()?;
         let _under = self.under("reverting the change", change);
         let deadline = self.deadline();
         let hidden = self.hides(change);
@@ -236,6 +255,14 @@ impl Sessions {
     /// A call's fault as it may be told.
     fn discreet_call(&self, call: &dyn AnyCall, fault: Fault) -> Fault {
         if self.sensitive.takes_in(call.capability(), call.subject()) { unsaid(fault) } else { fault }
+    }
+
+    /// A fault in a phase in which no write is even made ready.
+    fn prepares(&self) -> Result<(), Fault> {
+        if matches!(self.phase, Phase::Rehearse | Phase::Live) {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::Denied, "nothing is written while observing"))
     }
 
     fn live(&self) -> Result<(), Fault> {

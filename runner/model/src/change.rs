@@ -126,3 +126,27 @@ pub enum State {
     /// It cannot be told, e.g. whether a signal was delivered.
     Unknowable,
 }
+
+/// Whether whoever changes a target could make a change, told without making it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ability", content = "why", rename_all = "kebab-case")]
+pub enum Ability {
+    /// They could, as the target stands.
+    Can,
+    /// They could not: why, in a sentence fragment that names the subject.
+    Cannot(String),
+    /// Nobody can tell without trying: why, in a sentence fragment that names the subject.
+    CannotTell(String),
+}
+
+impl Ability {
+    /// The same with another text.
+    #[must_use]
+    pub fn map(self, text: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Can => Self::Can,
+            Self::Cannot(why) => Self::Cannot(text(why)),
+            Self::CannotTell(why) => Self::CannotTell(text(why)),
+        }
+    }
+}

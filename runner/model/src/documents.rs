@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
+use crate::{Ability, Digest, Grant, Mode, Plan, Role, RollbackBy, Success, Verdict};
 
 mod break_glass;
 mod lineage;
@@ -98,6 +98,10 @@ pub struct RehearsalDocument {
     pub undoes: Option<Undoes>,
     /// What would change.
     pub plan: Plan,
+    /// Whether the target's remediation identity could make the changes forward: one for each, in order. Empty where it
+    /// was not asked, since what was rehearsed cannot be proposed, or the runner was an older one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<Ability>,
     /// The check on the untouched target.
     pub check_before: Verdict,
     /// The check on the overlay, after the fix.
@@ -377,3 +381,6 @@ pub mod namespace {
     /// The trust policy, which is TOML.
     pub const TRUST_POLICY: &str = "trust-policy@countersign";
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ pub mod text;
 pub mod toml;
 
 pub use call::{Call, Fault, FaultKind, Reply, Stop};
-pub use change::{Change, Image, Kept, Reversibility, State};
+pub use change::{Ability, Change, Image, Kept, Reversibility, State};
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use evidence::Evidence;
 pub use grant::{Access, Grant, GrantError, Limits, Selector};

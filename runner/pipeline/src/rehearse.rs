@@ -126,6 +126,13 @@ fn find(
     let (check_before, denied_before) = stage.check_untouched()?;
     let overlay = stage.on_overlay()?;
 
+    // What nobody will be asked to approve is no reason to use a run's credentials.
+    let failed = overlay.fix_failure.is_some() || overlay.rollback_failure.is_some() || !overlay.unrestored.is_empty();
+    let denied = !overlay.denied.is_empty() || !denied_before.is_empty();
+    let preflight = match !failed && !denied {
+        true => crate::preflight::of_plan(runner, request.target, &overlay.plan)?,
+        false => Vec::new(),
+    };
     let mut denied = denied_before;
     for denial in overlay.denied {
         if !denied.contains(&denial) {
@@ -143,6 +150,7 @@ fn find(
         seed: request.seed,
         undoes: undo.map(|undo| undo.undoes().clone()),
         plan: overlay.plan,
+        preflight,
         check_before,
         check_after: overlay.check_after,
         fix_failure: overlay.fix_failure,
@@ -371,6 +379,9 @@ pub(crate) fn unfit(document: &RehearsalDocument, rollback: RollbackBy, success:
         let what = format!("`{}` is {}, which undo alone cannot answer", change.summary, change.reversibility.name());
         let hint = "set `rollback = \"step\"` in remediation.toml and write a rollback step";
         return Some(PipelineError::refused(what).with_hint(hint));
+    }
+    if let Some(unable) = crate::preflight::unable(document) {
+        return Some(unable);
     }
     if document.undoes.is_some() {
         // Its check was written to see the fix, which is there now and shall not be.

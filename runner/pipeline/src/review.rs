@@ -4,7 +4,7 @@ use countersign_model::documents::{
     Confirmation, DeniedBefore, EarlierRun, GuardState, RehearsalDocument, RevisionStanding, RoleGrants,
     StandingDocument, TargetStanding, UndoStanding,
 };
-use countersign_model::{Digest, Evidence, Grant, Mode, Reversibility, Role, RollbackBy, Success, Verdict};
+use countersign_model::{Ability, Digest, Evidence, Grant, Mode, Reversibility, Role, RollbackBy, Success, Verdict};
 use countersign_trust::{PrincipalKind, Proposal};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -104,6 +104,9 @@ pub struct TargetReview {
     pub rehearsed: u64,
     /// Every change with its diff, forward and then the rollback step's.
     pub changes: Vec<ChangeReview>,
+    /// Whether the target's remediation identity could make them when they were rehearsed: one for each forward, in order;
+    /// empty where it was not asked.
+    pub preflight: Vec<Ability>,
     /// The changes that nothing undoes.
     pub irreversible: Vec<String>,
     /// Who answers for the target if it is not restored.
@@ -347,6 +350,7 @@ fn review_target(
         plan: stored.plan(&target.name)?,
         rehearsed: rehearsal.at,
         changes,
+        preflight: rehearsal.preflight.iter().cloned().map(|able| able.map(told)).collect(),
         irreversible,
         rollback_owner: configured.rollback_owner,
         rollback_rehearsed: rehearsal.rollback_rehearsed,

@@ -17,6 +17,7 @@ use crate::left::Left;
 use crate::link::Linked;
 use crate::locks;
 use crate::order::{self, Order};
+use crate::preflight;
 use crate::report::{ReportedChange, ReportedConfirmation, RunReport, UndoneRun};
 use crate::runner::Runner;
 use crate::schedule::hold;
@@ -81,6 +82,7 @@ impl<'a> Run<'a> {
         let mut sessions = runner.sessions(order.target, Phase::Live)?;
         let plan = &order.rehearsal.plan;
         drift::refuse(order, &drift::drift(runner, &mut sessions, &plan.forward))?;
+        preflight::refuse(runner, order, &mut sessions)?;
         let document = order.proposal.document();
         let context = StepContext::new(&document.arguments, document.now, document.seed);
         if order.undo.is_none() {

@@ -46,7 +46,7 @@ pub struct Target {
     /// Who looks: investigations, rehearsals and checks.
     #[serde(default)]
     pub investigation: Identity,
-    /// Who changes: fixes and rollbacks, after approval.
+    /// Who changes: fixes and rollbacks, after approval. Before it, it is asked whether it could, and nothing else.
     #[serde(default)]
     pub remediation: Identity,
     /// What must hold after every run, whatever its own check says.

@@ -114,6 +114,7 @@ pub(crate) fn rehearsal(signed: &RehearsalDocument) -> Option<RehearsalDocument>
         change.effect = digests(&change.effect);
         change.body = Value::Null;
     }
+    shown.preflight = shown.preflight.into_iter().map(|able| able.map(|why| without_digests(&why))).collect();
     shown.unrestored.iter_mut().for_each(|subject| *subject = without_digests(subject));
     Some(shown)
 }

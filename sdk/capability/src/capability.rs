@@ -64,6 +64,8 @@ pub enum Phase {
     Observe,
     /// Reads and an overlay, with the target's investigation settings; the target is never changed.
     Rehearse,
+    /// Nothing but [`Session::can_apply`], with the target's remediation settings.
+    Preflight,
     /// Reads and writes, with the target's remediation settings.
     Live,
 }

@@ -1,7 +1,7 @@
 use std::io::{Read, Seek};
 use std::time::Instant;
 
-use countersign_model::{Digest, Fault, FaultKind, Image, Kept, Reversibility, State};
+use countersign_model::{Ability, Digest, Fault, FaultKind, Image, Kept, Reversibility, State};
 
 use crate::capability::Capability;
 
@@ -112,6 +112,20 @@ pub trait Session<C: Capability>: Send {
     /// # Errors
     /// When the target cannot be read.
     fn probe(&mut self, cx: &mut Context<'_>, change: &C::Change) -> Result<State, Fault>;
+
+    /// Whether the session's credentials could apply the change and undo it again, as the target stands: permissions, a
+    /// file system that is read-only, a process that is not the runner's to signal. The change is one of a plan, prepared
+    /// by another session, and may not be what this one would prepare. Writes nothing, takes no lock, and asks the target
+    /// for nothing that it would act upon.
+    ///
+    /// Told is what the target itself says. Where only trying would tell, as where a server decides, the answer is
+    /// [`Ability::CannotTell`]; where an earlier change of the plan may make it possible, too.
+    ///
+    /// # Errors
+    /// When nobody could be asked, e.g. in time.
+    fn can_apply(&mut self, _cx: &mut Context<'_>, _change: &C::Change) -> Result<Ability, Fault> {
+        Ok(Ability::CannotTell(format!("`{}` changes can only be tried", C::NAME)))
+    }
 
     /// Restores the before-image if the subject is as the change left it; does nothing if it is as
     /// before already. Safe to repeat.

@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod able;
 mod apply;
 mod call;
 mod change;

@@ -25,7 +25,7 @@ const TRIES: usize = 4;
 /// `FS_VERITY_FL`: the content is sealed.
 const VERITY: u32 = 0x0010_0000;
 /// Labels that the kernel gives to every new file by its own policy.
-const LABELS: [&str; 2] = ["security.selinux", "security.SMACK64"];
+pub(crate) const LABELS: [&str; 2] = ["security.selinux", "security.SMACK64"];
 /// Attributes that seal the content: with other content they would be wrong.
 const SEALS: [&str; 2] = ["security.ima", "security.evm"];
 /// The ACL that a directory gives to new files.

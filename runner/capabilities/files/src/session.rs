@@ -1,7 +1,7 @@
 //! One target's files: how they are opened, and what a rehearsal has pending.
 
 use countersign_capability::{Context, Opening, Phase, Prepared, Session};
-use countersign_model::{Fault, FaultKind, Image, State};
+use countersign_model::{Ability, Fault, FaultKind, Image, State};
 
 use crate::call::FilesCall;
 use crate::change::FilesChange;
@@ -9,7 +9,7 @@ use crate::guarded::Guarded;
 use crate::handle::Opener;
 use crate::overlay::Overlay;
 use crate::scope::Scope;
-use crate::{Files, apply, change, read, restore, revert, undo};
+use crate::{Files, able, apply, change, read, restore, revert, undo};
 
 /// A session of the `files` capability.
 pub struct FilesSession {
@@ -35,6 +35,7 @@ impl FilesSession {
         let name = match self.phase {
             Phase::Observe => "that only looks",
             Phase::Rehearse => "of a rehearsal",
+            Phase::Preflight => "that only asks what it may",
             Phase::Live => "of a run",
         };
         Err(Fault::new(FaultKind::Denied, format!("a change cannot be {what} in a session {name}")))
@@ -75,6 +76,11 @@ impl Session<Files> for FilesSession {
 
     fn probe(&mut self, cx: &mut Context<'_>, change: &FilesChange) -> Result<State, Fault> {
         undo::probe(self, cx, change)
+    }
+
+    fn can_apply(&mut self, cx: &mut Context<'_>, change: &FilesChange) -> Result<Ability, Fault> {
+        self.only(&[Phase::Preflight, Phase::Live], "asked about")?;
+        able::can_apply(self, cx, change)
     }
 
     fn undo(&mut self, cx: &mut Context<'_>, change: &FilesChange) -> Result<(), Fault> {

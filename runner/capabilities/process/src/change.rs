@@ -3,11 +3,12 @@
 use std::io::Read;
 
 use countersign_capability::{Context, Phase, Prepared};
-use countersign_model::{Fault, FaultKind, Reversibility, State};
+use countersign_model::{Ability, Fault, FaultKind, Reversibility, State};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal, test_kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::Process;
 use crate::call::{Call, Named, Signal, Which};
 use crate::proc::in_time;
 use crate::scope::Scope;
@@ -41,7 +42,7 @@ impl ProcessSession {
         scope: &Scope,
         call: &Call,
     ) -> Result<Prepared<Change>, Fault> {
-        if self.phase == Phase::Observe {
+        if !matches!(self.phase, Phase::Rehearse | Phase::Live) {
             return Err(Fault::new(FaultKind::Denied, "nothing is changed while a target is only looked at"));
         }
         call.check()?;
@@ -129,11 +130,36 @@ impl ProcessSession {
         }
         pidfd_send_signal(&handle, number(*signal)).map_err(|error| match error {
             Errno::SRCH => changed(format!("process {pid} ended")),
-            Errno::PERM => Fault::new(FaultKind::Denied, format!("the runner may not signal process {pid}")),
+            Errno::PERM => not_permitted(*pid),
             error => Fault::new(FaultKind::Other, format!("process {pid} was not signalled: {error}")),
         })?;
         keep(&mut self.sent, change)?;
         Ok(Vec::new())
+    }
+
+    /// Whether the process that the change names is there and the runner may signal it: the kernel is asked with no
+    /// signal at all, see kill(2).
+    pub(crate) fn may_send(&self, cx: &Context<'_>, change: &Change) -> Result<Ability, Fault> {
+        if !matches!(self.phase, Phase::Preflight | Phase::Live) {
+            return Err(Fault::new(FaultKind::Denied, "only a run's session tells whether a signal could be sent"));
+        }
+        match self.asked(cx, change) {
+            Ok(()) => Ok(Ability::Can),
+            Err(fault) if fault.kind == FaultKind::TimedOut => Err(fault),
+            Err(fault) => Ok(Ability::Cannot(fault.what)),
+        }
+    }
+
+    fn asked(&self, cx: &Context<'_>, change: &Change) -> Result<(), Fault> {
+        let Process { pid, .. } = self.resolve(cx, &change.process)?;
+        self.refuse_vital(pid)?;
+        let gone = || Fault::new(FaultKind::Changed, format!("process {pid} is not there any more"));
+        let process = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+        test_kill_process(process).map_err(|errno| match errno {
+            Errno::SRCH => gone(),
+            Errno::PERM => not_permitted(pid),
+            errno => Fault::new(FaultKind::Other, format!("process {pid} could not be asked for: {errno}")),
+        })
     }
 
     /// Whether the process that the change names is there; it need not be the one that was found then.
@@ -159,6 +185,10 @@ fn keep(changes: &mut Vec<Change>, change: &Change) -> Result<(), Fault> {
     }
     changes.push(change.clone());
     Ok(())
+}
+
+fn not_permitted(pid: u32) -> Fault {
+    Fault::new(FaultKind::Denied, format!("the runner may not signal process {pid}"))
 }
 
 fn too_many() -> Fault {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use countersign_capability::{Context, Opening, Phase, Prepared, Protected, Session};
-use countersign_model::{Fault, FaultKind, State};
+use countersign_model::{Ability, Fault, FaultKind, State};
 
 use crate::Process;
 use crate::call::{Call, Named, Which};
@@ -149,6 +149,10 @@ impl Session<ProcessCapability> for ProcessSession {
 
     fn probe(&mut self, cx: &mut Context<'_>, change: &Change) -> Result<State, Fault> {
         self.tell(cx, change)
+    }
+
+    fn can_apply(&mut self, cx: &mut Context<'_>, change: &Change) -> Result<Ability, Fault> {
+        self.may_send(cx, change)
     }
 
     fn undo(&mut self, _: &mut Context<'_>, _: &Change) -> Result<(), Fault> {

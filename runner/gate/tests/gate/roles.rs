@@ -2,7 +2,7 @@
 
 use countersign_capability::Phase;
 use countersign_gate::Undone;
-use countersign_model::{Mode, Plan, Role};
+use countersign_model::{Ability, Mode, Plan, Role};
 
 use crate::support::{ALL, Host, Run, get, put, ring};
 
@@ -66,7 +66,7 @@ fn a_step_that_was_stopped_is_over() {
 #[test]
 fn only_sessions_that_were_opened_for_a_run_change_a_target() {
     let host = Host::with(&[("a", "1")]);
-    for (phase, asked) in [(Phase::Observe, &[][..]), (Phase::Rehearse, &["prepare a"])] {
+    for (phase, asked) in [(Phase::Observe, &[][..]), (Phase::Preflight, &[][..]), (Phase::Rehearse, &["prepare a"])] {
         let mut run = Run::in_phase(&host, phase, Mode::Scoped, &Plan::default());
         run.begin(Role::Fix, ALL);
         run.stop(put("shelf", "a", "2"));
@@ -76,11 +76,34 @@ fn only_sessions_that_were_opened_for_a_run_change_a_target() {
     let mut run = Run::scoped(&host);
     run.value(put("shelf", "a", "2"));
     host.shelf.asked();
-    for phase in [Phase::Observe, Phase::Rehearse] {
+    for phase in [Phase::Observe, Phase::Preflight, Phase::Rehearse] {
         let mut sessions = host.sessions(phase);
         let undone = run.with_live(|live, _| live.undo(&mut sessions, Role::Fix));
         assert!(matches!(&undone[0].result, Undone::Left(why) if why.contains("only a run changes its target")));
         assert_eq!(run.with_live(|live, _| live.settle(&mut sessions)).len(), 1);
         assert_eq!((host.shelf.content("a").as_str(), host.shelf.asked()), ("2", Vec::new()));
     }
+}
+
+/// A run's credentials are there before its approval to be asked what they can do, and for nothing else.
+#[test]
+fn what_a_run_could_do_is_asked_of_its_own_credentials_alone() {
+    let host = Host::with(&[("a", "1")]);
+    let mut run = Run::scoped(&host);
+    run.value(put("shelf", "a", "2"));
+    let change = run.with_live(|live, _| live.made().next().map(|(_, change)| change.clone())).expect("a change");
+    host.shelf.asked();
+    let ask = |phase| host.sessions(phase).can_apply(&mut run.state.blobs(), &change);
+    for phase in [Phase::Observe, Phase::Rehearse] {
+        assert_eq!(ask(phase), Ability::CannotTell("only a run's credentials tell what a run can do".to_owned()));
+        assert_eq!(host.shelf.asked(), Vec::<String>::new(), "the other identity is not asked");
+    }
+    for phase in [Phase::Preflight, Phase::Live] {
+        assert_eq!(ask(phase), Ability::Can);
+        assert_eq!(host.shelf.asked(), ["ask a"]);
+    }
+    let mut reading = Run::in_phase(&host, Phase::Preflight, Mode::Scoped, &Plan::default());
+    reading.begin(Role::Check, ALL);
+    assert!(reading.fault(get("shelf", "a")).what.contains("read nothing before it is approved"));
+    assert_eq!((host.shelf.asked(), host.shelf.content("a")), (Vec::new(), "2".to_owned()));
 }

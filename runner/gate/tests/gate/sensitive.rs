@@ -2,7 +2,7 @@
 
 use countersign_capability::{LogLine, Port};
 use countersign_gate::WITHHELD;
-use countersign_model::{Call, FaultKind, Mode, Reversibility, Role, State};
+use countersign_model::{Ability, Call, FaultKind, Mode, Reversibility, Role, State};
 
 use crate::support::{ALL, Host, NAMELESS, Run, get, get_as, put, put_mode, remove, ring, turn};
 
@@ -277,6 +277,12 @@ fn where_it_stands_is_told_without_digests() {
     assert_eq!(plan.forward[0].reversibility, Reversibility::Exact);
     match sessions.probe(&mut blobs, &plan.forward[0]) {
         Ok(State::Elsewhere(what)) => assert_eq!(what, "it has the content sha256:…"),
+        other => panic!("{other:?}"),
+    }
+    late.shelf.lock().forbidden.insert("a".to_owned());
+    let mut sessions = late.sessions(countersign_capability::Phase::Preflight);
+    match sessions.can_apply(&mut blobs, &plan.forward[0]) {
+        Ability::Cannot(what) => assert_eq!(what, "`a` is never touched (Elsewhere(\"it has the content sha256:…\"))"),
         other => panic!("{other:?}"),
     }
 }

@@ -29,6 +29,10 @@ countersign_sdk::fix!(|arguments: Arguments| {
         files::discard(arguments.path("a"))?;
         return Ok(());
     }
+    if arguments.feels("mode") {
+        files::set_mode(arguments.path("a"), 0o600)?;
+        return Ok(());
+    }
     if arguments.feels("cut") {
         files::truncate(arguments.path("log"), 7)?;
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail")]
 #![allow(clippy::print_stderr, reason = "a test that is skipped says why")]
 
+mod asking;
 mod changing;
 mod inplace;
 mod keeping;

@@ -46,8 +46,21 @@ impl Place {
     }
 
     pub(crate) fn run(&self, name: &str) -> Running {
+        Self::started(Command::new(self.path(name)))
+    }
+
+    /// The same as another user, whom the directory is opened to.
+    pub(crate) fn run_as(&self, name: &str, user: u32) -> Running {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&self.root, PermissionsExt::from_mode(0o755)).expect("its mode");
+        let mut command = Command::new(self.path(name));
+        command.uid(user).gid(user);
+        Self::started(command)
+    }
+
+    fn started(mut command: Command) -> Running {
         // Where the shell is one of many programs in one file, its name decides.
-        let mut child = Command::new(self.path(name))
+        let mut child = command
             .arg0("sh")
             .args(["-c", SCRIPT])
             .stdin(Stdio::piped())

@@ -1,4 +1,5 @@
-use countersign_model::{FaultKind, Reversibility, State};
+use countersign_model::{Ability, FaultKind, Reversibility, State};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::child::{Place, Running};
 use super::*;
@@ -266,4 +267,63 @@ fn every_name_of_a_process_is_held_as_one() {
     let held = ["exe=/usr/sbin/app pid-file=/run/app.pid", "exe=/usr/sbin/app started=12"]
         .map(crate::ProcessCapability::held_as);
     assert_eq!(held, ["exe=/usr/sbin/app", "exe=/usr/sbin/app"]);
+}
+
+fn can(bench: &mut Bench, change: &AnyChange) -> Ability {
+    bench.with(|session, cx| session.can_apply(cx, change)).expect("an answer")
+}
+
+#[test]
+fn whether_it_may_be_sent_is_asked_without_sending_it() {
+    let (place, mut running, words) = stage();
+    let change = Bench::new(Phase::Rehearse).prepare(&words).expect("a change");
+    for phase in [Phase::Preflight, Phase::Live] {
+        assert_eq!(can(&mut Bench::new(phase), &change), Ability::Can);
+    }
+    for phase in [Phase::Observe, Phase::Rehearse] {
+        let asked = Bench::new(phase).with(|session, cx| session.can_apply(cx, &change));
+        assert_eq!(asked.expect_err("it is not a run's").kind, FaultKind::Denied);
+    }
+    let mut asking = Bench::new(Phase::Preflight);
+    assert_eq!(asking.prepare(&words).expect_err("it only asks").kind, FaultKind::Denied);
+    assert_eq!(asking.apply(&change).expect_err("it only asks").kind, FaultKind::Denied);
+    assert!(running.is_quiet(), "nobody was signalled");
+
+    let own = Protected { paths: vec![], processes: vec![running.pid()] };
+    let said = can(&mut Bench::protecting(Phase::Preflight, &own), &change);
+    assert!(matches!(&said, Ability::Cannot(_)), "{said:?}");
+    running.end();
+    running.reap();
+    let said = can(&mut Bench::new(Phase::Preflight), &change);
+    assert!(matches!(&said, Ability::Cannot(why) if why.contains("pid")), "{said:?}");
+    drop(place);
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "a test that is skipped says why")]
+fn a_process_that_is_not_the_runners_to_signal_is_said_to_be_so() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root looks at others' processes");
+        return;
+    }
+    let place = Place::new();
+    let mut running = place.run_as("program", 65_534);
+    let words = format!("exe={} pid-file={} signal=HUP", place.path("program"), place.pid_file(running.pid()));
+    let mut bench = Bench::new(Phase::Live);
+    let change = bench.prepare(&words).expect("a change");
+    assert_eq!(can(&mut bench, &change), Ability::Can);
+    std::thread::scope(|scope| {
+        // The kernel has capabilities by thread.
+        let lacks = scope.spawn(|| {
+            let mut sets = capabilities(None).expect("capabilities");
+            sets.effective -= CapabilitySet::KILL;
+            set_capabilities(None, sets).expect("fewer can always be had");
+            let said = can(&mut bench, &change);
+            let not_permitted = format!("the runner may not signal process {}", running.pid());
+            assert_eq!(said, Ability::Cannot(not_permitted.clone()));
+            assert_eq!(bench.apply(&change).expect_err("it is so").what, not_permitted);
+        });
+        lacks.join().expect("it ended");
+    });
+    assert!(running.is_quiet());
 }

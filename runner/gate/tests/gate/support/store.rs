@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Instant;
 
 use countersign_capability::{Capability, Choice, Context, Linker, Opening, Prepared, Protected, Session, TypedCall};
-use countersign_model::{Access, Call, Fault, FaultKind, Image, Reversibility, Selector, State};
+use countersign_model::{Ability, Access, Call, Fault, FaultKind, Image, Reversibility, Selector, State};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -369,6 +369,14 @@ impl<K: Kind> Session<Store<K>> for StoreSession {
     fn probe(&mut self, _: &mut Context<'_>, change: &StoreChange) -> Result<State, Fault> {
         self.note("probe", &change.key);
         Ok(self.state(change))
+    }
+
+    fn can_apply(&mut self, _: &mut Context<'_>, change: &StoreChange) -> Result<Ability, Fault> {
+        self.note("ask", &change.key);
+        Ok(match self.resolve(&change.key) {
+            Ok(_) => Ability::Can,
+            Err(fault) => Ability::Cannot(format!("{} ({:?})", fault.what, self.state(change))),
+        })
     }
 
     fn undo(&mut self, cx: &mut Context<'_>, change: &StoreChange) -> Result<(), Fault> {
