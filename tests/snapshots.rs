@@ -407,6 +407,7 @@ fn story(json: bool) -> Story {
     story.step("trust-sign", 0, &["trust", "sign", "next.toml", "--key", &alice]);
     story.step("trust-install", 0, &["trust", "install", "next.toml"]);
     story.step("trust-explain", 0, &["trust", "explain", &denied]);
+    story.step("trust-signers", 0, &["trust", "signers"]);
 
     // Everybody.
     story.step("man", 0, &["man", "pages"]);

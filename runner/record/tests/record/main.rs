@@ -28,4 +28,5 @@ mod reserve;
 mod resolutions;
 mod scratch;
 mod support;
+mod told;
 mod waiting;

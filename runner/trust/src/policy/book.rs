@@ -12,8 +12,9 @@ use crate::public_key::PublicKey;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Book {
     names: BTreeSet<String>,
-    /// By fingerprint.
+    /// By fingerprint, as the next one.
     keys: BTreeMap<String, Principal>,
+    public: BTreeMap<String, PublicKey>,
     /// Whose each key is, by what one secret has in common under several kinds and applications.
     secrets: BTreeMap<Vec<u8>, String>,
     /// The people who may approve.
@@ -112,6 +113,7 @@ impl Book {
             if let Some(first) = self.secrets.insert(key.secret(), name.clone()) {
                 return Err(PolicyError::SameSecret { fingerprint, first, second: name.clone() });
             }
+            self.public.insert(fingerprint.clone(), key);
             self.keys.insert(fingerprint.clone(), Principal { fingerprint, ..principal.clone() });
         }
         Ok(())
@@ -125,6 +127,11 @@ impl Book {
     /// Every principal with each of its keys, by fingerprint.
     pub(super) fn principals(&self) -> impl Iterator<Item = &Principal> {
         self.keys.values()
+    }
+
+    /// Every key that is listed, with whose it is.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&Principal, &PublicKey)> {
+        self.keys.values().zip(self.public.values())
     }
 
     /// The people who may approve.
