@@ -455,6 +455,7 @@ fn story(json: bool) -> Story {
     story.step("trust-sign", 0, &["trust", "sign", "next.toml", "--key", &alice]);
     story.step("trust-install", 0, &["trust", "install", "next.toml"]);
     story.step("trust-explain", 0, &["trust", "explain", &denied]);
+    story.step("trust-signers", 0, &["trust", "signers"]);
 
     // What could never run unattended is not signed for it.
     story.step("standing-refused", 3, &["standing", "approve", &denied, "--key", &alice, "--reason", "it is small"]);

@@ -132,6 +132,7 @@ impl Environment {
         if let Err(error) = runner.log_policy() {
             crate::output::note(&format!("the audit log was not told which trust policy is in force: {error}"));
         }
+        runner.compare_published()?;
         publish_log(&runner, false);
         // Before there is an environment, which keeps the log's checkpoint there when it is dropped.
         if let Some(place) = &held {

@@ -35,10 +35,12 @@ fn set_back_an_expired_approval_does_not_revive() {
     at(NOON, &mut place.approving(&proposal)).row(3, "the clock says");
     at(NOON, &mut place.proposing(two_faced())).row(3, "the clock says");
     assert_eq!(place.standing(), before);
-    // Looking is not refused, and the operator can begin anew.
+    // Looking is not refused.
     at(NOON, &mut place.command(&["runs"])).expect(0);
+    // Nor does whoever removes the note of it gain anything: the refusal stands in the log, and time never goes below that.
     std::fs::remove_file(place.state.path("state/latest-time")).expect("it can be removed");
-    at(NOON + HOUR / 2, &mut run()).expect(0);
+    at(NOON + HOUR / 2, &mut run()).row(3, "this state has seen 2033-05-18T04:33:30Z").says("audit log");
+    assert_eq!(place.standing(), before);
 }
 
 /// What any command saw counts, not only what was refused.
@@ -48,6 +50,9 @@ fn set_back_after_a_command_that_only_looks() {
     let proposal = approved(&place);
     at(NOON + 2 * HOUR, &mut place.command(&["pending"])).expect(0);
     at(NOON + MINUTE, &mut place.command(&["run", &proposal])).row(3, "the clock says");
+    // That refusal is dated by the log, which saw nothing later: an operator whose clock was ahead can begin anew.
+    std::fs::remove_file(place.state.path("state/latest-time")).expect("it can be removed");
+    at(NOON + MINUTE, &mut place.command(&["run", &proposal])).expect(0);
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(crate) fn run(global: &Global, _: &Arguments) -> CommandResult {
     if all.left_off > 0 {
         let left_off = all.left_off;
         crate::output::note(&format!(
-            "only the oldest {MAX_PENDING} were looked at: {left_off} later ones are left off"
+            "only {MAX_PENDING} were looked at, the oldest of each proposer: {left_off} later ones are left off"
         ));
     }
     let json = json!({

@@ -25,7 +25,8 @@ Examples:
   countersign trust propose next-policy.toml
   countersign trust sign next-policy.toml --key ~/.ssh/id_ed25519
   countersign trust install next-policy.toml
-  countersign trust explain p-0123456789ab")]
+  countersign trust explain p-0123456789ab
+  countersign trust signers >allowed_signers")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -43,6 +44,8 @@ enum What {
     Install(File),
     /// Tell why a proposal may run or may not, rule by rule, and what is missing
     Explain(Explain),
+    /// Print whose signatures stand in this state, as `ssh-keygen -Y verify` takes it
+    Signers,
 }
 
 #[derive(Args)]
@@ -76,6 +79,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         What::Sign(sign) => signed(&sign.file, &*sign.signer.signatory()?),
         What::Install(file) => install(global, &Environment::open_as_it_is(global)?, &file.file),
         What::Explain(explain) => explained(&Environment::open(global)?, explain),
+        What::Signers => signers(&Environment::open_as_it_is(global)?),
     }
 }
 
@@ -105,6 +109,24 @@ fn show(environment: &Environment) -> CommandResult {
         "expired": expired,
         "entries": entries,
     });
+    Ok(Done::new(text.trim_end(), json))
+}
+
+/// An `allowed_signers` file.
+fn signers(environment: &Environment) -> CommandResult {
+    let signers = countersign_pipeline::signers(&environment.runner)?;
+    let mut text = String::from(
+        "# Whose signatures were ever taken by this runner, and what they may be for.\n\
+         # ssh-keygen -Y verify -n NAMESPACE -I NAME -f allowed_signers -s SIGNATURE <DOCUMENT\n",
+    );
+    for signer in &signers {
+        if !signer.in_force {
+            text.push_str("# The trust policy in force has this key no more, or has it revoked:\n");
+        }
+        writeln!(text, "{}", signer.line())?;
+    }
+    let policy = environment.runner.policy();
+    let json = json!({ "policy": policy.digest(), "serial": policy.serial(), "signers": signers });
     Ok(Done::new(text.trim_end(), json))
 }
 

@@ -202,6 +202,36 @@ impl Runner {
         Ok(self.state().audit().entries(from, countersign_record::MAX_LISTED)?)
     }
 
+    /// Compares what is recorded with the checkpoints beside it, which never say more than what is durable. One that cannot be
+    /// read, or that this runner did not sign, says nothing.
+    ///
+    /// # Errors
+    /// A refusal, when one of them has more entries, or others: then the database was restored from an old copy, by itself.
+    pub fn compare_published(&self) -> Result<(), PipelineError> {
+        let dir = self.log_dir();
+        for name in [CHECKPOINT, WITNESSED] {
+            let Ok(Some(bytes)) = Directory::new(&dir).read(name, MAX_NOTE) else { continue };
+            let Ok(signed) = Checkpoint::open(&bytes, &self.log_verifier()?, &[]) else { continue };
+            let Checkpoint { size, root, .. } = signed.checkpoint;
+            // Read after the file, which another process may be writing.
+            let head = self.state().audit().head()?;
+            if size < head.size || (size == head.size && root == head.root()) {
+                continue;
+            }
+            let what = format!(
+                "the database of the state has {} entries of the audit log, and `{}` was signed with {size}{}",
+                head.size,
+                dir.join(name).display(),
+                if size == head.size { ", which are others" } else { "" }
+            );
+            return Err(PipelineError::refused(what).with_hint(
+                "nothing was changed. The database was restored from an old copy, or cut: find out which, since runs since \
+                 then are not known to it; whoever goes on with it all the same removes the `audit` folder",
+            ));
+        }
+        Ok(())
+    }
+
     /// Compares the log's files with a checkpoint that is kept elsewhere. Where there is none yet, there is nothing to compare.
     ///
     /// # Errors

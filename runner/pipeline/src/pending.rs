@@ -66,7 +66,7 @@ enum Standing {
 /// The proposals that wait for a decision or a run.
 #[derive(Debug)]
 pub struct Pending {
-    /// Those of the oldest that may, oldest first.
+    /// Those of the oldest of each proposer that may, oldest first.
     pub pending: Vec<PendingProposal>,
     /// How many later ones were not looked at.
     pub left_off: u64,

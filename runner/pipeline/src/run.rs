@@ -22,6 +22,7 @@ use crate::report::{ReportedChange, ReportedConfirmation, RunReport, UndoneRun};
 use crate::runner::Runner;
 use crate::schedule::hold;
 use crate::target::Target;
+use crate::told;
 use crate::undo::Undo;
 use crate::undoing;
 use crate::validators::CommandValidators;
@@ -75,6 +76,7 @@ impl<'a> Run<'a> {
         let confirmation = confirming::agreed(&authorized.manifest().predicate, order.confirm_within)?;
         // Held before anything is tested: what holds now could otherwise be another run's change away from holding.
         let hold = locks::hold(runner, order, &authorized.manifest().predicate)?;
+        told::agrees(runner, order, &authorized)?;
         let guards_before = guards::ask(runner, order.target);
         for guard in &guards_before {
             runner.note(&format!("guard before: {}", guards::describe(guard)));

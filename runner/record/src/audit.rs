@@ -16,9 +16,11 @@ use crate::{RecordError, State};
 pub(crate) mod entries;
 mod entry;
 mod files;
+mod told;
 
 pub use entry::Entry;
 pub use files::{AUDIT, CHECKPOINT, Published, WITNESSED};
+pub use told::{About, Told};
 
 /// The key that signs the log's checkpoints. Its name is the log's origin. It also makes the digests that stand in entries,
 /// and tells their times.
@@ -51,6 +53,12 @@ pub struct LogHead {
 }
 
 impl LogHead {
+    /// The time of the latest entry, in milliseconds since 1970-01-01 UTC; 0 where there is none.
+    #[must_use]
+    pub const fn time(&self) -> u64 {
+        self.latest
+    }
+
     /// The root of the tree of all entries.
     #[must_use]
     pub fn root(&self) -> countersign_tlog::Hash {

@@ -24,7 +24,7 @@ impl Clock<'_> {
     /// # Errors
     /// [`RecordError::ClockWentBack`] where it is behind by more than [`MAX_STEP_BACK`]; or the file cannot be read or written.
     pub fn decide_at(&self, now: u64) -> Result<u64, RecordError> {
-        let latest = self.latest()?.unwrap_or_default();
+        let latest = self.seen()?;
         if now.saturating_add(MAX_STEP_BACK) < latest {
             return Err(RecordError::ClockWentBack { path: crate::error::shown(&self.path()), latest, now });
         }
@@ -40,7 +40,13 @@ impl Clock<'_> {
     /// # Errors
     /// Where the file cannot be read.
     pub fn has_come(&self, moment: u64, now: u64) -> Result<bool, RecordError> {
-        Ok(now >= moment || self.latest()?.is_some_and(|latest| latest >= moment))
+        Ok(now >= moment || self.seen()? >= moment)
+    }
+
+    /// The latest time that was seen: of the file, which anybody may have removed, and of the audit log's last entry.
+    fn seen(&self) -> Result<u64, RecordError> {
+        let noted = self.latest()?.unwrap_or_default();
+        Ok(noted.max(self.0.audit().head()?.time()))
     }
 
     fn latest(&self) -> Result<Option<u64>, RecordError> {

@@ -390,7 +390,8 @@ impl RecordError {
             Self::Superseded { .. } => Some("review the one that stands, or revise that"),
             Self::ClockWentBack { .. } => Some(
                 "set the clock right; if it was ahead before, remove `latest-time` in the state directory and look at what \
-                 was approved meanwhile",
+                 was approved meanwhile. What stands in the audit log was seen for good: where something was logged while it \
+                 was ahead, wait, or begin with a new state directory",
             ),
             Self::NoTime { .. } => Some(
                 "look at what was approved, since an approval that expired may be good again, then remove `latest-time` in \

@@ -60,7 +60,7 @@ mod unfinished;
 mod watch;
 
 pub use approvals::{Approval, Approvals, Denial, KeptFiles, MAX_SIGNATURES};
-pub use audit::{AUDIT, Audit, CHECKPOINT, Entry, LogHead, LogKey, LoggedEntry, Published, WITNESSED};
+pub use audit::{AUDIT, About, Audit, CHECKPOINT, Entry, LogHead, LogKey, LoggedEntry, Published, Told, WITNESSED};
 pub use begin::{BeginError, Hold, Refusal, RunActor, RunStart, SignedRunOrder, run_name};
 pub use blobs::{FileBlobs, INLINE_LIMIT, MAX_BLOB, MAX_STREAM, RunBlobs};
 pub use changes::{ChangeState, JournaledChange};

@@ -129,7 +129,8 @@ const SUMMARY: &str = "SELECT p.digest, p.bundle, p.created, p.expires,
     (SELECT count(*) FROM manifests m WHERE m.proposal = p.digest) AS manifests,
     (SELECT count(*) FROM denials d WHERE d.proposal = p.digest) AS denials,
     (SELECT count(*) FROM proposals n WHERE n.revises = p.digest) AS revisions,
-    (SELECT count(*) FROM runs r WHERE r.proposal = p.digest AND r.outcome IS NOT 'refused') AS runs
+    (SELECT count(*) FROM runs r WHERE r.proposal = p.digest AND r.outcome IS NOT 'refused') AS runs,
+    p.proposer
     FROM proposals p";
 
 impl Proposals<'_> {
@@ -297,32 +298,35 @@ impl Proposals<'_> {
 
     /// The proposals that may wait for somebody, oldest first, and how many more there are beyond `limit`: those neither
     /// denied nor superseded, and not expired and not run, or with an approval that may still be good. Whether it is, is
-    /// for the caller to find out.
+    /// for the caller to find out. Where there are too many, proposers take turns: whoever has few waits behind nobody who
+    /// has a flood of them.
     ///
     /// # Errors
     /// Where the database cannot be read.
     pub fn pending(&self, bounds: PendingBounds, limit: usize) -> Result<(Vec<ProposalSummary>, u64), RecordError> {
         // What is damaged has no number of targets, and is never used up.
         let sql = format!(
-            "SELECT *, count(*) OVER () FROM ({SUMMARY}) s WHERE denials = 0 AND revisions = 0
+            "SELECT *, count(*) OVER (), row_number() OVER (PARTITION BY proposer ORDER BY created, digest) AS turn
+             FROM ({SUMMARY}) s WHERE denials = 0 AND revisions = 0
              AND (runs = 0 AND expires > ?1 OR manifests > 0 AND expires > ?2)
              AND (runs = 0 OR EXISTS (SELECT 1 FROM manifests m WHERE m.proposal = s.digest
                 AND (SELECT count(*) FROM (SELECT 1 FROM runs r WHERE r.manifest = m.digest AND r.outcome IS NOT 'refused'
                                            GROUP BY r.target HAVING count(*) >= ?4))
                   < (SELECT coalesce(iif(json_valid(p.text), json_array_length(p.text, '$.targets'), NULL), ?4 + 1000000)
                      FROM (SELECT CAST(document AS TEXT) AS text FROM proposals WHERE digest = s.digest) p)))
-             ORDER BY created, digest LIMIT ?3"
+             ORDER BY turn, created, digest LIMIT ?3"
         );
         let PendingBounds { now, longest, uses } = bounds;
         let (now, ago) = (rows::time(now), rows::time(now.saturating_sub(longest)));
         let rows = self.0.read("list the proposals", |connection| {
-            let decode = |row: &Row<'_>| Ok((summary(row)?, rows::get_count(row, 8)?));
+            let decode = |row: &Row<'_>| Ok((summary(row)?, rows::get_count(row, 9)?));
             let rows: rusqlite::Result<Vec<_>> =
                 connection.prepare(&sql)?.query_map(params![now, ago, rows::limit(limit), uses], decode)?.collect();
             rows
         })?;
         let all = rows.first().map_or(0, |(_, all)| *all);
-        let summaries: Vec<_> = rows.into_iter().map(|(summary, _)| summary).collect();
+        let mut summaries: Vec<_> = rows.into_iter().map(|(summary, _)| summary).collect();
+        summaries.sort_by_key(|summary| (summary.created, summary.digest.to_string()));
         let left_off = all.saturating_sub(summaries.len() as u64);
         Ok((summaries, left_off))
     }

@@ -341,6 +341,11 @@ impl Policy {
         self.book.approvers().filter(|name| !self.revocations.names(name))
     }
 
+    /// Every key that is listed, by fingerprint, with whose it is; those that are revoked are among them.
+    pub fn keys(&self) -> impl Iterator<Item = (&Principal, &PublicKey)> {
+        self.book.keys()
+    }
+
     /// A person by name, with a key of theirs that is not revoked, if there is one.
     pub(crate) fn person(&self, name: &str) -> Option<Principal> {
         let theirs = |principal: &&Principal| principal.kind() == PrincipalKind::Person && principal.name() == name;

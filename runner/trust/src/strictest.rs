@@ -7,6 +7,9 @@ use countersign_model::{Digest, Grant};
 
 use crate::grants::{Contains, GrantMismatch, inside, within};
 
+/// The most approvals that go together: as many as one entry of the audit log names.
+const MAX_TOGETHER: usize = 32;
+
 /// An approval whose terms are those of its proposal, and the people whose signatures on it count: one at least.
 #[derive(Debug)]
 pub(crate) struct Counted {
@@ -33,6 +36,9 @@ pub(crate) fn strictest<'m>(
     let mut digests = Vec::new();
     for (digest, next) in all {
         digests.push(digest);
+        if digests.len() > MAX_TOGETHER {
+            return Err(format!("there are more than {MAX_TOGETHER} of them"));
+        }
         match &mut made {
             None => made = Some(next.clone()),
             Some(made) => tighten(&mut made.predicate, &next.predicate, contains)?,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::LogKey;
 
 /// The longest text in an entry, in characters.
-const MAX_FIELD: usize = 1_000;
+pub(super) const MAX_FIELD: usize = 1_000;
 /// The most values of a list in an entry.
 const MAX_LIST: usize = 32;
 /// The longest entry, in bytes.

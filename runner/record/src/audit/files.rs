@@ -32,9 +32,9 @@ pub struct Published {
 }
 
 /// The rows behind one file.
-struct Rows {
+pub(super) struct Rows {
     hashes: Vec<Hash>,
-    entries: Vec<Vec<u8>>,
+    pub(super) entries: Vec<Vec<u8>>,
 }
 
 impl Audit<'_> {
@@ -138,7 +138,7 @@ fn make(
     Ok(written)
 }
 
-fn rows_of(connection: &Connection, file: &File) -> rusqlite::Result<Rows> {
+pub(super) fn rows_of(connection: &Connection, file: &File) -> rusqlite::Result<Rows> {
     let first = rows::time(file.first());
     let end = first.saturating_add(file.width.into());
     let mut read = Rows { hashes: Vec::new(), entries: Vec::new() };
@@ -164,7 +164,7 @@ fn rows_of(connection: &Connection, file: &File) -> rusqlite::Result<Rows> {
 }
 
 /// Compares a file's rows with what lies below and above them, up to the edge, which was signed.
-fn agrees(connection: &Connection, head: &LogHead, file: &File, rows: &Rows) -> Result<(), RecordError> {
+pub(super) fn agrees(connection: &Connection, head: &LogHead, file: &File, rows: &Rows) -> Result<(), RecordError> {
     if rows.hashes.len() != usize::from(file.width) {
         return Err(damaged(format!("rows of `{}` are missing", path(file))));
     }

@@ -29,4 +29,5 @@ mod resolutions;
 mod scratch;
 mod standing;
 mod support;
+mod told;
 mod waiting;

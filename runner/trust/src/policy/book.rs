@@ -18,6 +18,8 @@ pub(crate) struct Book {
     glass: BTreeMap<String, Principal>,
     /// What the secrets of those have in common, as in `secrets`.
     glass_secrets: BTreeSet<Vec<u8>>,
+    /// The keys themselves, those that break the glass among them, by fingerprint.
+    public: BTreeMap<String, PublicKey>,
     /// Whose each key is, by what one secret has in common under several kinds and applications.
     secrets: BTreeMap<Vec<u8>, String>,
     /// The people who may approve.
@@ -116,6 +118,7 @@ impl Book {
             if let Some(first) = self.secrets.insert(key.secret(), name.clone()) {
                 return Err(PolicyError::SameSecret { fingerprint, first, second: name.clone() });
             }
+            self.public.insert(fingerprint.clone(), key);
             self.keys.insert(fingerprint.clone(), Principal { fingerprint, ..principal.clone() });
         }
         Ok(())
@@ -145,6 +148,7 @@ impl Book {
         let rights = BTreeSet::new();
         let principal =
             Principal { fingerprint: fingerprint.clone(), kind: PrincipalKind::BreakGlass, rights, ..owner };
+        self.public.insert(fingerprint.clone(), key);
         self.glass.insert(fingerprint.clone(), principal);
         Ok(fingerprint)
     }
@@ -163,6 +167,11 @@ impl Book {
     /// Every principal with each of its keys, by fingerprint; those that break the glass are not among them.
     pub(super) fn principals(&self) -> impl Iterator<Item = &Principal> {
         self.keys.values()
+    }
+
+    /// Every key that is listed, with whose it is.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&Principal, &PublicKey)> {
+        self.public.iter().filter_map(|(fingerprint, key)| Some((self.principal(fingerprint)?, key)))
     }
 
     /// The people who may approve.
