@@ -78,6 +78,12 @@ fn where_two_approvals_differ_the_stricter_term_counts() {
     let authorized = log.lines().find(|line| line.contains("\"authorized\"")).expect("an entry");
     assert!(authorized.contains(&digest(&alices)) && authorized.contains(&digest(&bobs)), "{authorized}");
 
+    // Whoever takes it out of the database is told what the log says.
+    let database = rusqlite::Connection::open(place.state.path("state/countersign.db")).expect("the database");
+    assert_eq!(database.execute("UPDATE runs SET outcome = 'refused'", []).expect("it can be written"), 2);
+    place.run(&proposal).expect(3).says("the audit log says that 1 use of the approval is spent on `place`");
+    drop(database);
+
     // What the two leave together may be less than the plan needs, though each leaves enough.
     let proposal = place.propose();
     approve(&place, &proposal, "alice", &["--narrow", &narrower]).expect(3).says("could not do what the plan shows");
