@@ -123,7 +123,12 @@ fn place_of(state: State) -> Place {
 fn the_trust_policy_can_want_every_run_signed_for() {
     let place = Place::new();
     place.state.policy(|policy| format!("{policy}\n[runs]\nsigned = true\n"));
-    let proposal = place.approved();
+    let proposal = place.propose();
+    let mut approve = place.command(&["approve", &proposal, "--reason", "seen", "--key"]);
+    let next = format!("countersign run {proposal} --key FILE");
+    approve.arg(place.state.path("alice")).ran().expect(0).shows(&next);
+    let explained = place.state.run(&["trust", "explain", &proposal]).expect(0);
+    explained.shows(&format!("it may run: countersign run {proposal} --target place --key FILE"));
     let before = place.standing();
     for more in [&[][..], &["--wait"]] {
         let refused = place.command(&["--json", "run", &proposal]).args(more).ran().expect(3);

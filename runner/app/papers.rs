@@ -14,7 +14,7 @@ use countersign_model::Digest;
 use countersign_pipeline::{
     ApprovalTerms, Approved, Desk, Exported, Given, MAX_EXPORT, Pins, Review, Stored, proposal_name,
 };
-use countersign_trust::{KeyError, PublicKey, Signatory};
+use countersign_trust::{KeyError, Policy, PublicKey, Signatory};
 
 use crate::cli::Global;
 use crate::environment::{Environment, registry};
@@ -138,6 +138,11 @@ impl Papers {
     /// The proposal's name.
     pub(crate) fn name(&self) -> String {
         proposal_name(&self.stored().proposal.digest())
+    }
+
+    /// The trust policy in force.
+    pub(crate) fn policy(&self) -> &Policy {
+        self.desk().policy()
     }
 
     /// The exported file, where it is one.

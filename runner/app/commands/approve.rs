@@ -213,7 +213,7 @@ fn approved(papers: &Papers, kept: &Kept, hardware: Option<Hardware>) -> Done {
         text.push_str(&format!("\nfile      {file}"));
     }
     if let Some(given) = given {
-        text.push_str(&format!("\nnext      {}", next(&name, file.as_deref(), kept, given)));
+        text.push_str(&format!("\nnext      {}", next(papers, file.as_deref(), kept, given)));
     }
     let json = json!({
         "proposal": name,
@@ -236,13 +236,14 @@ fn approved(papers: &Papers, kept: &Kept, hardware: Option<Hardware>) -> Done {
 }
 
 /// What is to be done with an approval that was given.
-fn next(name: &str, file: Option<&str>, kept: &Kept, given: &Given) -> String {
+fn next(papers: &Papers, file: Option<&str>, kept: &Kept, given: &Given) -> String {
+    let name = papers.name();
     let missing = kept.quorum.saturating_sub(kept.people.len());
     match (missing, file) {
         (0, None) => match given.terms.targets.as_slice() {
-            [_] => format!("countersign run {name}"),
+            [_] => super::run::command(papers.policy(), &name, None),
             several => {
-                let runs = several.iter().map(|target| format!("countersign run {name} --target {}", target.name));
+                let runs = several.iter().map(|target| super::run::command(papers.policy(), &name, Some(&target.name)));
                 runs.collect::<Vec<_>>().join("\nnext      ")
             }
         },

@@ -38,7 +38,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     } else if let Some(approval) = &imported.approval {
         let name = &imported.proposal;
         match imported.quorum.saturating_sub(imported.signed) {
-            0 => write!(text, "\nnext      countersign run {name}")?,
+            0 => write!(text, "\nnext      {}", super::run::command(environment.runner.policy(), name, None))?,
             missing => write!(
                 text,
                 "\nnext      {missing} more must approve; this one as it stands: countersign approve {name} --cosign {}",

@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use clap::Args;
 use countersign_model::Outcome;
+use countersign_model::text::visible;
 use countersign_pipeline::{Actor, Order, PipelineError, Runner, Stored};
-use countersign_trust::Signatory;
+use countersign_trust::{Policy, Signatory};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -73,6 +74,13 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     Ok(Done::new(render::run::text(&report), report.to_json()).with_code(report.exit_code()).acted())
 }
 
+/// The command that starts a run, as the trust policy wants it started.
+pub(crate) fn command(policy: &Policy, proposal: &str, target: Option<&str>) -> String {
+    let target = target.map(|target| format!(" --target {}", visible(target))).unwrap_or_default();
+    let key = if policy.runs_must_be_signed() { " --key FILE" } else { "" };
+    format!("countersign run {proposal}{target}{key}")
+}
+
 /// Who starts the run: asked to sign once, however long it waits for others' signatures.
 struct Starter {
     signatory: Option<Box<dyn Signatory>>,
@@ -103,7 +111,7 @@ fn ordered<T>(
         (Some(name), _) => name.as_str(),
         (None, [target]) => target.name.as_str(),
         (None, targets) => {
-            let command = |name: &str| format!("`countersign run {} --target {name}`", arguments.proposal);
+            let command = |name: &str| format!("`{}`", command(runner.policy(), &arguments.proposal, Some(name)));
             let each: Vec<_> = targets.iter().map(|target| command(&target.name)).collect();
             return Err(crate::output::hinted(
                 format!("the proposal names {} targets", targets.len()),

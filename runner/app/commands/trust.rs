@@ -247,7 +247,10 @@ fn explained(environment: &Environment, arguments: &Explain) -> CommandResult {
             writeln!(text, "  {mark} {} `{}`: {}", finding.asks, visible(&finding.name), visible(&finding.says))?;
         }
         match &bar {
-            None => writeln!(text, "it may run: countersign run {name} --target {}", visible(target))?,
+            None => {
+                let command = super::run::command(environment.runner.policy(), &name, Some(target));
+                writeln!(text, "it may run: {command}")?;
+            }
             Some(error) => {
                 writeln!(text, "it may not run: {}", visible(&error.to_string()))?;
                 if let Some(hint) = error.hint() {

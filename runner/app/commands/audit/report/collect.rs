@@ -119,7 +119,7 @@ impl Collected {
             Section {
                 key: "refused",
                 title: "Refused",
-                lines: lines(&self.refusals, &["run", "proposal", "target", "reason"]),
+                lines: lines(&self.refusals, &["run", "proposal", "target", "actor", "reason"]),
             },
             Section {
                 key: "denied",
@@ -146,7 +146,8 @@ impl Collected {
 
     /// Who approved what on which evidence, and what came of it.
     fn change(&self, run: &Entry) -> Line {
-        let mut line = run.line(&["run", "target", "proposal", "manifest", "standing", "approvers", "independent"]);
+        let mut line =
+            run.line(&["run", "target", "proposal", "manifest", "standing", "approvers", "independent", "actor"]);
         let fields = &mut line.fields;
         if let Some(proposal) = self.proposals.get(run.text("proposal")) {
             fields.insert("proposer".to_owned(), proposal.text("proposer").into());
