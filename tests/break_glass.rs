@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -166,6 +167,13 @@ fn one_key_stands_in_for_a_quorum_and_leaves_a_review() {
     let explained = place.state.run(&["trust", "explain", &proposal]).expect(0).stdout;
     assert!(explained.contains("yes break-glass `nobody else`") && explained.contains("it may run"), "{explained}");
 
+    // An exported file has it as any other, and brings back nothing new.
+    let file = place.state.path("out.proposal");
+    place.state.run(&["export", &proposal, text(&file)]).expect(0);
+    let imported = place.state.run(&["--json", "import", text(&file)]).expect(0).json();
+    let paper = imported["approvals"].as_array().expect("a list").iter().find(|paper| paper["digest"] == approval);
+    assert_eq!(paper.map(|paper| (&paper["by"], &paper["new"])), Some((&json!("carol"), &json!(false))), "{imported}");
+
     // While a run may begin by it, there is nothing to review yet.
     glass.closes("bob", &approval).expect(3).says("a run may begin by it until");
     let report = place.run(&proposal).expect(0).json();
@@ -320,6 +328,15 @@ fn it_expires_and_only_what_is_over_is_reviewed() {
     run.env("COUNTERSIGN_TEST_NOW", &later).ran().expect(3).says("the approval expired at");
     let mut close = glass.place.command(&["break-glass", "close", &approval, "--reason", "unused", "--key"]);
     close.arg(glass.key("alice")).env("COUNTERSIGN_TEST_NOW", &later).ran().expect(0).shows("closed by alice");
+    fs::remove_file(glass.place.state.path("state/latest-time")).expect("the state saw that time");
+
+    // A denial ends it as any other approval, and then there is nothing more to come.
+    let proposal = glass.place.propose();
+    let approval = glass.breaks(&proposal);
+    glass.closes("bob", &approval).expect(3).says("countersign deny");
+    glass.by("bob", &["deny", &proposal, "--reason", "wait for the morning"]).expect(0);
+    glass.place.run(&proposal).expect(3).says("wait for the morning");
+    glass.closes("bob", &approval).expect(0);
 }
 
 #[test]
@@ -382,6 +399,15 @@ fn two_people_break_it_where_two_must() {
     let first = glass.breaks_with("carols-glass", &proposal, &[]).expect(0).json();
     assert_eq!((&first["people"], &first["needed"]), (&json!(["carol"]), &json!(2)));
     let approval = first["approval"].as_str().expect("a digest");
+    // OpenSSH's own tool takes it as it takes any approval.
+    let allowed = place.state.path("allowed_signers");
+    let key = fs::read_to_string(place.state.path("carols-glass.pub")).expect("a key");
+    fs::write(&allowed, format!("carol {key}")).expect("it can be written");
+    let manifest = fs::File::open(first["manifest"].as_str().expect("a file")).expect("the manifest");
+    let signature = first["signature"].as_str().expect("a file");
+    let verify = ["-Y", "verify", "-n", "approval@countersign", "-I", "carol", "-f", text(&allowed), "-s", signature];
+    assert!(Command::new("ssh-keygen").args(verify).stdin(manifest).status().expect("it starts").success());
+
     place.run(&proposal).expect(3).says("2 people must break the glass `nobody else`, and carol did");
     let cosign = ["break-glass", "approve", &proposal, "--cosign", approval];
     let second = glass.by("daves-glass", &cosign).expect(0).json();
