@@ -125,6 +125,17 @@ impl Glass {
     }
 }
 
+/// A validator that tells when it was asked, and waits for a file.
+fn waiting_validator(place: &Place, started: &Path, go: &Path) -> String {
+    format!(
+        "[[targets.place.validators]]\nname = \"waits\"\npaths = [\"{}/**\"]\ntimeout = 60\n\
+         command = [\"/bin/sh\", \"-c\", \"touch {}; while [ ! -e {} ]; do sleep 0.05; done\"]\n",
+        text(&place.folder),
+        started.display(),
+        go.display()
+    )
+}
+
 fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis()).expect("not that late")
 }
@@ -470,19 +481,35 @@ fn what_fails_its_check_is_rolled_back() {
     assert_eq!(glass.reviews(&[])[0]["runs"][0]["outcome"], "rolled-back");
 }
 
+/// One that was killed is rolled back by whichever command comes next, and that is told too.
+#[test]
+fn what_became_of_a_run_that_died_is_told_too() {
+    let glass = Glass::new();
+    let place = &glass.place;
+    let (started, go) = (place.state.path("started"), place.state.path("go"));
+    place.state.configure(&waiting_validator(place, &started, &go));
+    let proposal = place.propose();
+    let before = place.standing();
+    glass.breaks(&proposal);
+    let run = Spoken::start(&mut place.command(&["--json", "run", &proposal]));
+    eventually("the validator's start", || started.exists().then_some(()));
+    run.kill();
+    fs::write(&go, "").expect("it can be written");
+    assert_eq!(glass.told().len(), 1);
+    place.state.run(&["pending"]).expect(0).says("THE GLASS WAS BROKEN");
+    assert_eq!(place.standing(), before);
+    let told = glass.told();
+    assert_eq!((&told[1]["outcome"], &told[1]["proposal"]), (&json!("rolled-back"), &json!(proposal)), "{told:?}");
+    assert_eq!(told.len(), 2);
+}
+
 /// What is revoked while a run is under way does not stay, a key that broke the glass among it.
 #[test]
 fn a_key_that_is_revoked_meanwhile_keeps_nothing() {
     let glass = Glass::new();
     let place = &glass.place;
     let (started, go) = (place.state.path("started"), place.state.path("go"));
-    place.state.configure(&format!(
-        "[[targets.place.validators]]\nname = \"waits\"\npaths = [\"{}/**\"]\ntimeout = 60\n\
-         command = [\"/bin/sh\", \"-c\", \"touch {}; while [ ! -e {} ]; do sleep 0.05; done\"]\n",
-        text(&place.folder),
-        started.display(),
-        go.display()
-    ));
+    place.state.configure(&waiting_validator(place, &started, &go));
     let proposal = place.propose();
     let approval = glass.breaks(&proposal);
     let before = place.standing();
