@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -124,6 +125,17 @@ impl Glass {
     }
 }
 
+/// A validator that tells when it was asked, and waits for a file.
+fn waiting_validator(place: &Place, started: &Path, go: &Path) -> String {
+    format!(
+        "[[targets.place.validators]]\nname = \"waits\"\npaths = [\"{}/**\"]\ntimeout = 60\n\
+         command = [\"/bin/sh\", \"-c\", \"touch {}; while [ ! -e {} ]; do sleep 0.05; done\"]\n",
+        text(&place.folder),
+        started.display(),
+        go.display()
+    )
+}
+
 fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis()).expect("not that late")
 }
@@ -165,6 +177,13 @@ fn one_key_stands_in_for_a_quorum_and_leaves_a_review() {
     assert!(reviewed.contains("THE GLASS WAS BROKEN: nobody else"), "{reviewed}");
     let explained = place.state.run(&["trust", "explain", &proposal]).expect(0).stdout;
     assert!(explained.contains("yes break-glass `nobody else`") && explained.contains("it may run"), "{explained}");
+
+    // An exported file has it as any other, and brings back nothing new.
+    let file = place.state.path("out.proposal");
+    place.state.run(&["export", &proposal, text(&file)]).expect(0);
+    let imported = place.state.run(&["--json", "import", text(&file)]).expect(0).json();
+    let paper = imported["approvals"].as_array().expect("a list").iter().find(|paper| paper["digest"] == approval);
+    assert_eq!(paper.map(|paper| (&paper["by"], &paper["new"])), Some((&json!("carol"), &json!(false))), "{imported}");
 
     // While a run may begin by it, there is nothing to review yet.
     glass.closes("bob", &approval).expect(3).says("a run may begin by it until");
@@ -320,6 +339,15 @@ fn it_expires_and_only_what_is_over_is_reviewed() {
     run.env("COUNTERSIGN_TEST_NOW", &later).ran().expect(3).says("the approval expired at");
     let mut close = glass.place.command(&["break-glass", "close", &approval, "--reason", "unused", "--key"]);
     close.arg(glass.key("alice")).env("COUNTERSIGN_TEST_NOW", &later).ran().expect(0).shows("closed by alice");
+    fs::remove_file(glass.place.state.path("state/latest-time")).expect("the state saw that time");
+
+    // A denial ends it as any other approval, and then there is nothing more to come.
+    let proposal = glass.place.propose();
+    let approval = glass.breaks(&proposal);
+    glass.closes("bob", &approval).expect(3).says("countersign deny");
+    glass.by("bob", &["deny", &proposal, "--reason", "wait for the morning"]).expect(0);
+    glass.place.run(&proposal).expect(3).says("wait for the morning");
+    glass.closes("bob", &approval).expect(0);
 }
 
 #[test]
@@ -382,6 +410,15 @@ fn two_people_break_it_where_two_must() {
     let first = glass.breaks_with("carols-glass", &proposal, &[]).expect(0).json();
     assert_eq!((&first["people"], &first["needed"]), (&json!(["carol"]), &json!(2)));
     let approval = first["approval"].as_str().expect("a digest");
+    // OpenSSH's own tool takes it as it takes any approval.
+    let allowed = place.state.path("allowed_signers");
+    let key = fs::read_to_string(place.state.path("carols-glass.pub")).expect("a key");
+    fs::write(&allowed, format!("carol {key}")).expect("it can be written");
+    let manifest = fs::File::open(first["manifest"].as_str().expect("a file")).expect("the manifest");
+    let signature = first["signature"].as_str().expect("a file");
+    let verify = ["-Y", "verify", "-n", "approval@countersign", "-I", "carol", "-f", text(&allowed), "-s", signature];
+    assert!(Command::new("ssh-keygen").args(verify).stdin(manifest).status().expect("it starts").success());
+
     place.run(&proposal).expect(3).says("2 people must break the glass `nobody else`, and carol did");
     let cosign = ["break-glass", "approve", &proposal, "--cosign", approval];
     let second = glass.by("daves-glass", &cosign).expect(0).json();
@@ -444,19 +481,35 @@ fn what_fails_its_check_is_rolled_back() {
     assert_eq!(glass.reviews(&[])[0]["runs"][0]["outcome"], "rolled-back");
 }
 
+/// One that was killed is rolled back by whichever command comes next, and that is told too.
+#[test]
+fn what_became_of_a_run_that_died_is_told_too() {
+    let glass = Glass::new();
+    let place = &glass.place;
+    let (started, go) = (place.state.path("started"), place.state.path("go"));
+    place.state.configure(&waiting_validator(place, &started, &go));
+    let proposal = place.propose();
+    let before = place.standing();
+    glass.breaks(&proposal);
+    let run = Spoken::start(&mut place.command(&["--json", "run", &proposal]));
+    eventually("the validator's start", || started.exists().then_some(()));
+    run.kill();
+    fs::write(&go, "").expect("it can be written");
+    assert_eq!(glass.told().len(), 1);
+    place.state.run(&["pending"]).expect(0).says("THE GLASS WAS BROKEN");
+    assert_eq!(place.standing(), before);
+    let told = glass.told();
+    assert_eq!((&told[1]["outcome"], &told[1]["proposal"]), (&json!("rolled-back"), &json!(proposal)), "{told:?}");
+    assert_eq!(told.len(), 2);
+}
+
 /// What is revoked while a run is under way does not stay, a key that broke the glass among it.
 #[test]
 fn a_key_that_is_revoked_meanwhile_keeps_nothing() {
     let glass = Glass::new();
     let place = &glass.place;
     let (started, go) = (place.state.path("started"), place.state.path("go"));
-    place.state.configure(&format!(
-        "[[targets.place.validators]]\nname = \"waits\"\npaths = [\"{}/**\"]\ntimeout = 60\n\
-         command = [\"/bin/sh\", \"-c\", \"touch {}; while [ ! -e {} ]; do sleep 0.05; done\"]\n",
-        text(&place.folder),
-        started.display(),
-        go.display()
-    ));
+    place.state.configure(&waiting_validator(place, &started, &go));
     let proposal = place.propose();
     let approval = glass.breaks(&proposal);
     let before = place.standing();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use countersign_capability::{Protected, Registry};
-use countersign_pipeline::{Calls, Notice, Reader, Runner, Setup, Stored, Target, UnderWay};
+use countersign_pipeline::{Calls, Notice, Reader, RunReport, Runner, Setup, Stored, Target, UnderWay};
 use countersign_trust::{PolicyPins, SigningKey};
 use zeroize::Zeroizing;
 
@@ -167,6 +167,13 @@ impl Environment {
     pub(crate) fn roll_back_on_signals(&self) -> anyhow::Result<()> {
         self.runs.store(true, Ordering::Relaxed);
         crate::signals::roll_back(&self.ends.interrupted, &self.ends.under_way)
+    }
+
+    /// Tells how a run ended, where it was begun by breaking the glass and somebody is told of that.
+    pub(crate) fn tell_outcome(&self, report: &RunReport) {
+        if let Some(notice) = &self.notice {
+            notice.tell_outcome(&self.runner, report);
+        }
     }
 
     pub(crate) fn target(&self, name: &str) -> anyhow::Result<&Target> {

@@ -34,6 +34,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
     } else {
         recover(&environment, Tries::All)?
     };
+    recovered.reports.iter().for_each(|report| environment.tell_outcome(report));
     let mut text = String::new();
     for report in &recovered.reports {
         // Writing to a string does not fail.
@@ -95,6 +96,7 @@ pub(crate) fn told(environment: &Environment) -> Recovered {
     match recover(environment, Tries::NotTheHung) {
         Ok(recovered) => {
             for report in &recovered.reports {
+                environment.tell_outcome(report);
                 note(&format!("recovered: {}", render::run::text(report)));
             }
             for came in &recovered.resolutions {

@@ -68,9 +68,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> CommandResult {
         Ok(report) => report,
         Err(refused) => return Ok(refused),
     };
-    if let Some(notice) = environment.notice.as_ref().filter(|_| report.break_glass.is_some()) {
-        notice.tell_outcome(&environment.runner, &arguments.proposal, &report);
-    }
+    environment.tell_outcome(&report);
     Ok(Done::new(render::run::text(&report), report.to_json()).with_code(report.exit_code()).acted())
 }
 

@@ -51,8 +51,9 @@ impl Notice {
     }
 
     /// Tells how a run ended that was begun by breaking the glass. Nothing depends on it: where it fails, that is noted.
-    pub fn tell_outcome(&self, runner: &Runner, proposal: &str, report: &RunReport) {
+    pub fn tell_outcome(&self, runner: &Runner, report: &RunReport) {
         let Some(name) = &report.break_glass else { return };
+        let proposal = runner.state().runs().get(&report.run).ok().map(|run| proposal_name(&run.proposal));
         let (run, outcome) = (&report.run, report.outcome.name());
         let said = json!({
             "event": "run-ended",
@@ -60,7 +61,7 @@ impl Notice {
             "at": runner.now(),
             "break_glass": name,
             "people": report.approvers,
-            "proposal": excerpt(proposal, 80),
+            "proposal": proposal,
             "target": report.target,
             "run": run,
             "outcome": outcome,

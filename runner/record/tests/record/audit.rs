@@ -47,7 +47,7 @@ fn verifier() -> VerifierKey {
     VerifierKey::new("example.com/audit", KeyKind::Note, &TestKey(1).public_key()).expect("a key")
 }
 
-fn logged() -> Fixture {
+pub(crate) fn logged() -> Fixture {
     let run = fixture();
     let dir = run.dir.path().join("logged");
     let state = State::create(&dir).and_then(|state| state.logging(Arc::new(TestKey(1)))).expect("a state");
@@ -60,7 +60,7 @@ fn entries(state: &State) -> Vec<Value> {
     entries.iter().map(|entry| serde_json::from_slice(&entry.bytes).expect("JSON")).collect()
 }
 
-fn kinds(state: &State) -> Vec<String> {
+pub(crate) fn kinds(state: &State) -> Vec<String> {
     entries(state).iter().map(|entry| entry["kind"].as_str().expect("a kind").to_owned()).collect()
 }
 

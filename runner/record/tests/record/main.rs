@@ -14,6 +14,7 @@ mod clock;
 mod directory;
 mod disk;
 mod documents;
+mod glass;
 mod holds;
 mod images;
 mod journal;
