@@ -30,8 +30,13 @@ use crate::witness::{LogWitness, Unwitnessed};
 use countersign_model::documents::GuardState;
 
 mod confirming;
+mod going_on;
+mod not_begun;
 mod taken_over;
 
+use going_on::late;
+pub(crate) use going_on::over;
+pub(crate) use not_begun::not_begun;
 pub(crate) use taken_over::{TakenUp, Waited};
 
 /// A run under way: its use is spent, its journal is open, and from here on it ends as a [`RunReport`].
@@ -332,30 +337,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether what was signed lets the run stay, by the trust policy in force now.
-    pub(crate) fn goes_on(&self) -> Result<(), String> {
-        self.in_time()?;
-        order::goes_on(self.runner, &self.terms().proposal, &self.approval.digest).map_err(|error| error.to_string())
-    }
-
-    /// Whether what was signed lets anything be committed still, as far as the time goes.
-    pub(crate) fn in_time(&self) -> Result<(), String> {
-        past(self.runner, self.finish_by()).map_or(Ok(()), Err)
-    }
-
-    /// From when on nothing is committed any more.
-    pub(crate) fn finish_by(&self) -> Option<u64> {
-        self.terms().finish_by
-    }
-
-    /// The same while it waits, where not being able to tell decides nothing yet.
-    pub(crate) fn is_not_revoked(&self) -> Result<(), String> {
-        match order::goes_on(self.runner, &self.terms().proposal, &self.approval.digest) {
-            Err(refused) if refused.exit_code() == 3 => Err(refused.to_string()),
-            Err(_) | Ok(()) => Ok(()),
-        }
-    }
-
     /// Runs the fix or the rollback step through the live gate.
     pub(crate) fn step(&self, role: Role) -> Result<countersign_sandbox::Ended, String> {
         self.linked.run(&self.gate, role, self.allowance(role)?, &self.context).map_err(|error| error.to_string())
@@ -462,23 +443,6 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Why a run by these terms is not to go on: a signal, or the time.
-pub(crate) fn over(runner: &Runner, finish_by: Option<u64>) -> Option<String> {
-    let signal = runner.interrupted().then(|| countersign_gate::INTERRUPTED.to_owned());
-    signal.or_else(|| past(runner, finish_by))
-}
-
-/// What is said of a run that had to be finished by now. Where the time cannot be told, it had to.
-fn past(runner: &Runner, finish_by: Option<u64>) -> Option<String> {
-    let end = finish_by?;
-    let past = runner.has_come(end).unwrap_or(true);
-    past.then(|| late(end))
-}
-
-fn late(end: u64) -> String {
-    format!("the approval has it finished by {}, and it was not", countersign_trust::moment(end))
-}
-
 /// Why a run is rolled back whose step failed.
 pub(crate) fn failed(step: &str, failure: &Failure) -> String {
     match failure {
@@ -516,38 +480,4 @@ fn ask_check(
     let asked = check::ask(runner, target, linked, granted, context, witness)
         .map(|verdict| if told { verdict } else { crate::withhold::reason(&verdict, crate::withhold::CHANGED) });
     asked.unwrap_or_else(|error| Verdict::CannotTell(error.to_string()))
-}
-
-pub(crate) fn not_begun(runner: &Runner, order: &Order<'_>, error: &BeginError) -> PipelineError {
-    match error {
-        BeginError::UsedUp { .. } => PipelineError::refused(error.to_string())
-            .with_hint("approve the proposal again; an approval is good for as many runs as it says, and no more"),
-        BeginError::NotUnattended { .. } => PipelineError::refused(error.to_string()).with_hint(
-            "nothing changed; have this proposal approved by itself: `countersign review`, `countersign approve`",
-        ),
-        BeginError::Superseded { by } => crate::order::superseded(by),
-        BeginError::Denied => PipelineError::refused(error.to_string()).with_hint(
-            "nothing changed and no use is spent; a denial is final: a changed proposal can be made and reviewed anew",
-        ),
-        BeginError::Paused(paused) => crate::pause::refused(paused),
-        BeginError::Begun { .. } => {
-            PipelineError::refused(error.to_string()).with_hint("nothing changed and no use is spent; run it again")
-        }
-        BeginError::Undone { .. } => {
-            PipelineError::refused(error.to_string()).with_hint("there is nothing left to undo")
-        }
-        BeginError::Unfinished(run) => crate::order::blocked(runner, order.name, order.target, run),
-        BeginError::Busy(holder) => {
-            let waits = holder.run.as_ref().and_then(|run| crate::order::held_by_waiting(runner, run));
-            waits.unwrap_or_else(|| {
-                PipelineError::refused(error.to_string()).with_hint(
-                    "nothing changed and no use is spent; run it again when that run has ended, as `countersign runs` shows",
-                )
-            })
-        }
-        BeginError::Record(error) => match error.hint() {
-            Some(hint) => PipelineError::refused(error.full()).with_hint(hint),
-            None => PipelineError::refused(error.full()),
-        },
-    }
 }
