@@ -135,20 +135,20 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
     let proposer = may_propose(policy, proposal.proposer().fingerprint())?;
     as_proposed(request)?;
     not_denied(request)?;
-    case.stands()?;
+    let standing = case.standing()?;
 
     bounded("approvals", request.approvals.len())?;
     let mut refusal = Refusal::NotApproved { needed: case.needed() };
     let mut signed = BTreeSet::new();
     for approval in request.approvals {
-        let valid = manifest::quorum(approval, case)
+        let valid = manifest::quorum(approval, case, &standing)
             .and_then(|approvers| Ok((approvers, manifest::check(&approval.manifest, request)?)));
         match valid {
-            Ok((approvers, (manifest, target))) => {
+            Ok((approvers, (manifest, manifest_digest, target))) => {
                 not_frozen(policy, request.target, request.now)?;
                 return Ok(Authorized {
                     manifest,
-                    manifest_digest: Digest::of(&approval.manifest),
+                    manifest_digest,
                     target,
                     approvers: approvers.into_iter().collect(),
                     proposer,
@@ -179,8 +179,8 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
 pub fn still_approved(approval: &SignedApproval, case: &Case<'_>) -> Result<(), Refusal> {
     let digest = Digest::of(&approval.manifest);
     revoked("approval", &digest, case.policy.revocations().approval(&digest))?;
-    case.stands()?;
-    manifest::quorum(approval, case).map(drop)
+    let standing = case.standing()?;
+    manifest::quorum(approval, case, &standing).map(drop)
 }
 
 /// Whether anything may be decided by this policy still.

@@ -101,8 +101,10 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
         let signed: Vec<_> =
             approval.signatures.iter().map(|signature| verify_approval(&approval.manifest, signature, case)).collect();
         let people: BTreeSet<String> = signed.iter().flatten().map(|person| person.name().to_owned()).collect();
-        let valid =
-            manifest::quorum(approval, case).and_then(|_| manifest::check(&approval.manifest, request).map(drop));
+        let valid = case
+            .standing()
+            .and_then(|standing| manifest::quorum(approval, case, &standing))
+            .and_then(|_| manifest::check(&approval.manifest, request).map(drop));
         let by: Vec<_> = people.iter().map(String::as_str).collect();
         let by = if by.is_empty() { "nobody whose word counts".to_owned() } else { by.join(", ") };
         let (lets, says) = match valid {

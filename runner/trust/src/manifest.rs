@@ -11,7 +11,7 @@ use countersign_model::{Digest, Mode, Role, strict};
 
 use crate::approval::{check_confirmation, check_reason, check_rollback_owner};
 use crate::authorize::{Request, SignedApproval};
-use crate::case::{Case, revoked, unrevoked};
+use crate::case::{Case, Standing, revoked, unrevoked};
 use crate::grants::within;
 use crate::principal::{Principal, PrincipalKind, Right};
 use crate::proposal::{MAX_GRANTS, MAX_TARGETS, Proposal};
@@ -32,8 +32,17 @@ const ON: Signed = Signed::Approval;
 /// When the signature is not valid in the namespace of approvals, was not made as the policy demands, or whoever made it has
 /// no say: see [`Case::has_a_say`].
 pub fn verify_approval(manifest: &[u8], signature: &[u8], case: &Case<'_>) -> Result<Principal, Refusal> {
+    verify(manifest, signature, case, |approver| case.has_a_say(approver))
+}
+
+fn verify(
+    manifest: &[u8],
+    signature: &[u8],
+    case: &Case<'_>,
+    has_a_say: impl FnOnce(&Principal) -> Result<(), Refusal>,
+) -> Result<Principal, Refusal> {
     let (signer, approver) = signed_by(case.policy, namespace::APPROVAL, manifest, signature)?;
-    case.has_a_say(&approver)?;
+    has_a_say(&approver)?;
     // The more is at stake, the more is demanded.
     case.demands().satisfied_by(&signer).map_err(|unmet| Refusal::Unmet { on: ON, unmet })?;
     Ok(approver)
@@ -73,7 +82,11 @@ pub(crate) fn counts(approver: &Principal, proposer: &Principal) -> Result<(), R
 }
 
 /// The people whose signatures count, enough for every quorum that holds.
-pub(crate) fn quorum(approval: &SignedApproval, case: &Case<'_>) -> Result<BTreeSet<String>, Refusal> {
+pub(crate) fn quorum(
+    approval: &SignedApproval,
+    case: &Case<'_>,
+    standing: &Standing<'_>,
+) -> Result<BTreeSet<String>, Refusal> {
     if approval.manifest.len() > MAX_MANIFEST {
         let error = strict::StrictError::TooLarge { size: approval.manifest.len(), limit: MAX_MANIFEST };
         return Err(Refusal::Unreadable { on: ON, why: error.to_string() });
@@ -85,7 +98,7 @@ pub(crate) fn quorum(approval: &SignedApproval, case: &Case<'_>) -> Result<BTree
     let mut people = BTreeSet::new();
     let mut first_problem = None;
     for signature in &approval.signatures {
-        match verify_approval(&approval.manifest, signature, case) {
+        match verify(&approval.manifest, signature, case, |approver| case.has_a_say_by(approver, standing)) {
             Ok(approver) => {
                 people.insert(approver.name().to_owned());
             }
@@ -111,10 +124,18 @@ pub fn check_manifest(
     steps: &BTreeMap<Role, Digest>,
     case: &Case<'_>,
 ) -> Result<ApprovalManifest, Refusal> {
-    let Case { proposal, policy, contains, .. } = *case;
-    let digest = Digest::of(bytes);
-    revoked("approval", &digest, policy.revocations().approval(&digest))?;
+    unrevoked_approval(&Digest::of(bytes), case)?;
     case.stands()?;
+    read(bytes, steps, case)
+}
+
+fn unrevoked_approval(digest: &Digest, case: &Case<'_>) -> Result<(), Refusal> {
+    revoked("approval", digest, case.policy.revocations().approval(digest))
+}
+
+/// The same where what it is of is known to stand.
+fn read(bytes: &[u8], steps: &BTreeMap<Role, Digest>, case: &Case<'_>) -> Result<ApprovalManifest, Refusal> {
+    let Case { proposal, contains, .. } = *case;
     let manifest: ApprovalManifest = strict::from_slice(bytes, MAX_MANIFEST)
         .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })?;
     statement(&manifest)?;
@@ -132,9 +153,15 @@ pub fn check_manifest(
     Ok(manifest)
 }
 
-/// The same for the run at hand, on its target and now; gives back the target's entry too.
-pub(crate) fn check(bytes: &[u8], request: &Request<'_>) -> Result<(ApprovalManifest, ProposedTarget), Refusal> {
-    let manifest = check_manifest(bytes, request.steps, &request.case)?;
+/// The same for the run at hand, on its target and now, where the proposal stands; gives back its digest and the target's
+/// entry too.
+pub(crate) fn check(
+    bytes: &[u8],
+    request: &Request<'_>,
+) -> Result<(ApprovalManifest, Digest, ProposedTarget), Refusal> {
+    let digest = Digest::of(bytes);
+    unrevoked_approval(&digest, &request.case)?;
+    let manifest = read(bytes, request.steps, &request.case)?;
     let terms = &manifest.predicate;
     let target = terms.targets.iter().find(|target| target.name == request.target).cloned();
     let target = target.ok_or_else(|| Refusal::TargetNotApproved { target: excerpt(request.target, 80) })?;
@@ -144,11 +171,11 @@ pub(crate) fn check(bytes: &[u8], request: &Request<'_>) -> Result<(ApprovalMani
     if request.now >= terms.expires {
         return Err(Refusal::Expired { at: terms.expires, now: request.now });
     }
-    let spent = (request.uses_spent)(&Digest::of(bytes));
+    let spent = (request.uses_spent)(&digest);
     if spent >= terms.uses {
         return Err(Refusal::UsedUp { uses: terms.uses, spent });
     }
-    Ok((manifest, target))
+    Ok((manifest, digest, target))
 }
 
 fn statement(manifest: &ApprovalManifest) -> Result<(), Refusal> {
@@ -213,12 +240,12 @@ fn targets(terms: &Terms, proposal: &Proposal) -> Result<(), Refusal> {
     }
     let mut names = BTreeSet::new();
     for target in &terms.targets {
-        let name = excerpt(&target.name, 80);
+        let name = || excerpt(&target.name, 80);
         if !names.insert(&target.name) {
-            return Err(Refusal::Senseless { on: ON, why: format!("the target `{name}` stands twice") });
+            return Err(Refusal::Senseless { on: ON, why: format!("the target `{}` stands twice", name()) });
         }
         let Some(proposed) = proposal.target(&target.name) else {
-            return Err(Refusal::TargetNotProposed { target: name });
+            return Err(Refusal::TargetNotProposed { target: name() });
         };
         let same = [
             ("plan", target.plan == proposed.plan),
@@ -227,7 +254,7 @@ fn targets(terms: &Terms, proposal: &Proposal) -> Result<(), Refusal> {
             ("rehearsal", target.rehearsal == proposed.rehearsal),
         ];
         if let Some((what, _)) = same.into_iter().find(|(_, same)| !same) {
-            return Err(Refusal::TargetDiffers { target: name, what });
+            return Err(Refusal::TargetDiffers { target: name(), what });
         }
     }
     Ok(())

@@ -354,6 +354,11 @@ impl Policy {
         }
         principal
     }
+
+    /// The key of this wire format, where it is somebody's; it was found to be sound when the policy was read.
+    pub(crate) fn key(&self, wire: &[u8]) -> Option<&PublicKey> {
+        self.book.key(wire)
+    }
 }
 
 /// Reads what has names that are shown, each once.

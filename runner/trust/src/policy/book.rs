@@ -14,6 +14,8 @@ pub(crate) struct Book {
     names: BTreeSet<String>,
     /// By fingerprint.
     keys: BTreeMap<String, Principal>,
+    /// The keys as they were read, by their wire format: a signature's key that is among them need not be judged again.
+    known: BTreeMap<Vec<u8>, PublicKey>,
     /// Whose each key is, by what one secret has in common under several kinds and applications.
     secrets: BTreeMap<Vec<u8>, String>,
     /// The people who may approve.
@@ -112,6 +114,7 @@ impl Book {
             if let Some(first) = self.secrets.insert(key.secret(), name.clone()) {
                 return Err(PolicyError::SameSecret { fingerprint, first, second: name.clone() });
             }
+            self.known.insert(key.to_wire(), key);
             self.keys.insert(fingerprint.clone(), Principal { fingerprint, ..principal.clone() });
         }
         Ok(())
@@ -120,6 +123,11 @@ impl Book {
     /// Whose key this is, where it is listed.
     pub(super) fn principal(&self, fingerprint: &str) -> Option<&Principal> {
         self.keys.get(fingerprint)
+    }
+
+    /// The key of this wire format, where it is listed.
+    pub(super) fn key(&self, wire: &[u8]) -> Option<&PublicKey> {
+        self.known.get(wire)
     }
 
     /// Every principal with each of its keys, by fingerprint.
