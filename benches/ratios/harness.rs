@@ -1,4 +1,4 @@
-//! Two things timed in turns, so that whatever else the machine does hits both alike.
+//! Two things timed in turns, so that whatever else the machine does hits both alike; and counts of two things, such as bytes.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ pub struct Row {
     pub floor_name: String,
     measured: Side,
     floor: Side,
+    /// What is counted, where it is no time.
+    unit: Option<&'static str>,
     /// Lower quartile, median and upper quartile of the rounds' own ratios.
     ratio: [f64; 3],
     goal: Option<f64>,
@@ -18,7 +20,7 @@ pub struct Row {
     notes: Vec<String>,
 }
 
-/// Seconds for one, by rounds, sorted.
+/// Seconds for one, or how many, by rounds, sorted.
 struct Side(Vec<f64>);
 
 impl Side {
@@ -80,15 +82,28 @@ impl Row {
                 ratios.push(one.as_secs_f64() / other.as_secs_f64());
             }
         }
-        for times in [&mut ours, &mut theirs, &mut ratios] {
-            times.sort_unstable_by(f64::total_cmp);
-        }
+        Self::from(what, floor_name, None, [ours, theirs, ratios])
+    }
+
+    /// The same for what is counted, such as bytes, once or several times.
+    pub fn counted(what: &str, floor_name: &str, unit: &'static str, measured: &[u64], floor: &[u64]) -> Self {
+        let [ours, theirs] =
+            [measured, floor].map(|counts| counts.iter().map(|count| *count as f64).collect::<Vec<_>>());
+        let ratios = ours.iter().zip(&theirs).map(|(one, other)| one / other).collect();
+        Self::from(what, floor_name, Some(unit), [ours, theirs, ratios])
+    }
+
+    /// Of both sides and the rounds' own ratios.
+    fn from(what: &str, floor_name: &str, unit: Option<&'static str>, mut rounds: [Vec<f64>; 3]) -> Self {
+        rounds.iter_mut().for_each(|values| values.sort_unstable_by(f64::total_cmp));
+        let [ours, theirs, ratios] = rounds;
         let ratio = [0.25, 0.5, 0.75].map(|part| quantile(&ratios, part));
         Self {
             what: what.to_owned(),
             floor_name: floor_name.to_owned(),
             measured: Side(ours),
             floor: Side(theirs),
+            unit,
             ratio,
             goal: None,
             notes: Vec::new(),
@@ -105,7 +120,7 @@ impl Row {
         self
     }
 
-    /// The median time of what was measured, in seconds.
+    /// The median of what was measured, in seconds where it is a time.
     pub fn measured(&self) -> f64 {
         self.measured.at(0.5)
     }
@@ -124,6 +139,7 @@ impl Row {
             Some(goal) => format!("goal {goal:<5} {}", if self.missed() { "MISSED" } else { "met" }),
         };
         let [low, ratio, high] = self.ratio;
+        let shown = |value: f64| self.unit.map_or_else(|| shown(value), |unit| format!("{value} {unit}"));
         let (measured, floor) = (shown(self.measured()), shown(self.floor.at(0.5)));
         println!("{:<46} {measured:>10} {floor:>10}  {ratio:>5.2} ({low:.2} to {high:.2})  {verdict}", self.what);
         println!("{:<46} against {}", "", self.floor_name);
@@ -134,11 +150,13 @@ impl Row {
 
     pub fn json(&self) -> Value {
         let [low, ratio, high] = self.ratio;
+        let whole = |value: f64| if self.unit.is_some() { value.round() as u64 } else { nanoseconds(value) };
         json!({
             "what": self.what,
             "floor": self.floor_name,
-            "measured_ns": nanoseconds(self.measured()),
-            "floor_ns": nanoseconds(self.floor.at(0.5)),
+            "unit": self.unit.unwrap_or("ns"),
+            "measured": whole(self.measured()),
+            "floor_measured": whole(self.floor.at(0.5)),
             "ratio": rounded(ratio),
             "ratio_quartiles": [rounded(low), rounded(high)],
             "goal": self.goal,

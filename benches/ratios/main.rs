@@ -15,11 +15,13 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod approving;
 mod audit;
 mod guest;
 mod harness;
 mod loading;
 mod memory;
+mod peak;
 mod raw;
 mod reads;
 mod recovering;
@@ -34,7 +36,7 @@ use serde_json::Value;
 /// A subject's name, and what measures it.
 type Subject = (&'static str, fn() -> Vec<Row>);
 
-const SUBJECTS: [Subject; 8] = [
+const SUBJECTS: [Subject; 9] = [
     ("steps", steps::measure),
     ("reads", reads::measure),
     ("loading", loading::measure),
@@ -43,6 +45,7 @@ const SUBJECTS: [Subject; 8] = [
     ("running", running::measure),
     ("recovering", recovering::measure),
     ("audit", audit::measure),
+    ("approving", approving::measure),
 ];
 
 fn main() {

@@ -2,10 +2,10 @@
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::harness::Row;
+use crate::peak;
 use crate::support::{self, Incident};
 
 const ROUNDS: usize = 15;
@@ -74,15 +74,10 @@ impl Stage {
         self.incident.approve(&proposal);
         let mut command = self.incident.state.command(&["--json", "run", &proposal]);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let begun = Instant::now();
-        let mut child = command.spawn().expect("it starts");
-        let watch = watch(child.id());
-        let status = child.wait().expect("it ends");
-        let time = begun.elapsed();
-        assert!(status.success(), "the run failed");
+        let (time, peak, mut child) = peak::of(command);
         let mut said = String::new();
         child.stderr.take().expect("its stderr").read_to_string(&mut said).expect("it is text");
-        (time, watch.join().expect("watched"), said.contains("for the 2. time"))
+        (time, peak, said.contains("for the 2. time"))
     }
 
     /// The same run against `ansible-core` doing the same edit, signal and check on this host; nothing where it is not installed.
@@ -134,24 +129,4 @@ impl Stage {
         assert!(status.success());
         begun.elapsed()
     }
-}
-
-/// The high-water mark of a process's resident memory, in KiB, looked at every few milliseconds until it ends. (What
-/// wait4(2) says is no use: it begins with the memory of the process that forked.)
-fn watch(pid: u32) -> JoinHandle<u64> {
-    std::thread::spawn(move || {
-        let mut peak = 0;
-        // A process that has ended has a status still, but no memory.
-        while let Some(now) = high_water(pid) {
-            peak = now.max(peak);
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        peak
-    })
-}
-
-fn high_water(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
 }

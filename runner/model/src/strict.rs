@@ -3,13 +3,18 @@
 //! Unknown fields are refused by the types themselves (`deny_unknown_fields`). Two parsers that
 //! disagree about a document with duplicate keys could show one thing and run another.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
 /// The deepest nesting that is read.
 pub const MAX_DEPTH: usize = 32;
+
+/// So many keys are looked through one by one, which is faster than to sort them.
+const FEW: usize = 16;
 
 /// Why a document was not read.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +42,16 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, 
         return Err(StrictError::TooLarge { size: bytes.len(), limit });
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: MAX_DEPTH }.deserialize(&mut deserializer)?;
+    Strict { depth: MAX_DEPTH }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(T::deserialize(value)?)
+    match serde_json::from_slice(bytes) {
+        Ok(read) => Ok(read),
+        // Told without a line and a column, which mean nothing to whoever signs or reads such a document.
+        Err(_) => Ok(T::deserialize(serde_json::from_slice::<Value>(bytes)?)?),
+    }
 }
 
+/// Goes through a document, and builds nothing of it.
 struct Strict {
     depth: usize,
 }
@@ -54,67 +64,108 @@ impl Strict {
 }
 
 impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON without floats or duplicate keys")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(Number::from(value)))
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
         Err(E::custom(format_args!("the number {value} is not a whole number in 64 bits")))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(self.inner()?)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(self.inner()?)? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value_seed(self.inner()?)?;
-            if object.contains_key(&key) {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut keys = Keys::default();
+        while let Some(key) = map.next_key_seed(Key)? {
+            map.next_value_seed(self.inner()?)?;
+            keys.add(key).map_err(|key| {
                 let key = crate::text::excerpt(&key, 80);
-                return Err(serde::de::Error::custom(format_args!("the key `{key}` stands twice")));
-            }
-            object.insert(key, value);
+                serde::de::Error::custom(format_args!("the key `{key}` stands twice"))
+            })?;
         }
-        Ok(Value::Object(object))
+        Ok(())
+    }
+}
+
+/// The keys of one object, of which there are a few mostly, and may be millions.
+#[derive(Default)]
+struct Keys<'de> {
+    first: Vec<Cow<'de, str>>,
+    others: BTreeSet<Cow<'de, str>>,
+}
+
+impl<'de> Keys<'de> {
+    /// Gives back one that is known.
+    fn add(&mut self, key: Cow<'de, str>) -> Result<(), Cow<'de, str>> {
+        if self.first.contains(&key) || self.others.contains(&key) {
+            return Err(key);
+        }
+        if self.first.len() < FEW {
+            self.first.push(key);
+        } else {
+            self.others.insert(key);
+        }
+        Ok(())
+    }
+}
+
+/// A key, as it stands in the document where nothing of it is escaped.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(key.to_owned()))
     }
 }
 
@@ -137,6 +188,7 @@ mod tests {
         for (text, why) in [
             (r#"{"a":1,"a":1}"#, "stands twice"),
             (r#"[{"b":{"a":1,"a":2}}]"#, "stands twice"),
+            (r#"{"a":1,"\u0061":1}"#, "the key `a` stands twice"),
             ("1.0", "not a whole number"),
             ("1e3", "not a whole number"),
             ("99999999999999999999", "not a whole number"),
@@ -147,6 +199,16 @@ mod tests {
             let error = read(text).expect_err(text);
             assert!(error.contains(why), "{text}: {error}");
         }
+        // However many there are, and wherever the two stand.
+        let many = |last: usize| {
+            let keys: Vec<_> = (0..40).chain([last]).map(|key| format!("\"{key}\":0")).collect();
+            format!("{{{}}}", keys.join(","))
+        };
+        for twice in [0, FEW - 1, FEW, 39] {
+            let error = read(&many(twice)).expect_err("twice");
+            assert!(error.contains(&format!("the key `{twice}` stands twice")), "{error}");
+        }
+        read(&many(40)).expect("each once");
         let deep = "[".repeat(40) + &"]".repeat(40);
         assert!(read(&deep).expect_err("deep").contains("nested too deeply"));
         assert!(from_slice::<Value>(&[b' '; 11], 10).is_err());

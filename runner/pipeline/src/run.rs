@@ -2,7 +2,7 @@ use countersign_capability::{Phase, StepContext};
 use countersign_gate::{Allowance, Bounds, Gate, GatePort, Live, Sessions, Step, Witness, Work};
 use countersign_model::documents::{Confirmation, Derived, Terms};
 use countersign_model::{Change, Grant, Outcome, Reversibility, Role, Success, Verdict};
-use countersign_record::{BeginError, RunStart, Unattended};
+use countersign_record::{RunStart, Unattended};
 use countersign_sandbox::Failure;
 use countersign_trust::Authorized;
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::approval::MAX_REASON;
 use crate::break_glass;
-use crate::case::{Case, revoked};
+use crate::case::{Case, TakenIn, revoked};
 use crate::denial::denied;
 use crate::manifest;
 use crate::policy::Policy;
@@ -176,9 +176,9 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
     let proposer = may_propose(policy, proposal.proposer().fingerprint())?;
     as_proposed(request)?;
     not_denied(request)?;
-    case.stands()?;
+    let taken = case.taken_in()?;
 
-    let Given { counted, broken, refusal } = given(request)?;
+    let Given { counted, broken, refusal } = given(request, &taken)?;
     let people = together(&counted);
     if let Err(missing) = case.enough(&people) {
         if let Some(one) = broken {
@@ -211,12 +211,12 @@ pub(crate) struct Given {
 }
 
 /// What people signed for the run, approval by approval.
-pub(crate) fn given(request: &Request<'_>) -> Result<Given, Refusal> {
+pub(crate) fn given(request: &Request<'_>, taken: &TakenIn<'_>) -> Result<Given, Refusal> {
     bounded("approvals", request.approvals.len())?;
     let mut all = Given { counted: Vec::new(), broken: None, refusal: None };
     for approval in request.approvals {
         let glass = break_glass::named_in(&approval.manifest);
-        match manifest::people(approval, &request.case) {
+        match manifest::people(approval, &request.case, taken) {
             Err(why) => all.refusal = Some(why),
             Ok((people, problem)) => {
                 let missing = request.case.enough_for(glass.as_deref(), &people).err();
@@ -225,8 +225,8 @@ pub(crate) fn given(request: &Request<'_>) -> Result<Given, Refusal> {
                     Err(why) if people.is_empty() => all.refusal = Some(missing.unwrap_or(why)),
                     Err(why) => all.refusal = Some(why),
                     Ok(_) if people.is_empty() => all.refusal = missing.or(all.refusal),
-                    Ok((manifest, target)) => {
-                        let one = Counted { manifest, digest: Digest::of(&approval.manifest), target, people };
+                    Ok((manifest, digest, target)) => {
+                        let one = Counted { manifest, digest, target, people };
                         match (glass, missing) {
                             (None, missing) => {
                                 all.counted.push(one);
@@ -279,14 +279,14 @@ pub fn still_approved(
     case: &Case<'_>,
 ) -> Result<(), Refusal> {
     let digest = Digest::of(manifest);
-    case.stands()?;
+    let taken = case.taken_in()?;
     let terms = manifest::read(manifest)?.predicate;
     match terms.derived.clone() {
         None => {
             unrevoked(&digest, case)?;
             let given = approvals.iter().find(|given| given.manifest == manifest);
             let given = given.ok_or(Refusal::ApprovalLost { digest })?;
-            manifest::quorum(given, case)?;
+            manifest::quorum(given, case, &taken)?;
             break_glass::within(&terms, case)
         }
         Some(Derived::Approvals(sources)) => {
@@ -296,7 +296,7 @@ pub fn still_approved(
                 let given = approvals.iter().find(|given| Digest::of(&given.manifest) == source);
                 let given = given.filter(|given| break_glass::named_in(&given.manifest).is_none());
                 let given = given.ok_or(Refusal::ApprovalLost { digest: source })?;
-                people.extend(manifest::people(given, case)?.0);
+                people.extend(manifest::people(given, case, &taken)?.0);
                 manifests.push((source, manifest::read(&given.manifest)?));
             }
             let again = strictest(manifests.iter().map(|(digest, manifest)| (*digest, manifest)), case.contains);

@@ -27,6 +27,9 @@ pub struct Case<'a> {
     pub contains: Contains<'a>,
 }
 
+/// The rules that take a proposal in, one at least for each of its targets, by name.
+pub(crate) struct TakenIn<'a>(Vec<(&'a str, Vec<&'a Rule>)>);
+
 impl<'a> Case<'a> {
     /// The rules by which it may be proposed on one of its targets, one at least.
     ///
@@ -44,12 +47,26 @@ impl<'a> Case<'a> {
     /// # Errors
     /// Why not.
     pub fn stands(&self) -> Result<(), Refusal> {
+        self.taken_in().map(drop)
+    }
+
+    /// The same, with the rules that take it in, which are compared once for all signatures.
+    pub(crate) fn taken_in(&self) -> Result<TakenIn<'a>, Refusal> {
         let (proposal, revocations) = (self.proposal, self.policy.revocations());
         revoked("proposal", &proposal.digest(), revocations.proposal(&proposal.digest()))?;
         let bundle = proposal.document().bundle;
         revoked("bundle", &bundle, revocations.bundle(&bundle))?;
         crate::proposal::may_propose(self.policy, proposal.proposer().fingerprint())?;
-        proposal.document().targets.iter().try_for_each(|target| self.rules(&target.name).map(drop))
+        self.rules_of_all()
+    }
+
+    /// The rules by which it may be proposed on each of its targets.
+    fn rules_of_all(&self) -> Result<TakenIn<'a>, Refusal> {
+        let targets = self.proposal.document().targets.iter();
+        targets
+            .map(|target| Ok((target.name.as_str(), self.rules(&target.name)?)))
+            .collect::<Result<_, _>>()
+            .map(TakenIn)
     }
 
     /// Whether what an approval grants stays inside the policy's ceilings for these targets.
@@ -123,15 +140,30 @@ impl<'a> Case<'a> {
     /// # Errors
     /// Why not.
     pub fn has_a_say(&self, signer: &Principal) -> Result<(), Refusal> {
+        self.is_nobody_of_its_own(signer)?;
+        self.lets_approve(signer, &self.rules_of_all()?)
+    }
+
+    /// The same where the rules are known.
+    pub(crate) fn has_a_say_by(&self, signer: &Principal, taken: &TakenIn<'_>) -> Result<(), Refusal> {
+        self.is_nobody_of_its_own(signer)?;
+        self.lets_approve(signer, taken)
+    }
+
+    /// Whether a signer counts, and neither proposed it, nor answers for who did or enrolled them.
+    fn is_nobody_of_its_own(&self, signer: &Principal) -> Result<(), Refusal> {
         counts(signer, &self.policy.principal(self.proposal.proposer().fingerprint()))?;
-        self.did_not_propose_what_is_undone(signer)?;
-        for target in &self.proposal.document().targets {
-            let rules = self.rules(&target.name)?;
+        self.did_not_propose_what_is_undone(signer)
+    }
+
+    /// Whether on each target a rule lets the signer approve it.
+    fn lets_approve(&self, signer: &Principal, taken: &TakenIn<'_>) -> Result<(), Refusal> {
+        for (target, rules) in &taken.0 {
             let lets = |rule: &&Rule| rule.approvers().is_empty() || self.policy.is_in(signer.name(), rule.approvers());
             if !rules.iter().any(lets) {
                 return Err(Refusal::MayNotApproveThis {
                     who: signer.to_string(),
-                    target: excerpt(&target.name, 80),
+                    target: excerpt(target, 80),
                     rules: rules.iter().map(|rule| rule.name().to_owned()).collect(),
                 });
             }

@@ -90,7 +90,7 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
         };
         add("ceiling", ceiling.name(), lets, says);
     }
-    let given = given(request).ok();
+    let given = case.taken_in().and_then(|taken| given(request, &taken)).ok();
     let broken = given.as_ref().and_then(|given| given.broken.as_ref());
     let broken = broken.and_then(|one| break_glass::named(&one.manifest.predicate, policy));
     for freeze in policy.freezes() {
@@ -111,8 +111,10 @@ pub fn explain(request: &Request<'_>) -> Vec<Finding> {
         let signed: Vec<_> =
             approval.signatures.iter().map(|signature| verify_approval(&approval.manifest, signature, case)).collect();
         let people: BTreeSet<String> = signed.iter().flatten().map(|person| person.name().to_owned()).collect();
-        let valid =
-            manifest::quorum(approval, case).and_then(|_| manifest::check(&approval.manifest, request).map(drop));
+        let valid = case
+            .taken_in()
+            .and_then(|taken| manifest::quorum(approval, case, &taken))
+            .and_then(|_| manifest::check(&approval.manifest, request).map(drop));
         // How many broke the glass says nothing of how many a quorum has.
         let breaks = break_glass::named_in(&approval.manifest).is_some();
         if !breaks && manifest::check(&approval.manifest, request).is_ok() {

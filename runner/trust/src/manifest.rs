@@ -12,7 +12,7 @@ use countersign_model::{Digest, Mode, Role, strict};
 use crate::approval::{check_confirmation, check_reason, check_rollback_owner};
 use crate::authorize::{Request, SignedApproval};
 use crate::break_glass;
-use crate::case::{Case, revoked, unrevoked};
+use crate::case::{Case, TakenIn, revoked, unrevoked};
 use crate::grants::within;
 use crate::principal::{Principal, PrincipalKind, Right};
 use crate::proposal::{MAX_GRANTS, MAX_TARGETS, Proposal};
@@ -33,11 +33,20 @@ const ON: Signed = Signed::Approval;
 /// When the signature is not valid in the namespace of approvals, was not made as the policy demands, or whoever made it has
 /// no say: see [`Case::has_a_say`].
 pub fn verify_approval(manifest: &[u8], signature: &[u8], case: &Case<'_>) -> Result<Principal, Refusal> {
+    verify(manifest, signature, case, |approver| case.has_a_say(approver))
+}
+
+fn verify(
+    manifest: &[u8],
+    signature: &[u8],
+    case: &Case<'_>,
+    has_a_say: impl FnOnce(&Principal) -> Result<(), Refusal>,
+) -> Result<Principal, Refusal> {
     let (signer, approver) = signed_by(case.policy, namespace::APPROVAL, manifest, signature)?;
     if let Some(name) = break_glass::named_in(manifest) {
         return break_glass::may_break(&name, &signer, &approver, case).map(|()| approver);
     }
-    case.has_a_say(&approver)?;
+    has_a_say(&approver)?;
     // The more is at stake, the more is demanded.
     case.demands().satisfied_by(&signer).map_err(|unmet| Refusal::Unmet { on: ON, unmet })?;
     Ok(approver)
@@ -94,6 +103,7 @@ pub(crate) fn own(who: &Principal, proposer: &Principal) -> Option<String> {
 pub(crate) fn people(
     approval: &SignedApproval,
     case: &Case<'_>,
+    taken: &TakenIn<'_>,
 ) -> Result<(BTreeSet<String>, Option<Refusal>), Refusal> {
     if approval.manifest.len() > MAX_MANIFEST {
         let error = strict::StrictError::TooLarge { size: approval.manifest.len(), limit: MAX_MANIFEST };
@@ -106,7 +116,7 @@ pub(crate) fn people(
     let mut people = BTreeSet::new();
     let mut first_problem = None;
     for signature in &approval.signatures {
-        match verify_approval(&approval.manifest, signature, case) {
+        match verify(&approval.manifest, signature, case, |approver| case.has_a_say_by(approver, taken)) {
             Ok(approver) => {
                 people.insert(approver.name().to_owned());
             }
@@ -120,8 +130,12 @@ pub(crate) fn people(
 
 /// The people whose signatures count, enough for every quorum that holds. A signature that does not count takes nothing
 /// away from those that do.
-pub(crate) fn quorum(approval: &SignedApproval, case: &Case<'_>) -> Result<BTreeSet<String>, Refusal> {
-    let (people, problem) = people(approval, case)?;
+pub(crate) fn quorum(
+    approval: &SignedApproval,
+    case: &Case<'_>,
+    taken: &TakenIn<'_>,
+) -> Result<BTreeSet<String>, Refusal> {
+    let (people, problem) = people(approval, case, taken)?;
     match case.enough_for(break_glass::named_in(&approval.manifest).as_deref(), &people) {
         Ok(()) => Ok(people),
         Err(missing) => Err(problem.unwrap_or(missing)),
@@ -138,10 +152,18 @@ pub fn check_manifest(
     steps: &BTreeMap<Role, Digest>,
     case: &Case<'_>,
 ) -> Result<ApprovalManifest, Refusal> {
-    let Case { proposal, policy, contains, .. } = *case;
-    let digest = Digest::of(bytes);
-    revoked("approval", &digest, policy.revocations().approval(&digest))?;
+    unrevoked_approval(&Digest::of(bytes), case)?;
     case.stands()?;
+    sound(bytes, steps, case)
+}
+
+fn unrevoked_approval(digest: &Digest, case: &Case<'_>) -> Result<(), Refusal> {
+    revoked("approval", digest, case.policy.revocations().approval(digest))
+}
+
+/// The same where what it is of is known to stand.
+fn sound(bytes: &[u8], steps: &BTreeMap<Role, Digest>, case: &Case<'_>) -> Result<ApprovalManifest, Refusal> {
+    let Case { proposal, contains, .. } = *case;
     let manifest = read(bytes)?;
     statement(&manifest)?;
     subjects(&manifest.subject, steps)?;
@@ -169,9 +191,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ApprovalManifest, Refusal> {
         .map_err(|error| Refusal::Unreadable { on: ON, why: excerpt(&error.to_string(), 300) })
 }
 
-/// The same for the run at hand, on its target and now; gives back the target's entry too.
-pub(crate) fn check(bytes: &[u8], request: &Request<'_>) -> Result<(ApprovalManifest, ProposedTarget), Refusal> {
-    let manifest = check_manifest(bytes, request.steps, &request.case)?;
+/// The same for the run at hand, on its target and now, where the proposal stands; gives back its digest and the target's
+/// entry too.
+pub(crate) fn check(
+    bytes: &[u8],
+    request: &Request<'_>,
+) -> Result<(ApprovalManifest, Digest, ProposedTarget), Refusal> {
+    let digest = Digest::of(bytes);
+    unrevoked_approval(&digest, &request.case)?;
+    let manifest = sound(bytes, request.steps, &request.case)?;
     let terms = &manifest.predicate;
     let target = terms.targets.iter().find(|target| target.name == request.target).cloned();
     let target = target.ok_or_else(|| Refusal::TargetNotApproved { target: excerpt(request.target, 80) })?;
@@ -185,11 +213,11 @@ pub(crate) fn check(bytes: &[u8], request: &Request<'_>) -> Result<(ApprovalMani
     if let Some(at) = terms.finish_by.filter(|end| request.now >= *end) {
         return Err(Refusal::TooLate { at, now: request.now });
     }
-    let spent = (request.uses_spent)(&Digest::of(bytes));
+    let spent = (request.uses_spent)(&digest);
     if spent >= terms.uses {
         return Err(Refusal::UsedUp { uses: terms.uses, spent });
     }
-    Ok((manifest, target))
+    Ok((manifest, digest, target))
 }
 
 fn statement(manifest: &ApprovalManifest) -> Result<(), Refusal> {
@@ -254,12 +282,12 @@ fn targets(terms: &Terms, proposal: &Proposal) -> Result<(), Refusal> {
     }
     let mut names = BTreeSet::new();
     for target in &terms.targets {
-        let name = excerpt(&target.name, 80);
+        let name = || excerpt(&target.name, 80);
         if !names.insert(&target.name) {
-            return Err(Refusal::Senseless { on: ON, why: format!("the target `{name}` stands twice") });
+            return Err(Refusal::Senseless { on: ON, why: format!("the target `{}` stands twice", name()) });
         }
         let Some(proposed) = proposal.target(&target.name) else {
-            return Err(Refusal::TargetNotProposed { target: name });
+            return Err(Refusal::TargetNotProposed { target: name() });
         };
         let same = [
             ("plan", target.plan == proposed.plan),
@@ -268,7 +296,7 @@ fn targets(terms: &Terms, proposal: &Proposal) -> Result<(), Refusal> {
             ("rehearsal", target.rehearsal == proposed.rehearsal),
         ];
         if let Some((what, _)) = same.into_iter().find(|(_, same)| !same) {
-            return Err(Refusal::TargetDiffers { target: name, what });
+            return Err(Refusal::TargetDiffers { target: name(), what });
         }
     }
     Ok(())

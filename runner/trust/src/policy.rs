@@ -12,7 +12,7 @@
 //! | `unattended.rs` | how far standing approvals may reach |
 //! | `entries.rs` | every entry in words, and what differs between two policies |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use countersign_model::text::{excerpt, hides};
@@ -411,6 +411,11 @@ impl Policy {
             principal.rights.clear();
         }
         principal
+    }
+
+    /// The key of this wire format, where it is somebody's; it was found to be sound when the policy was read.
+    pub(crate) fn key(&self, wire: &[u8]) -> Option<&PublicKey> {
+        self.book.key(wire)
     }
 }
 

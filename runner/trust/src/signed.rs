@@ -12,7 +12,8 @@ pub(crate) fn signed_by(
     signature: &[u8],
 ) -> Result<(Signer, Principal), Refusal> {
     let on = Signed::in_namespace(namespace);
-    let signer = sshsig::verify(namespace, bytes, signature).map_err(|error| Refusal::Signature { on, error })?;
+    let signer = sshsig::verify_knowing(|wire| policy.key(wire), namespace, bytes, signature)
+        .map_err(|error| Refusal::Signature { on, error })?;
     policy.demands().satisfied_by(&signer).map_err(|unmet| Refusal::Unmet { on, unmet })?;
     let principal = policy.principal(signer.fingerprint());
     Ok((signer, principal))

@@ -111,7 +111,8 @@ pub fn sign(signatory: &dyn Signatory, namespace: &str, bytes: &[u8]) -> Result<
         let hint = "nothing was signed; look after what holds the key";
         Err(SignatureError::NotMade(SigningFault::new(what, hint)))
     };
-    match verify_by(Some(key), namespace, bytes, armored.as_bytes()) {
+    let known = |wire: &[u8]| (key.to_wire() == wire).then_some(key);
+    match verify_knowing(known, namespace, bytes, armored.as_bytes()) {
         Ok(signer) if signer.public_key() != key => {
             fault(format!("the key `{}` signed, and not `{}`", signer.fingerprint(), key.fingerprint()))
         }
@@ -129,21 +130,22 @@ pub fn sign(signatory: &dyn Signatory, namespace: &str, bytes: &[u8]) -> Result<
 /// # Errors
 /// As [`SignatureError`] says; input over [`MAX_SIGNATURE`] is not read.
 pub fn verify(namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<Signer, SignatureError> {
-    verify_by(None, namespace, bytes, armored)
+    verify_knowing(|_| None, namespace, bytes, armored)
 }
 
-/// A key that is at hand is not read, and looked at for weakness, once more: each read of evidence is signed.
-fn verify_by(
-    known: Option<&PublicKey>,
+/// The same where some keys are at hand, by their wire format. Such a key is not read, and looked at for weakness, once
+/// more, which takes as long as a signature: each read of evidence is signed, and each approval verified several times.
+pub(crate) fn verify_knowing<'k>(
+    known: impl Fn(&[u8]) -> Option<&'k PublicKey>,
     namespace: &str,
     bytes: &[u8],
     armored: &[u8],
 ) -> Result<Signer, SignatureError> {
     let blob = unarmor(armored)?;
     let signature = decode(&blob)?;
-    let key = match known {
-        Some(known) if known.to_wire() == signature.key => known.clone(),
-        _ => read_key(signature.key)?,
+    let key = match known(signature.key) {
+        Some(known) => known.clone(),
+        None => read_key(signature.key)?,
     };
     if signature.namespace != namespace {
         return Err(SignatureError::WrongNamespace {

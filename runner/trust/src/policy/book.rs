@@ -18,8 +18,9 @@ pub(crate) struct Book {
     glass: BTreeMap<String, Principal>,
     /// What the secrets of those have in common, as in `secrets`.
     glass_secrets: BTreeSet<Vec<u8>>,
-    /// The keys themselves, those that break the glass among them, by fingerprint.
-    public: BTreeMap<String, PublicKey>,
+    /// The keys as they were read, those that break the glass among them, by their wire format: a signature's key that is
+    /// among them need not be judged again.
+    known: BTreeMap<Vec<u8>, PublicKey>,
     /// Whose each key is, by what one secret has in common under several kinds and applications.
     secrets: BTreeMap<Vec<u8>, String>,
     /// The people who may approve.
@@ -118,7 +119,7 @@ impl Book {
             if let Some(first) = self.secrets.insert(key.secret(), name.clone()) {
                 return Err(PolicyError::SameSecret { fingerprint, first, second: name.clone() });
             }
-            self.public.insert(fingerprint.clone(), key);
+            self.known.insert(key.to_wire(), key);
             self.keys.insert(fingerprint.clone(), Principal { fingerprint, ..principal.clone() });
         }
         Ok(())
@@ -148,9 +149,14 @@ impl Book {
         let rights = BTreeSet::new();
         let principal =
             Principal { fingerprint: fingerprint.clone(), kind: PrincipalKind::BreakGlass, rights, ..owner };
-        self.public.insert(fingerprint.clone(), key);
+        self.known.insert(key.to_wire(), key);
         self.glass.insert(fingerprint.clone(), principal);
         Ok(fingerprint)
+    }
+
+    /// The key of this wire format, where it is listed.
+    pub(super) fn key(&self, wire: &[u8]) -> Option<&PublicKey> {
+        self.known.get(wire)
     }
 
     /// Whose break-glass key has this secret, perhaps under another kind or application.
@@ -171,7 +177,7 @@ impl Book {
 
     /// Every key that is listed, with whose it is.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&Principal, &PublicKey)> {
-        self.public.iter().filter_map(|(fingerprint, key)| Some((self.principal(fingerprint)?, key)))
+        self.known.values().filter_map(|key| Some((self.principal(key.fingerprint())?, key)))
     }
 
     /// The people who may approve.
