@@ -120,6 +120,7 @@ impl Runner {
             history: History {
                 committed: found.committed,
                 failed: found.failed,
+                denied: found.denied,
                 last_hour: found.last_hour,
                 last_day: found.last_day,
             },

@@ -126,17 +126,25 @@ impl<'a> Case<'a> {
         counts(signer, &self.policy.principal(self.proposal.proposer().fingerprint()))?;
         self.did_not_propose_what_is_undone(signer)?;
         for target in &self.proposal.document().targets {
-            let rules = self.rules(&target.name)?;
-            let lets = |rule: &&Rule| rule.approvers().is_empty() || self.policy.is_in(signer.name(), rule.approvers());
-            if !rules.iter().any(lets) {
-                return Err(Refusal::MayNotApproveThis {
-                    who: signer.to_string(),
-                    target: excerpt(&target.name, 80),
-                    rules: rules.iter().map(|rule| rule.name().to_owned()).collect(),
-                });
-            }
+            self.lets(&self.rules(&target.name)?, signer, &target.name)?;
         }
         Ok(())
+    }
+
+    /// Whether one of these rules, which take something in on the target, has the signer among those who may approve it.
+    ///
+    /// # Errors
+    /// [`Refusal::MayNotApproveThis`].
+    pub(crate) fn lets(&self, rules: &[&Rule], signer: &Principal, target: &str) -> Result<(), Refusal> {
+        let lets = |rule: &&Rule| rule.approvers().is_empty() || self.policy.is_in(signer.name(), rule.approvers());
+        if rules.iter().any(lets) {
+            return Ok(());
+        }
+        Err(Refusal::MayNotApproveThis {
+            who: signer.to_string(),
+            target: excerpt(target, 80),
+            rules: rules.iter().map(|rule| rule.name().to_owned()).collect(),
+        })
     }
 
     /// Refuses whoever proposed it, answers for who did or enrolled them, or proposed the run that it undoes.
