@@ -232,13 +232,17 @@ pub(crate) fn still_authorized(
 }
 
 /// Whether a run that is under way may go on by the approval that it began by, where another trust policy was accepted
-/// since: what was revoked meanwhile lets nothing stay.
+/// since: what was revoked meanwhile lets nothing stay. For whoever began it: it was by this runner's policy.
 pub(crate) fn goes_on(runner: &Runner, proposal: &Digest, approval: &Digest) -> Result<(), PipelineError> {
     if runner.has_newest_policy()? {
         return Ok(());
     }
+    may_stay(runner, &Stored::load(runner, &proposal.to_string())?, approval)
+}
+
+/// The same whichever policy it began by: whoever takes it over may have been started after another one was accepted.
+pub(crate) fn may_stay(runner: &Runner, stored: &Stored, approval: &Digest) -> Result<(), PipelineError> {
     let policy = runner.policy_now()?;
-    let stored = Stored::load(runner, &proposal.to_string())?;
     let manifest = runner.state().approvals().manifest(approval)?;
     let manifest = manifest.ok_or_else(|| PipelineError::failed("the approval that the run began by is missing"))?;
     let contains = containing(runner.registry());
@@ -250,7 +254,7 @@ pub(crate) fn goes_on(runner: &Runner, proposal: &Digest, approval: &Digest) -> 
         _ => None,
     };
     let standing = loaded.as_ref().map(|loaded| loaded.judged(&policy, &contains));
-    let (approvals, case) = (runner.approvals(proposal)?, stored.case(&policy, &contains));
+    let (approvals, case) = (runner.approvals(&stored.proposal.digest())?, stored.case(&policy, &contains));
     countersign_trust::still_approved(&manifest, &approvals, standing.as_ref(), &case)
         .map_err(|refusal| refused(&refusal, &stored.proposal))
 }

@@ -21,6 +21,7 @@ use crate::preflight;
 use crate::report::{ReportedChange, ReportedConfirmation, RunReport, UndoneRun};
 use crate::runner::Runner;
 use crate::schedule::hold;
+use crate::stored::Stored;
 use crate::target::Target;
 use crate::told;
 use crate::undo::Undo;
@@ -46,6 +47,8 @@ pub struct Run<'a> {
     pub(crate) unlinked: Option<String>,
     /// Whether it is another process's run that is rolled back.
     pub(crate) recovering: bool,
+    /// Whether another process began it.
+    taken_up: bool,
     gate: GatePort,
     pub(crate) guards_before: Vec<GuardState>,
     pub(crate) guards_after: Vec<GuardState>,
@@ -147,6 +150,7 @@ impl<'a> Run<'a> {
             linked,
             unlinked: None,
             recovering: false,
+            taken_up: false,
             gate: GatePort::new(gate),
             guards_before,
             guards_after: Vec::new(),
@@ -335,7 +339,15 @@ impl<'a> Run<'a> {
     /// Whether what was signed lets the run stay, by the trust policy in force now.
     pub(crate) fn goes_on(&self) -> Result<(), String> {
         self.in_time()?;
-        order::goes_on(self.runner, &self.terms().proposal, &self.approval.digest).map_err(|error| error.to_string())
+        self.is_approved_still().map_err(|error| error.to_string())
+    }
+
+    fn is_approved_still(&self) -> Result<(), PipelineError> {
+        let (proposal, approval) = (&self.terms().proposal, &self.approval.digest);
+        if self.taken_up {
+            return order::may_stay(self.runner, &Stored::load(self.runner, &proposal.to_string())?, approval);
+        }
+        order::goes_on(self.runner, proposal, approval)
     }
 
     /// Whether what was signed lets anything be committed still, as far as the time goes.
@@ -350,7 +362,7 @@ impl<'a> Run<'a> {
 
     /// The same while it waits, where not being able to tell decides nothing yet.
     pub(crate) fn is_not_revoked(&self) -> Result<(), String> {
-        match order::goes_on(self.runner, &self.terms().proposal, &self.approval.digest) {
+        match self.is_approved_still() {
             Err(refused) if refused.exit_code() == 3 => Err(refused.to_string()),
             Err(_) | Ok(()) => Ok(()),
         }
@@ -469,7 +481,7 @@ pub(crate) fn over(runner: &Runner, finish_by: Option<u64>) -> Option<String> {
 }
 
 /// What is said of a run that had to be finished by now. Where the time cannot be told, it had to.
-fn past(runner: &Runner, finish_by: Option<u64>) -> Option<String> {
+pub(crate) fn past(runner: &Runner, finish_by: Option<u64>) -> Option<String> {
     let end = finish_by?;
     let past = runner.has_come(end).unwrap_or(true);
     past.then(|| late(end))
