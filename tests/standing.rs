@@ -161,6 +161,23 @@ fn what_was_denied_does_not_come_back_unasked() {
     unasked(&place).expect(0);
 }
 
+/// What people approved runs, whatever became of the file that says what runs unasked.
+#[test]
+fn one_that_is_damaged_lets_nothing_run_and_stops_nothing() {
+    let place = ramp(1);
+    let example = attended(&place);
+    standing(&place, &example, &["--per-hour", "5", "--per-day", "9"]).expect(0);
+    let database = rusqlite::Connection::open(place.state.path("state/countersign.db")).expect("the database");
+    let change = "UPDATE standing_approvals SET document = CAST(document || ' ' AS BLOB)";
+    assert_eq!(database.execute(change, []).expect("it can be written"), 1);
+    unasked(&place).expect(3).says("was changed since it was signed");
+    attended(&place);
+    place.state.run(&["standing", "list"]).expect(0).shows("was changed since it was signed");
+    // Another beside it does what it says.
+    standing(&place, &example, &["--per-hour", "5", "--per-day", "9"]).expect(0);
+    unasked(&place).expect(0);
+}
+
 #[test]
 fn what_is_not_like_it_is_asked_about() {
     let place = ramp(1);

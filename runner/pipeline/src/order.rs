@@ -271,10 +271,15 @@ pub(crate) fn decide(
     if !runner.has_newest_policy()? {
         return Ok(Err(Refusal::NewerPolicy));
     }
-    asked(runner, order, now, countersign_trust::authorize)
+    let (decided, unread) = asked(runner, order, now, countersign_trust::authorize)?;
+    Ok(match (decided, unread) {
+        (Err(Refusal::NotApproved { .. }), Some(unread)) => Err(unread),
+        (decided, _) => decided,
+    })
 }
 
-/// Has the decider asked about a run, with everything that it needs to know.
+/// Has the decider asked about a run, with everything that it needs to know; gives besides why a standing approval of its kind
+/// cannot be judged by, if one cannot.
 ///
 /// # Errors
 /// When that cannot be read.
@@ -283,13 +288,13 @@ pub(crate) fn asked<T>(
     order: &Order<'_>,
     now: u64,
     judge: impl FnOnce(&Request<'_>) -> T,
-) -> Result<T, PipelineError> {
+) -> Result<(T, Option<Refusal>), PipelineError> {
     let approvals = runner.approvals(&order.proposal.digest())?;
     let denials = runner.denials(&order.proposal.digest())?;
     let registry = runner.registry();
     let document = order.proposal.document();
     let contains = containing(registry);
-    let loaded = runner.standing_for(document, order.name, now)?;
+    let (loaded, unread) = runner.standing_for(document, order.name, now)?;
     let standing: Vec<_> = loaded.iter().map(|loaded| loaded.judged(runner.policy(), &contains)).collect();
     let request = Request {
         case: order.stored.case(runner.policy(), &contains),
@@ -308,7 +313,7 @@ pub(crate) fn asked<T>(
         uses_spent: &|manifest| runner.uses(manifest, order.name).unwrap_or(u32::MAX),
         now,
     };
-    Ok(judge(&request))
+    Ok((judge(&request), unread))
 }
 
 /// Refuses grants that reach past the target's ceilings, or to what is the runner's own.
