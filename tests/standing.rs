@@ -143,6 +143,41 @@ fn what_people_signed_once_runs_until_it_goes_wrong() {
 }
 
 /// What is not like the example, or more than was signed, is asked about as ever.
+/// What a person denied does not run when the agent proposes the same again, until people have signed another.
+#[test]
+fn what_was_denied_does_not_come_back_unasked() {
+    let place = ramp(1);
+    let example = attended(&place);
+    standing(&place, &example, &["--per-hour", "5", "--per-day", "9"]).expect(0);
+    broken(&place);
+    let denied = place.propose();
+    let mut deny = place.command(&["deny", &denied, "--reason", "not now", "--key"]);
+    deny.arg(place.state.path("alice")).ran().expect(0);
+    place.run(&denied).expect(3).says("denied");
+    unasked(&place).expect(3).says("it ended with the denial of the proposal");
+    assert_eq!(place.text("a"), "broken\n");
+    place.state.run(&["standing", "list"]).expect(0).shows("does not: it ended with the denial");
+    standing(&place, &example, &["--per-hour", "5", "--per-day", "9"]).expect(0);
+    unasked(&place).expect(0);
+}
+
+/// What people approved runs, whatever became of the file that says what runs unasked.
+#[test]
+fn one_that_is_damaged_lets_nothing_run_and_stops_nothing() {
+    let place = ramp(1);
+    let example = attended(&place);
+    standing(&place, &example, &["--per-hour", "5", "--per-day", "9"]).expect(0);
+    let database = rusqlite::Connection::open(place.state.path("state/countersign.db")).expect("the database");
+    let change = "UPDATE standing_approvals SET document = CAST(document || ' ' AS BLOB)";
+    assert_eq!(database.execute(change, []).expect("it can be written"), 1);
+    unasked(&place).expect(3).says("was changed since it was signed");
+    attended(&place);
+    place.state.run(&["standing", "list"]).expect(0).shows("was changed since it was signed");
+    // Another beside it does what it says.
+    standing(&place, &example, &["--per-hour", "5", "--per-day", "9"]).expect(0);
+    unasked(&place).expect(0);
+}
+
 #[test]
 fn what_is_not_like_it_is_asked_about() {
     let place = ramp(1);

@@ -107,7 +107,7 @@ fn nobody_confirms_what_does_not_wait() {
 
 /// Whose word counts is decided by the policy in force when it is said, for who says it and for the run that waits.
 /// Puts the next policy in force, signed by its root.
-fn install(place: &Place, change: impl FnOnce(String) -> String) {
+pub(crate) fn install(place: &Place, change: impl FnOnce(String) -> String) {
     let policy = std::fs::read_to_string(place.state.path("state/trust-policy.toml")).expect("a policy");
     let next = place.state.path("next.toml");
     std::fs::write(&next, change(policy.replace("serial = 1\n", "serial = 2\n"))).expect("it can be written");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::counting::install;
 use crate::support::place::{Place, give_up, two_faced};
 use crate::support::spoken::Spoken;
 use crate::support::{Ran, Runs};
@@ -95,6 +96,50 @@ fn what_was_said_before_it_was_killed_counts() {
         assert_eq!(outcome(&place, &run), ended);
         assert_eq!(place.standing(), if ended == "committed" { after } else { before });
     }
+}
+
+/// Whoever goes on with it asks what whoever began it would have asked: what was revoked, or is late, does not stay.
+#[test]
+fn what_was_revoked_since_it_was_killed_does_not_stay() {
+    let revoked =
+        |policy: String| format!("{policy}\n[[revocations]]\nprincipal = \"agent\"\nreason = \"its key was lost\"\n");
+    // By a word that was said before, by one that is said now, and by silence.
+    for (said, terms) in [
+        (Some(true), &["--confirm-within", "1h"][..]),
+        (Some(false), &["--confirm-within", "1h"]),
+        (None, &["--confirm-within", "1h", "--silence", "keep"]),
+    ] {
+        let place = Place::new();
+        let before = place.standing();
+        let confirming = Confirming::approved(&place, terms, &[]);
+        confirming.spoken.signal(Signal::STOP);
+        if said == Some(true) {
+            confirm(&place, &confirming.run).expect(0);
+        }
+        let run = confirming.kill();
+        install(&place, revoked);
+        match said {
+            Some(true) => drop(place.command(&["recover"]).ran()),
+            Some(false) => drop(confirm(&place, &run)),
+            None => drop(recover_at(&place, 2)),
+        }
+        assert_eq!((outcome(&place, &run).as_str(), place.standing()), ("rolled-back", before), "{said:?}");
+    }
+}
+
+/// What was confirmed in time is not committed after the time by which it had to be finished.
+#[test]
+fn what_is_recovered_too_late_is_not_committed() {
+    let place = Place::new();
+    let before = place.standing();
+    let confirming = Confirming::approved(&place, &["--confirm-within", "1h", "--finish-within", "90m"], &[]);
+    confirming.spoken.signal(Signal::STOP);
+    confirm(&place, &confirming.run).expect(0);
+    let run = confirming.kill();
+    let recovered = recover_at(&place, 2).expect(0).json();
+    let reason = recovered["runs"][0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("the approval has it finished by"), "{reason}");
+    assert_eq!((outcome(&place, &run).as_str(), place.standing()), ("rolled-back", before));
 }
 
 /// Nothing is called committed that is not there.

@@ -24,7 +24,7 @@ pub fn explain(runner: &Runner, stored: &Stored, name: &str, target: &Target) ->
     let order = Order::new(stored, name, target)?;
     // Looking is not refused, also where nothing would be decided by this clock: the bar says so then.
     let now = runner.decisive().unwrap_or_else(|_| runner.now());
-    let findings = order::asked(runner, &order, now, countersign_trust::explain)?;
+    let (findings, _) = order::asked(runner, &order, now, countersign_trust::explain)?;
     let bar = order::preflight(runner, &order).err().map(|bar| bar.error(&stored.proposal));
     Ok(Explained { findings, bar })
 }

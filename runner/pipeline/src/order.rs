@@ -232,13 +232,17 @@ pub(crate) fn still_authorized(
 }
 
 /// Whether a run that is under way may go on by the approval that it began by, where another trust policy was accepted
-/// since: what was revoked meanwhile lets nothing stay.
+/// since: what was revoked meanwhile lets nothing stay. For whoever began it: it was by this runner's policy.
 pub(crate) fn goes_on(runner: &Runner, proposal: &Digest, approval: &Digest) -> Result<(), PipelineError> {
     if runner.has_newest_policy()? {
         return Ok(());
     }
+    may_stay(runner, &Stored::load(runner, &proposal.to_string())?, approval)
+}
+
+/// The same whichever policy it began by: whoever takes it over may have been started after another one was accepted.
+pub(crate) fn may_stay(runner: &Runner, stored: &Stored, approval: &Digest) -> Result<(), PipelineError> {
     let policy = runner.policy_now()?;
-    let stored = Stored::load(runner, &proposal.to_string())?;
     let manifest = runner.state().approvals().manifest(approval)?;
     let manifest = manifest.ok_or_else(|| PipelineError::failed("the approval that the run began by is missing"))?;
     let contains = containing(runner.registry());
@@ -250,7 +254,7 @@ pub(crate) fn goes_on(runner: &Runner, proposal: &Digest, approval: &Digest) -> 
         _ => None,
     };
     let standing = loaded.as_ref().map(|loaded| loaded.judged(&policy, &contains));
-    let (approvals, case) = (runner.approvals(proposal)?, stored.case(&policy, &contains));
+    let (approvals, case) = (runner.approvals(&stored.proposal.digest())?, stored.case(&policy, &contains));
     countersign_trust::still_approved(&manifest, &approvals, standing.as_ref(), &case)
         .map_err(|refusal| refused(&refusal, &stored.proposal))
 }
@@ -267,10 +271,15 @@ pub(crate) fn decide(
     if !runner.has_newest_policy()? {
         return Ok(Err(Refusal::NewerPolicy));
     }
-    asked(runner, order, now, countersign_trust::authorize)
+    let (decided, unread) = asked(runner, order, now, countersign_trust::authorize)?;
+    Ok(match (decided, unread) {
+        (Err(Refusal::NotApproved { .. }), Some(unread)) => Err(unread),
+        (decided, _) => decided,
+    })
 }
 
-/// Has the decider asked about a run, with everything that it needs to know.
+/// Has the decider asked about a run, with everything that it needs to know; gives besides why a standing approval of its kind
+/// cannot be judged by, if one cannot.
 ///
 /// # Errors
 /// When that cannot be read.
@@ -279,13 +288,13 @@ pub(crate) fn asked<T>(
     order: &Order<'_>,
     now: u64,
     judge: impl FnOnce(&Request<'_>) -> T,
-) -> Result<T, PipelineError> {
+) -> Result<(T, Option<Refusal>), PipelineError> {
     let approvals = runner.approvals(&order.proposal.digest())?;
     let denials = runner.denials(&order.proposal.digest())?;
     let registry = runner.registry();
     let document = order.proposal.document();
     let contains = containing(registry);
-    let loaded = runner.standing_for(document, order.name, now)?;
+    let (loaded, unread) = runner.standing_for(document, order.name, now)?;
     let standing: Vec<_> = loaded.iter().map(|loaded| loaded.judged(runner.policy(), &contains)).collect();
     let request = Request {
         case: order.stored.case(runner.policy(), &contains),
@@ -304,7 +313,7 @@ pub(crate) fn asked<T>(
         uses_spent: &|manifest| runner.uses(manifest, order.name).unwrap_or(u32::MAX),
         now,
     };
-    Ok(judge(&request))
+    Ok((judge(&request), unread))
 }
 
 /// Refuses grants that reach past the target's ceilings, or to what is the runner's own.

@@ -35,7 +35,7 @@ mod not_begun;
 mod taken_over;
 
 use going_on::late;
-pub(crate) use going_on::over;
+pub(crate) use going_on::{over, past};
 pub(crate) use not_begun::not_begun;
 pub(crate) use taken_over::{TakenUp, Waited};
 
@@ -51,6 +51,8 @@ pub struct Run<'a> {
     pub(crate) unlinked: Option<String>,
     /// Whether it is another process's run that is rolled back.
     pub(crate) recovering: bool,
+    /// Whether another process began it.
+    taken_up: bool,
     gate: GatePort,
     pub(crate) guards_before: Vec<GuardState>,
     pub(crate) guards_after: Vec<GuardState>,
@@ -152,6 +154,7 @@ impl<'a> Run<'a> {
             linked,
             unlinked: None,
             recovering: false,
+            taken_up: false,
             gate: GatePort::new(gate),
             guards_before,
             guards_after: Vec::new(),

@@ -76,16 +76,29 @@ pub(crate) fn reversal(rehearsal: &countersign_model::documents::RehearsalDocume
 }
 
 impl Runner {
-    /// The standing approvals of a proposal's bundle and proposer, with what came of them on a target.
+    /// The standing approvals of a proposal's bundle and proposer, with what came of them on a target; and why the newest of
+    /// those that cannot be judged by lets nothing run, if there is one. Such a one is in nobody's way: what people approved by
+    /// itself needs none.
     pub(crate) fn standing_for(
         &self,
         document: &ProposalDocument,
         target: &str,
         now: u64,
-    ) -> Result<Vec<Loaded>, PipelineError> {
+    ) -> Result<(Vec<Loaded>, Option<Refusal>), PipelineError> {
         let proposer = self.policy().principal(&document.proposer);
         let kept = self.state().standing().of(&document.bundle, proposer.name())?;
-        kept.into_iter().take(MAX_ASKED).map(|kept| self.loaded(kept, target, now)).collect()
+        let (mut all, mut unread) = (Vec::new(), None);
+        for kept in kept.into_iter().take(MAX_ASKED) {
+            let standing = kept.digest.short();
+            match self.loaded(kept, target, now) {
+                Ok(loaded) => all.push(loaded),
+                Err(error) => {
+                    let why = error.to_string();
+                    unread.get_or_insert(Refusal::NotUnattended { standing, why });
+                }
+            }
+        }
+        Ok((all, unread))
     }
 
     /// One by the digest of its document.
@@ -120,6 +133,7 @@ impl Runner {
             history: History {
                 committed: found.committed,
                 failed: found.failed,
+                denied: found.denied,
                 last_hour: found.last_hour,
                 last_day: found.last_day,
             },

@@ -217,7 +217,8 @@ impl Approvals<'_> {
         let digest = Digest::of(document);
         self.0.write("record the denial", |tx| {
             self.room(tx, "denials", proposal)?;
-            let sql = "INSERT INTO denials (digest, proposal, document, signature) VALUES (?1, ?2, ?3, ?4)
+            let sql = "INSERT INTO denials (digest, proposal, document, signature, standing)
+                       SELECT ?1, ?2, ?3, ?4, coalesce(max(position), 0) FROM standing_approvals WHERE true
                        ON CONFLICT DO NOTHING";
             let failed = |error| RecordError::database("record the denial", error);
             let values = params![digest.to_string(), proposal.to_string(), document, armored];

@@ -363,7 +363,7 @@ impl Runs<'_> {
             }
         }
         if let Some(unattended) = &start.standing
-            && let Some(why) = standing::spent(tx, unattended, start.at).map_err(failed)?
+            && let Some(why) = standing::spent(self.0, tx, unattended, start.at)?
         {
             return Ok(Some(BeginError::NotUnattended { why }));
         }

@@ -10,7 +10,7 @@ use crate::RecordError;
 use crate::error::shown;
 
 /// The version of the state directory and its database.
-pub const FORMAT: i64 = 6;
+pub const FORMAT: i64 = 7;
 /// `CSgn`, in the database's header.
 const APPLICATION: i64 = 0x4353_676e;
 /// How long a statement waits for another process's transaction.

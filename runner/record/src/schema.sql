@@ -100,6 +100,7 @@ CREATE TABLE denials (
     proposal TEXT NOT NULL REFERENCES proposals (digest),
     document BLOB NOT NULL,
     signature TEXT NOT NULL,
+    standing INTEGER NOT NULL,                          -- the last standing approval that there was by then, or 0
     PRIMARY KEY (digest, signature)
 ) STRICT;
 CREATE INDEX denials_by_proposal ON denials (proposal);

@@ -159,16 +159,25 @@ impl<'a> Case<'a> {
     /// Whether on each target a rule lets the signer approve it.
     fn lets_approve(&self, signer: &Principal, taken: &TakenIn<'_>) -> Result<(), Refusal> {
         for (target, rules) in &taken.0 {
-            let lets = |rule: &&Rule| rule.approvers().is_empty() || self.policy.is_in(signer.name(), rule.approvers());
-            if !rules.iter().any(lets) {
-                return Err(Refusal::MayNotApproveThis {
-                    who: signer.to_string(),
-                    target: excerpt(target, 80),
-                    rules: rules.iter().map(|rule| rule.name().to_owned()).collect(),
-                });
-            }
+            self.lets(rules, signer, target)?;
         }
         Ok(())
+    }
+
+    /// Whether one of these rules, which take something in on the target, has the signer among those who may approve it.
+    ///
+    /// # Errors
+    /// [`Refusal::MayNotApproveThis`].
+    pub(crate) fn lets(&self, rules: &[&Rule], signer: &Principal, target: &str) -> Result<(), Refusal> {
+        let lets = |rule: &&Rule| rule.approvers().is_empty() || self.policy.is_in(signer.name(), rule.approvers());
+        if rules.iter().any(lets) {
+            return Ok(());
+        }
+        Err(Refusal::MayNotApproveThis {
+            who: signer.to_string(),
+            target: excerpt(target, 80),
+            rules: rules.iter().map(|rule| rule.name().to_owned()).collect(),
+        })
     }
 
     /// Refuses whoever proposed it, answers for who did or enrolled them, or proposed the run that it undoes.

@@ -297,10 +297,16 @@ pub enum Refusal {
         why: String,
     },
     /// A run went wrong, and nobody has looked since.
-    #[error("it ended with the run {run}, which was rolled back, undone or left in doubt")]
+    #[error("it ended with the run {run}, which was rolled back, undone, cut off or left in doubt")]
     StandingEnded {
         /// The run.
         run: String,
+    },
+    /// People denied a proposal of its bundle since it was signed.
+    #[error("it ended with the denial of the proposal `{proposal}`, which has the same bundle")]
+    StandingDenied {
+        /// The denied one.
+        proposal: Digest,
     },
     /// People have not seen it do well often enough.
     #[error("{committed} runs of it were committed on the target, and {needed} must be before one is unattended")]

@@ -120,7 +120,9 @@ fn example<'a>(case: &Case<'a>, terms: &StandingTerms) -> Case<'a> {
 pub fn verify_standing(document: &[u8], signature: &[u8], case: &Case<'_>) -> Result<Principal, Refusal> {
     let (signer, approver) = signed_by(case.policy, namespace::STANDING_APPROVAL, document, signature)?;
     case.has_a_say(&approver)?;
-    let demands = example(case, &read(document)?.predicate).demands();
+    let terms = read(document)?.predicate;
+    lets(&terms, case, &approver)?;
+    let demands = example(case, &terms).demands();
     demands.satisfied_by(&signer).map_err(|unmet| Refusal::Unmet { on: ON, unmet })?;
     Ok(approver)
 }
@@ -278,6 +280,16 @@ fn as_in_example(terms: &StandingTerms, case: &Case<'_>) -> Result<(), Refusal> 
         return Err(Refusal::Senseless { on: ON, why });
     }
     within(&terms.grants, &document.grants, case.contains).map_err(Refusal::Grants)
+}
+
+/// Refuses who has no say by the rules that let all of it run unattended: others take in less, or only let it be proposed.
+fn lets(terms: &StandingTerms, case: &Case<'_>, approver: &Principal) -> Result<(), Refusal> {
+    let proposer = case.policy.principal(case.proposal.proposer().fingerprint());
+    for target in &terms.targets {
+        let rules = may(case.policy, Activity::Unattended, &proposer, &target.name, &terms.grants, case.contains)?;
+        case.lets(&rules, approver, &target.name)?;
+    }
+    Ok(())
 }
 
 /// On each target a rule has to let the agent's proposals run unattended, with all of it.

@@ -37,8 +37,10 @@ pub struct History {
     /// How many runs on the target were committed and not undone, proposed by the same agent.
     pub committed: u64,
     /// A run on one of the standing approval's targets, since that is valid, that was rolled back or undone, or left its
-    /// target in doubt: it ends the standing approval.
+    /// target in doubt, or whose process died: it ends the standing approval.
     pub failed: Option<String>,
+    /// A proposal of its bundle that was denied since it was kept: that ends it too.
+    pub denied: Option<Digest>,
     /// How many runs began by the standing approval in the last hour.
     pub last_hour: u32,
     /// How many in the last day.
@@ -100,9 +102,12 @@ pub fn standing_signers(one: &Standing<'_>) -> Vec<String> {
 fn open(one: &Standing<'_>, now: u64) -> Result<Open, Refusal> {
     let (terms, approvers) = standing(one.signed, &one.example, one.denials, now)?;
     let bounds = bounds(one.example.policy)?;
-    let History { committed, failed, last_hour, last_day } = &one.history;
+    let History { committed, failed, denied, last_hour, last_day } = &one.history;
     if let Some(run) = failed {
         return Err(Refusal::StandingEnded { run: excerpt(run, 40) });
+    }
+    if let Some(proposal) = denied {
+        return Err(Refusal::StandingDenied { proposal: *proposal });
     }
     if *committed < bounds.committed {
         return Err(Refusal::TooFewCommitted { committed: *committed, needed: bounds.committed });

@@ -12,8 +12,10 @@ use crate::approval::Approval;
 use crate::confirm::{self, Word};
 use crate::error::PipelineError;
 use crate::link::Linked;
-use crate::run::{Run, TakenUp, Waited};
+use crate::order;
+use crate::run::{Run, TakenUp, Waited, past};
 use crate::runner::Runner;
+use crate::stored::Stored;
 use crate::target::Target;
 use crate::undo::Undo;
 use crate::witness::LogWitness;
@@ -104,13 +106,29 @@ fn due(runner: &Runner, run: &RunRecord, approval: &Approval, waiting: &Waiting)
     if let Some(why) = waiting.kept.clone() {
         return Ok(Due::Keep { why, word, heard });
     }
+    // Another policy may have been accepted since, and time has passed.
+    let name = approval.terms.proposal.to_string();
+    let stays = match Stored::load(runner, &name) {
+        Ok(stored) => order::may_stay(runner, &stored, &approval.digest),
+        // What else is missing of it is nothing that was revoked.
+        Err(_) => runner.proposal(&name).map(drop),
+    };
     if let Some(word) = word {
-        let why = word.says();
+        let (says, keeps) = (word.says(), word.keeps);
         let word = Some(word);
-        return Ok(match word.as_ref().is_some_and(|word| word.keeps) {
-            true => Due::Keep { why, word, heard },
-            false => Due::RollBack { why, word, heard },
+        let barred = past(runner, approval.terms.finish_by).or(stays.err().map(|error| error.to_string()));
+        return Ok(match barred.filter(|_| keeps) {
+            Some(why) => Due::RollBack { why: format!("{says}, and it may not stay: {why}"), word, heard },
+            None if keeps => Due::Keep { why: says, word, heard },
+            None => Due::RollBack { why: says, word, heard },
         });
+    }
+    // Not being able to tell decides nothing yet.
+    if let Err(refused) = stays
+        && refused.exit_code() == 3
+    {
+        let why = format!("while it waited for a confirmation, {refused}");
+        return Ok(Due::RollBack { why, word: None, heard });
     }
     let confirmation = confirmation(waiting, approval);
     // Where the clock was set back, or what it says cannot be noted, it can be told that the time is up, and otherwise it waits.

@@ -60,6 +60,7 @@ impl<'a> Run<'a> {
             linked,
             unlinked,
             recovering: false,
+            taken_up: true,
             gate: GatePort::new(gate),
             guards_before: guards,
             guards_after: Vec::new(),

@@ -69,7 +69,7 @@ fn its_budget_is_counted_where_a_run_begins() {
     assert_eq!(refused(3, HOUR + 2), "it ran 2 times within the last hour");
     assert_eq!(
         history(&run, &standing, HOUR + 2),
-        StandingHistory { committed: 2, failed: None, last_hour: 2, last_day: 2 }
+        StandingHistory { committed: 2, failed: None, denied: None, last_hour: 2, last_day: 2 }
     );
     ended(begin(&run, &proposal(&run, 4), &standing, 3 * HOUR).expect("it begins"), Outcome::Committed, 3 * HOUR);
     assert_eq!(refused(5, 5 * HOUR), "it ran 3 times within the last day");
@@ -85,6 +85,92 @@ fn its_budget_is_counted_where_a_run_begins() {
         Err(BeginError::NotUnattended { why }) => assert_eq!(why, "it is not kept"),
         other => panic!("{:?}", other.map(|_| ())),
     }
+}
+
+/// Why a run by the standing approval would not begin.
+fn why(run: &Fixture, number: u64, standing: &Digest, at: u64) -> Option<String> {
+    match begin(run, &proposal(run, number), standing, at) {
+        Err(BeginError::NotUnattended { why }) => Some(why),
+        Err(error) => panic!("{error}"),
+        Ok(_) => None,
+    }
+}
+
+/// What people deny does not come back with nobody asked: not the same again, and not by a clock that was set back.
+#[test]
+fn a_denial_of_its_bundle_ends_it() {
+    let run = fixture();
+    let (before, _) = proposal(&run, 1);
+    run.state.approvals().add_denial(&before, b"no", "signed", &[]).expect("denied");
+    let standing = keep(&run);
+    assert_eq!(history(&run, &standing, HOUR).denied, None, "people signed it after that");
+    let (after, _) = proposal(&run, 2);
+    run.state.approvals().add_denial(&after, b"no again", "signed", &[]).expect("denied");
+    assert_eq!(history(&run, &standing, HOUR).denied, Some(after));
+    let said = why(&run, 3, &standing, HOUR).expect("refused");
+    assert!(said.starts_with("it ended with the denial of p-"), "{said}");
+}
+
+/// A run on another target whose process died counts before anybody has recovered it, and a failed one whatever the clock says.
+#[test]
+fn a_run_that_died_or_ended_before_it_began_ends_it() {
+    const TARGETS: [&str; 2] = [TARGET, "web-2"];
+    let run = fixture();
+    let standing = keep(&run);
+    let start = |target, number, at| {
+        let (proposal, manifest) = proposal(&run, number);
+        let targets = TARGETS.map(str::to_owned);
+        run.state.runs().begin(RunStart {
+            proposal: &proposal,
+            manifest: &manifest,
+            target,
+            max_uses: 1,
+            sources: &[],
+            standing: Some(Unattended {
+                standing: &standing,
+                since: 1_000,
+                targets: &targets,
+                per_hour: 5,
+                per_day: 5,
+            }),
+            approvers: &["alice".to_owned()],
+            independent: true,
+            at,
+            plan: &Plan::default(),
+            guards: &[],
+            actor: "alice".into(),
+        })
+    };
+    let failed = |number| match start(TARGET, number, HOUR) {
+        Err(BeginError::NotUnattended { why }) => why,
+        other => panic!("{:?}", other.map(|_| ())),
+    };
+    let told = |since| {
+        let of = HistoryOf {
+            standing: &standing,
+            bundle: &Digest::of(b"bundle"),
+            agent: "agent",
+            target: TARGET,
+            targets: &TARGETS,
+            since,
+            now: HOUR,
+        };
+        run.state.standing().history(of).expect("counted").failed
+    };
+    let elsewhere = start("web-2", 1, HOUR).expect("it begins");
+    let name = elsewhere.run().to_owned();
+    assert_eq!(told(1_000), None, "it is under way");
+    drop(elsewhere);
+    assert_eq!(failed(2), format!("its run {name} died without an outcome"));
+    assert_eq!(told(1_000), Some(name.clone()));
+    assert_eq!(told(HOUR + 1), None, "people signed another since");
+    let mut taken = run.state.runs().take_over(&name).expect("taken over").expect("it is unfinished").journal;
+    assert_eq!(told(1_000), None, "somebody is at work on it");
+    taken.begin_rollback("it died").expect("a mark");
+    assert_eq!((told(1_000), failed(3)), (Some(name.clone()), format!("it ended with the run {name}")));
+    // By a clock that went back to before it was signed.
+    ended(taken, Outcome::RolledBack, 500);
+    assert_eq!((told(1_000), failed(4)), (Some(name.clone()), format!("it ended with the run {name}")));
 }
 
 #[test]

@@ -138,6 +138,9 @@ impl Refusal {
             Self::StandingEnded { .. } => {
                 "look at that run; people who may approve renew it with `countersign standing approve`"
             }
+            Self::StandingDenied { .. } => {
+                "see why with `countersign show`; people who may approve renew it with `countersign standing approve`"
+            }
             Self::TooFewCommitted { .. } => "have it approved and run with people looking on until then",
             Self::BudgetSpent { .. } => "wait, or have this proposal approved by itself",
             Self::ApprovalLost { .. } => "restore the state directory from a backup; what the run changed is put back",

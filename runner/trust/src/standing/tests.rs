@@ -38,7 +38,7 @@ fn by_alice(world: &World, change: impl FnOnce(&mut StandingApproval)) -> Signed
 }
 
 fn history() -> History {
-    History { committed: 2, failed: None, last_hour: 1, last_day: 4 }
+    History { committed: 2, failed: None, denied: None, last_hour: 1, last_day: 4 }
 }
 
 /// What becomes of a proposal that nobody approved.
@@ -119,6 +119,7 @@ fn what_the_proposal_or_its_past_is_decides() {
     };
     refused(past(|past| past.committed = 1), "1 runs of it were committed on the target, and 2 must be");
     refused(past(|past| past.failed = Some("r-000000000001".to_owned())), "it ended with the run r-000000000001");
+    refused(past(|past| past.denied = Some(digest("denied"))), "it ended with the denial of the proposal");
     refused(past(|past| past.last_hour = 2), "it ran 2 times within the last hour");
     refused(past(|past| past.last_day = 5), "it ran 5 times within the last day");
 
@@ -226,6 +227,24 @@ fn whose_word_counts() {
     let mut person = ramp();
     person.proposer = CAROL;
     refused(decided(&person, &good, history(), &[]), "it is for proposals of the agent `fixer`");
+}
+
+/// Who may approve a proposal by one rule has no say in what another lets run unattended.
+#[test]
+fn the_rule_that_lets_it_run_says_who_signs() {
+    let mut world = ramp();
+    // Whoever approves proposals may be anybody; what runs unattended is for the people of `sre`.
+    world.replace(r#"may = ["investigate", "propose", "unattended"]"#, r#"may = ["investigate", "propose"]"#);
+    world.add(
+        "[[rules]]\nname = \"at night\"\nwho = [\"fixer\"]\ntargets = [\"web-*\"]\nmay = [\"propose\", \"unattended\"]\n\
+         grants = [\"files.read /etc/**\", \"files.write /etc/** max-calls=2\", \"files.read /var/log/**\"]\n\
+         approvers = [\"sre\"]\n",
+    );
+    world.replace("name = \"bob\"", "name = \"bob\"\ngroups = [\"sre\"]");
+    let good = by_alice(&world, |_| ());
+    refused(decided(&world, &good, history(), &[]), "at night");
+    let signatures = vec![signed(BOB, STANDING, &good.document)];
+    drop(decided(&world, &SignedStanding { signatures, ..good }, history(), &[]).expect("bob is of `sre`"));
 }
 
 /// A run that is under way goes on only while what it began by stands, and by nothing that the runner did not make of it.
