@@ -113,6 +113,14 @@ fn what_people_signed_once_runs_until_it_goes_wrong() {
     assert!(authorized.contains(&standing_digest), "{authorized}");
     assert!(log.lines().any(|line| line.contains("\"standing-approval\"") && line.contains(&standing_digest)), "{log}");
 
+    // What people approved and is used up was approved.
+    broken(&place);
+    let by_people = place.approved();
+    place.run(&by_people).expect(0);
+    broken(&place);
+    let used = place.run(&by_people).expect(3).says("used up");
+    assert!(!used.stderr.contains("nobody approved"), "{}", used.stderr);
+
     // The same proposal once; another as often as the budget says.
     broken(&place);
     place.run(&proposal).expect(3).says("used up");
@@ -154,7 +162,7 @@ fn what_was_denied_does_not_come_back_unasked() {
     let mut deny = place.command(&["deny", &denied, "--reason", "not now", "--key"]);
     deny.arg(place.state.path("alice")).ran().expect(0);
     place.run(&denied).expect(3).says("denied");
-    unasked(&place).expect(3).says("it ended with the denial of the proposal");
+    unasked(&place).expect(3).says(&format!("it ended with the denial of `{denied}`")).says("countersign review p-");
     assert_eq!(place.text("a"), "broken\n");
     place.state.run(&["standing", "list"]).expect(0).shows("does not: it ended with the denial");
     standing(&place, &example, &["--per-hour", "5", "--per-day", "9"]).expect(0);

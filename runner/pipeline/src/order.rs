@@ -91,10 +91,12 @@ impl Bar {
 
 /// What is said where what was signed allows no run of this proposal.
 pub(crate) fn refused(refusal: &Refusal, proposal: &Proposal) -> PipelineError {
+    let name = proposal_name(&proposal.digest());
+    let approve = format!("an approver runs `countersign review {name}`, then `countersign approve {name}`");
     let hint = match refusal {
-        Refusal::NotApproved { .. } => {
-            let name = proposal_name(&proposal.digest());
-            format!("an approver runs `countersign review {name}`, then `countersign approve {name}`")
+        Refusal::NotApproved { .. } => approve,
+        Refusal::NotUnattended { .. } => {
+            format!("{approve}; `countersign trust explain {name}` tells what each standing approval lacks")
         }
         refusal => refusal.hint(&again(proposal)),
     };

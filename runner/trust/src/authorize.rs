@@ -178,7 +178,7 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
     not_denied(request)?;
     let taken = case.taken_in()?;
 
-    let Given { counted, broken, refusal } = given(request, &taken)?;
+    let Given { counted, broken, signed, refusal } = given(request, &taken)?;
     let people = together(&counted);
     if let Err(missing) = case.enough(&people) {
         if let Some(one) = broken {
@@ -190,7 +190,7 @@ pub fn authorize(request: &Request<'_>) -> Result<Authorized, Refusal> {
         }
         // People who were asked did not say enough; there may be some who said so once for many runs.
         return unattended(request, &proposer).map_err(|unattended| match refusal {
-            _ if matches!(unattended, Refusal::NotUnattended { .. }) && counted.is_empty() => unattended,
+            _ if matches!(unattended, Refusal::NotUnattended { .. }) && !signed => unattended,
             Some(refusal) if counted.len() < 2 => refusal,
             _ if counted.is_empty() => unattended,
             _ => missing,
@@ -206,6 +206,8 @@ pub(crate) struct Given {
     pub(crate) counted: Vec<Counted>,
     /// One in place of the quorums, signed by enough; it goes with no other.
     pub(crate) broken: Option<Counted>,
+    /// Whether anybody's signature counts on any of them, used up and expired ones too.
+    pub(crate) signed: bool,
     /// Why the last of the others does not allow it by itself.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -213,12 +215,13 @@ pub(crate) struct Given {
 /// What people signed for the run, approval by approval.
 pub(crate) fn given(request: &Request<'_>, taken: &TakenIn<'_>) -> Result<Given, Refusal> {
     bounded("approvals", request.approvals.len())?;
-    let mut all = Given { counted: Vec::new(), broken: None, refusal: None };
+    let mut all = Given { counted: Vec::new(), broken: None, signed: false, refusal: None };
     for approval in request.approvals {
         let glass = break_glass::named_in(&approval.manifest);
         match manifest::people(approval, &request.case, taken) {
             Err(why) => all.refusal = Some(why),
             Ok((people, problem)) => {
+                all.signed |= !people.is_empty();
                 let missing = request.case.enough_for(glass.as_deref(), &people).err();
                 let missing = missing.map(|missing| problem.unwrap_or(missing));
                 match manifest::check(&approval.manifest, request) {

@@ -303,7 +303,7 @@ pub enum Refusal {
         run: String,
     },
     /// People denied a proposal of its bundle since it was signed.
-    #[error("it ended with the denial of the proposal `{proposal}`, which has the same bundle")]
+    #[error("it ended with the denial of `p-{}`, a proposal of its bundle", proposal.short())]
     StandingDenied {
         /// The denied one.
         proposal: Digest,

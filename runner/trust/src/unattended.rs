@@ -59,19 +59,19 @@ pub struct Reversal {
 /// The authorization by the first standing approval that takes the run in.
 ///
 /// # Errors
-/// Why the last of them does not; [`Refusal::NotApproved`] where there is none.
+/// Why the first of them, the newest, does not; [`Refusal::NotApproved`] where there is none.
 pub(crate) fn unattended(request: &Request<'_>, proposer: &Principal) -> Result<Authorized, Refusal> {
-    let mut refusal = Refusal::NotApproved { needed: request.case.needed() };
+    let mut refusal = None;
     for one in request.standing {
         match takes_in(one, request, proposer) {
             Ok(authorized) => return Ok(authorized),
             Err(why) => {
                 let standing = Digest::of(&one.signed.document).short();
-                refusal = Refusal::NotUnattended { standing, why: why.to_string() };
+                refusal.get_or_insert(Refusal::NotUnattended { standing, why: why.to_string() });
             }
         }
     }
-    Err(refusal)
+    Err(refusal.unwrap_or_else(|| Refusal::NotApproved { needed: request.case.needed() }))
 }
 
 /// A standing approval by which something could run now, as far as the proposal does not decide it.
@@ -141,6 +141,11 @@ pub(crate) fn takes_in(one: &Standing<'_>, request: &Request<'_>, proposer: &Pri
     let spent = (request.uses_spent)(&manifest_digest);
     if spent > 0 {
         return Err(Refusal::UsedUp { uses: 1, spent });
+    }
+    // Whoever looked at this very proposal may have asked for less, or for a confirmation; and what they signed may be used up.
+    if crate::authorize::given(request)?.signed {
+        let why = "people signed an approval of this very proposal, and it goes by that".to_owned();
+        return Err(Refusal::OutsideStanding { why });
     }
     crate::authorize::not_frozen(case.policy, request.target, request.now)?;
     let standing = StandingUse {

@@ -139,7 +139,7 @@ impl Refusal {
                 "look at that run; people who may approve renew it with `countersign standing approve`"
             }
             Self::StandingDenied { .. } => {
-                "see why with `countersign show`; people who may approve renew it with `countersign standing approve`"
+                "see why with `countersign review`; people who may approve renew it with `countersign standing approve`"
             }
             Self::TooFewCommitted { .. } => "have it approved and run with people looking on until then",
             Self::BudgetSpent { .. } => "wait, or have this proposal approved by itself",

@@ -119,7 +119,7 @@ fn what_the_proposal_or_its_past_is_decides() {
     };
     refused(past(|past| past.committed = 1), "1 runs of it were committed on the target, and 2 must be");
     refused(past(|past| past.failed = Some("r-000000000001".to_owned())), "it ended with the run r-000000000001");
-    refused(past(|past| past.denied = Some(digest("denied"))), "it ended with the denial of the proposal");
+    refused(past(|past| past.denied = Some(digest("denied"))), "it ended with the denial of `p-");
     refused(past(|past| past.last_hour = 2), "it ran 2 times within the last hour");
     refused(past(|past| past.last_day = 5), "it ran 5 times within the last day");
 
