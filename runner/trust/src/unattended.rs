@@ -143,7 +143,7 @@ pub(crate) fn takes_in(one: &Standing<'_>, request: &Request<'_>, proposer: &Pri
         return Err(Refusal::UsedUp { uses: 1, spent });
     }
     // Whoever looked at this very proposal may have asked for less, or for a confirmation; and what they signed may be used up.
-    if crate::authorize::given(request)?.signed {
+    if crate::authorize::given(request, &request.case.taken_in()?)?.signed {
         let why = "people signed an approval of this very proposal, and it goes by that".to_owned();
         return Err(Refusal::OutsideStanding { why });
     }
