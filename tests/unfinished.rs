@@ -148,7 +148,8 @@ fn alter(file: &std::path::Path) {
     fs::write(file, format!("{text} ")).expect("it can be written");
 }
 
-/// A run that is killed, of a proposal that two people have approved, each for themselves.
+/// A run that is killed, of a proposal that two people have approved, each for themselves: it goes by what their approvals have in
+/// common, which is a manifest of its own.
 fn killed_of_two_approvals() -> (Incident, String) {
     let incident = Incident::on(State::with(&["alice", "bob"], &["agent", "second"]));
     incident.state.configure(&Killed::validator(&incident.state, "orders", &incident.config));
@@ -162,10 +163,10 @@ fn killed_of_two_approvals() -> (Incident, String) {
 }
 
 #[test]
-fn another_approval_that_was_altered_keeps_no_run_from_being_recovered() {
+fn approvals_that_were_altered_keep_no_run_from_being_recovered_that_was_made_of_them() {
     let (incident, run) = killed_of_two_approvals();
     let others = approvals(&incident, false);
-    assert_eq!(others.len(), 1);
+    assert_eq!(others.len(), 2);
     others.iter().for_each(|file| alter(file));
     let recovered = incident.state.run(&["--json", "recover"]).expect(0).json();
     assert_eq!((&recovered["runs"][0]["run"], &recovered["runs"][0]["outcome"]), (&json!(run), &json!("rolled-back")));
