@@ -218,6 +218,18 @@ pub struct Subject {
     pub digest: SubjectDigest,
 }
 
+impl Subject {
+    /// One for each step, named by its role.
+    #[must_use]
+    pub fn of(steps: &BTreeMap<Role, Digest>) -> Vec<Self> {
+        let one = |(role, digest): (&Role, &Digest)| Self {
+            name: role.name().to_owned(),
+            digest: SubjectDigest { sha256: digest.hex() },
+        };
+        steps.iter().map(one).collect()
+    }
+}
+
 /// The digest set of an in-toto subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

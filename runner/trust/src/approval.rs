@@ -1,6 +1,5 @@
 use countersign_model::documents::{
-    APPROVAL_TYPE, ApprovalManifest, Confirmation, EvidenceReference, RoleGrants, STATEMENT_TYPE, Subject,
-    SubjectDigest, Terms,
+    APPROVAL_TYPE, ApprovalManifest, Confirmation, EvidenceReference, RoleGrants, STATEMENT_TYPE, Subject, Terms,
 };
 use countersign_model::{Digest, strict};
 
@@ -115,13 +114,9 @@ pub fn draft(proposal: &Proposal, draft: ApprovalDraft) -> Result<(ApprovalManif
         return Err(DraftError::Uses);
     }
     draft.confirmation.as_ref().map_or(Ok(()), check_confirmation)?;
-    let subject = document
-        .steps
-        .iter()
-        .map(|(role, digest)| Subject { name: role.name().to_owned(), digest: SubjectDigest { sha256: digest.hex() } });
     let manifest = ApprovalManifest {
         kind: STATEMENT_TYPE.to_owned(),
-        subject: subject.collect(),
+        subject: Subject::of(&document.steps),
         predicate_type: APPROVAL_TYPE.to_owned(),
         predicate: Terms {
             proposal: proposal.digest(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use countersign_model::documents::{
     ArgumentRange, Budget, RoleGrants, STANDING_APPROVAL_TYPE, STATEMENT_TYPE, StandingApproval, StandingTarget,
-    StandingTerms, Subject, SubjectDigest, namespace,
+    StandingTerms, Subject, namespace,
 };
 use countersign_model::text::excerpt;
 use countersign_model::{Digest, Mode, strict};
@@ -67,10 +67,6 @@ pub fn draft_standing(case: &Case<'_>, draft: StandingDraft) -> Result<(Standing
         return Err(DraftError::Window);
     }
     let document = case.proposal.document();
-    let subject = |(role, digest): (&countersign_model::Role, &Digest)| Subject {
-        name: role.name().to_owned(),
-        digest: SubjectDigest { sha256: digest.hex() },
-    };
     let target = |target: &countersign_model::documents::ProposedTarget| StandingTarget {
         name: target.name.clone(),
         configuration: target.configuration,
@@ -78,7 +74,7 @@ pub fn draft_standing(case: &Case<'_>, draft: StandingDraft) -> Result<(Standing
     };
     let approval = StandingApproval {
         kind: STATEMENT_TYPE.to_owned(),
-        subject: document.steps.iter().map(subject).collect(),
+        subject: Subject::of(&document.steps),
         predicate_type: STANDING_APPROVAL_TYPE.to_owned(),
         predicate: StandingTerms {
             example: case.proposal.digest(),

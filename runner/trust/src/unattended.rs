@@ -1,13 +1,12 @@
 //! Whether a proposal may run by a standing approval, without anybody being asked again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use countersign_model::documents::{
-    APPROVAL_TYPE, ApprovalManifest, Derived, ProposedTarget, STATEMENT_TYPE, StandingTerms, Subject, SubjectDigest,
-    Terms,
+    APPROVAL_TYPE, ApprovalManifest, Derived, ProposedTarget, STATEMENT_TYPE, StandingTerms, Subject, Terms,
 };
 use countersign_model::text::excerpt;
-use countersign_model::{Digest, Role, RollbackBy};
+use countersign_model::{Digest, RollbackBy};
 
 use crate::authorize::{Authorized, DerivedFrom, Request, SignedDenial, StandingUse};
 use crate::case::{Case, may};
@@ -223,14 +222,9 @@ pub(crate) fn derive(
     target: &ProposedTarget,
 ) -> Result<(ApprovalManifest, Vec<u8>), Refusal> {
     let document = proposal.document();
-    let steps: &BTreeMap<Role, Digest> = &document.steps;
-    let subject = |(role, digest): (&Role, &Digest)| Subject {
-        name: role.name().to_owned(),
-        digest: SubjectDigest { sha256: digest.hex() },
-    };
     let manifest = ApprovalManifest {
         kind: STATEMENT_TYPE.to_owned(),
-        subject: steps.iter().map(subject).collect(),
+        subject: Subject::of(&document.steps),
         predicate_type: APPROVAL_TYPE.to_owned(),
         predicate: Terms {
             proposal: proposal.digest(),
